@@ -1,0 +1,88 @@
+"""Every error this package raises. Each is also the builtin that a caller would expect.
+
+PrefetchError
+├── SettingsError        ValueError          settings that cannot work, with what to write instead
+├── ClosedError          RuntimeError        you asked a sequence that was closed
+├── ProcessError         RuntimeError        a running sequence was pickled or taken over a fork
+├── TransformError       RuntimeError        the user's transform raised, or gave a wrong batch
+├── FileError            OSError             the file cannot be used
+│   ├── FileMissingError FileNotFoundError   there is no such file
+│   ├── NotHDF5Error                         not HDF5, or cut short
+│   ├── FileBusyError    BlockingIOError     another process has it open for writing
+│   ├── FileChangedError                     it grew or was rewritten since it was described
+│   └── UnsafeFileError  PermissionError     it points outside itself (links, external storage)
+├── DatasetError         ValueError          the datasets do not fit together or cannot be batched
+│   └── NoDatasetError   KeyError            no dataset of that name
+├── RowsError            IndexError          rows out of range
+└── ReadError            OSError             reading failed in mid-pass: file, dataset, rows, stage
+    └── CorruptError                         a checksum or a decoder says the bytes are wrong
+
+A message says what was expected, what was found and what to do.
+"""
+
+
+class PrefetchError(Exception):
+    """The root of every error of this package."""
+
+
+class SettingsError(PrefetchError, ValueError):
+    """Settings that cannot work; the message says what to write instead."""
+
+
+class ClosedError(PrefetchError, RuntimeError):
+    """The sequence was closed by its owner; make a new one to read on."""
+
+
+class ProcessError(PrefetchError, RuntimeError):
+    """A running sequence was pickled or used in a forked process; threads do not travel."""
+
+
+class TransformError(PrefetchError, RuntimeError):
+    """The user's transform raised (see ``__cause__``) or returned a batch that does not fit."""
+
+
+class FileError(PrefetchError, OSError):
+    """The file cannot be used."""
+
+
+class FileMissingError(FileError, FileNotFoundError):
+    """There is no file at that path."""
+
+
+class NotHDF5Error(FileError):
+    """The file is not HDF5, or it was cut short."""
+
+
+class FileBusyError(FileError, BlockingIOError):
+    """Another process holds the file open for writing."""
+
+
+class FileChangedError(FileError):
+    """The file grew or was rewritten after it was described: its rows may no longer lie there."""
+
+
+class UnsafeFileError(FileError, PermissionError):
+    """The file points outside itself, so reading it would read other files of this machine."""
+
+
+class DatasetError(PrefetchError, ValueError):
+    """The datasets do not fit together, or one cannot be cut into batches."""
+
+
+class NoDatasetError(DatasetError, KeyError):
+    """The file has no dataset of that name; the message lists those it has."""
+
+    # KeyError would show the message in quotes, with its line breaks escaped.
+    __str__ = Exception.__str__
+
+
+class RowsError(PrefetchError, IndexError):
+    """Rows were asked for that the datasets do not have."""
+
+
+class ReadError(PrefetchError, OSError):
+    """Reading rows failed in mid-pass; the message names file, dataset, rows and stage."""
+
+
+class CorruptError(ReadError):
+    """The stored bytes are wrong: a checksum does not match or a storage chunk does not decode."""
