@@ -1,0 +1,59 @@
+# The same commands for people and for CI. Needs nothing but make and Python 3.11 or newer.
+
+PYTHON  ?= python3
+BACKEND ?= tensorflow
+ARGS    ?=
+
+# One environment for each backend, so that "works with any one of them installed" is proved.
+VENV   := $(if $(filter tensorflow,$(BACKEND)),.venv,.venv-$(BACKEND))
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+export KERAS_BACKEND := $(BACKEND)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench clean
+
+help: ## Lists these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo "  BACKEND=tensorflow|jax|torch picks the backend, ARGS=... goes on to the command:"
+	@echo "  make demo BACKEND=jax ARGS='--samples 2000'    make test ARGS='tests/cli -x'"
+
+setup: $(READY) ## Makes the environment of BACKEND (done by itself where it is needed)
+
+demo: $(READY) ## Draws road pictures, trains on them from HDF5, says what the time went to
+	@$(BIN)/prefetcher demo $(ARGS)
+
+test: $(READY) ## Runs the tests on BACKEND
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY) ## Lint, formatting and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(READY) ## Formats the code and mends what the linter can
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: $(READY) ## Measures reading speed against the article's generator and plain preadv
+	$(BIN)/python -m bench $(ARGS)
+
+clean: ## Removes caches and what the demo wrote (the environments stay: rm -r .venv*)
+	rm -rf build dist demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find prefetcher tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): pyproject.toml
+	@case $(BACKEND) in tensorflow|jax|torch) ;; \
+		*) echo "BACKEND=$(BACKEND): write tensorflow, jax or torch" >&2; exit 2 ;; esac
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "prefetcher needs Python 3.11 or newer, and $(PYTHON) is not:" \
+			"name another one, as in make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+# The plain CPU build first: what needs torch later finds it there and pulls no bigger one.
+ifeq ($(BACKEND),torch)
+	$(BIN)/python -m pip install --quiet torch==2.13.0
+endif
+	$(BIN)/python -m pip install --quiet --editable '.[$(BACKEND),dev]'
+	@touch $@
