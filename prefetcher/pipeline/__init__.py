@@ -1,0 +1,1 @@
+"""The threads that turn rows into batches, and what they share."""
