@@ -39,7 +39,10 @@ class Tickets:
         self._pass_number = 0
         self._in_epoch = False
         self._counted_in_epoch = False
-        self._begin_pass()
+        self._older = _Book()
+        self._current = _Book()
+        self._next = 0
+        self._taken: frozenset[int] = frozenset()
 
     def place(self, index: int) -> Place:
         """The place whose batch answers a request for `index` (0 to num_batches - 1)."""
@@ -86,15 +89,11 @@ class Tickets:
     def _begin_iteration(self) -> None:
         if self._complete:
             self._pass_number += 1
-        self._begin_pass()
-
-    def _begin_pass(self) -> None:
-        self._older, self._current = _Book(), _Book()
-        self._next = 0
-        self._taken: frozenset[int] = frozenset()
+        self._current = _Book()
+        self._forget_older()
 
     def _forget_older(self) -> None:
-        """The positions of older tickets are free again, in order, those in use are stepped over."""
+        """Older tickets' positions are free again, in order; those in use are stepped over."""
         self._taken = frozenset(self._current.positions())
         self._older = _Book()
         self._next = 0

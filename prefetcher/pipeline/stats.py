@@ -1,4 +1,4 @@
-"""Counters of the pipeline as frozen snapshots, and what each one means.
+"""Counters of the pipeline, their frozen snapshots, and what each one means.
 
 A worker owns one `Clock` and is the only thread that writes it; whoever takes a snapshot only
 reads. So the hot path takes no lock for its accounting, and a snapshot may be a few
@@ -10,6 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 from time import perf_counter
+
+from prefetcher.pipeline.buffers import Meter
+from prefetcher.plan import Place
 
 
 class State(IntEnum):
@@ -23,13 +26,14 @@ class State(IntEnum):
 class Clock:
     """Splits one thread's wall time into states. Written by that thread alone, never blocks."""
 
-    __slots__ = ("_seconds", "_since", "_state", "items")
+    __slots__ = ("_seconds", "_since", "_state", "bytes", "items")
 
     def __init__(self) -> None:
         self._seconds = [0.0, 0.0, 0.0]
         self._state: State | None = None
         self._since = 0.0
         self.items = 0
+        self.bytes = 0
 
     def switch(self, state: State | None) -> None:
         """Books the time since the last switch and goes on in `state` (None: not running)."""
@@ -59,7 +63,7 @@ class QueueStats:
     depth: int
     """Items ready to be taken now, 0 to `capacity`."""
     items: int
-    """Items taken since the start."""
+    """Items put since the start."""
     put_wait_s: float
     """Seconds that producers waited for room, summed over them."""
     get_wait_s: float
@@ -72,7 +76,7 @@ class StageStats:
 
     workers: int
     items: int
-    """Parts of chunks read, or batches made."""
+    """Chunks read, or batches made."""
     busy_s: float
     """Seconds of work, summed over the workers: the stage with the largest share is the limit."""
     wait_in_s: float
@@ -101,7 +105,7 @@ class Stats:
     """Seconds from the first request to its batch; None before that."""
     stall_s: float
     """Seconds that whoever asked for a batch had to wait for it, at our own queue. On TensorFlow
-    tf.data asks ahead of the training step, so there it is an upper bound of what training waited."""
+    tf.data asks ahead of training, so there it is an upper bound of what training waited."""
     replays: int
     """Batches that were read again on their own because they were asked for out of turn."""
     restarts: int
@@ -114,3 +118,72 @@ class Stats:
     """Bytes of the buffers that exist now, handed-out batches included."""
     buffer_peak_bytes: int
     """The most that `buffer_bytes` has been."""
+
+
+class Counters:
+    """What outlives the runs of a pipeline: the clocks and totals that `Stats` are made of.
+
+    The consumer's totals are written under the sequence's own lock, a clock by its thread.
+    """
+
+    def __init__(self, readers: int, batchers: int, meter: Meter) -> None:
+        self.readers = tuple(Clock() for _ in range(readers))
+        self.batchers = tuple(Clock() for _ in range(batchers))
+        self.consumer = Clock()
+        self.meter = meter
+        self.started: float | None = None
+        self.first_batch_s: float | None = None
+        self.place = Place(0, -1)
+        self.batches = self.samples = self.bytes = 0
+        self.replays = self.restarts = 0
+
+    def requested(self) -> None:
+        """Books that somebody begins to wait for a batch."""
+        if self.started is None:
+            self.started = perf_counter()
+        self.consumer.switch(State.WAIT_IN)
+
+    def delivered(self, place: Place, samples: int, nbytes: int) -> None:
+        """Books a batch that was handed out."""
+        self.consumer.switch(None)
+        if self.first_batch_s is None and self.started is not None:
+            self.first_batch_s = perf_counter() - self.started
+        self.place = place
+        self.batches += 1
+        self.samples += samples
+        self.bytes += nbytes
+
+    def snapshot(self, chunks: tuple[int, int], batches: tuple[int, int]) -> Stats:
+        """All counters now; `chunks` and `batches` are the queues' (capacity, depth)."""
+        read, batch = _stage(self.readers), _stage(self.batchers)
+        stall = self.consumer.seconds(State.WAIT_IN)
+        place = self.place
+        return Stats(
+            running_s=0.0 if self.started is None else perf_counter() - self.started,
+            pass_number=place.pass_number,
+            position=place.position,
+            batches=self.batches,
+            samples=self.samples,
+            bytes=self.bytes,
+            read_bytes=sum(clock.bytes for clock in self.readers),
+            first_batch_s=self.first_batch_s,
+            stall_s=stall,
+            replays=self.replays,
+            restarts=self.restarts,
+            read=read,
+            batch=batch,
+            chunk_queue=QueueStats(*chunks, read.items, read.wait_out_s, batch.wait_in_s),
+            batch_queue=QueueStats(*batches, batch.items, batch.wait_out_s, stall),
+            buffer_bytes=self.meter.now,
+            buffer_peak_bytes=self.meter.peak,
+        )
+
+
+def _stage(clocks: tuple[Clock, ...]) -> StageStats:
+    return StageStats(
+        workers=len(clocks),
+        items=sum(clock.items for clock in clocks),
+        busy_s=sum(clock.seconds(State.BUSY) for clock in clocks),
+        wait_in_s=sum(clock.seconds(State.WAIT_IN) for clock in clocks),
+        wait_out_s=sum(clock.seconds(State.WAIT_OUT) for clock in clocks),
+    )

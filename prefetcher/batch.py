@@ -1,0 +1,113 @@
+"""What a batch looks like: from arrays by dataset to the structure that Keras gets.
+
+Pure functions of their input: they run on any batcher, in any number at once.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prefetcher.config import Names, Transform
+from prefetcher.errors import TransformError
+from prefetcher.plan import Place
+
+Arrays = Mapping[str, NDArray[Any]]
+Batch = tuple[Any, ...]
+"""(x,), (x, y) or (x, y, sample_weight); each an array, or a tuple or dict of arrays."""
+
+
+class Recipe:
+    """Turns the arrays of one batch into (x, y, ...), the user's transform applied.
+
+    Args:
+        parts: Names of x, y and sample weights, as many as there are.
+        transform: The user's function, or None.
+        seed: Keys the generator of a transform that has a parameter named `rng`.
+    """
+
+    def __init__(
+        self, parts: tuple[Names, ...], transform: Transform | None = None, seed: int = 0
+    ) -> None:
+        self.parts = parts
+        self.names = tuple(dict.fromkeys(name for part in parts for name in flatten(part)))
+        self._transform = transform
+        self._seed = seed
+        self._takes_rng = transform is not None and _has_rng(transform)
+
+    def make(self, arrays: Arrays, place: Place, where: Callable[[], str]) -> Batch:
+        """The batch at `place`.
+
+        Args:
+            arrays: One array (samples, ...) for each name.
+            place: Keys the transform's generator.
+            where: Says which rows of which file these are, for an error message.
+
+        Raises:
+            TransformError: The transform raised, or its result is no batch of these samples.
+        """
+        batch = tuple(_pack(part, arrays) for part in self.parts)
+        if self._transform is None:
+            return batch
+        samples = len(next(iter(arrays.values())))
+        try:
+            changed = self._call(self._transform, batch, place)
+        except Exception as error:
+            raise TransformError(
+                f"transform raised {type(error).__name__}: {error} (at {where()})"
+            ) from error
+        return _checked(changed, samples, where)
+
+    def _call(self, transform: Transform, batch: Batch, place: Place) -> object:
+        if not self._takes_rng:
+            return transform(*batch)
+        return transform(*batch, rng=np.random.default_rng([self._seed, *place]))
+
+
+def flatten(structure: Any) -> Iterator[Any]:
+    """Yields the leaves of nested tuples, lists and dicts, in order."""
+    if isinstance(structure, dict):
+        structure = tuple(structure.values())
+    if isinstance(structure, tuple | list):
+        for item in structure:
+            yield from flatten(item)
+    else:
+        yield structure
+
+
+def _pack(names: Names, arrays: Arrays) -> Any:
+    if isinstance(names, dict):
+        return {key: _pack(name, arrays) for key, name in names.items()}
+    if isinstance(names, tuple | list):
+        return tuple(_pack(name, arrays) for name in names)
+    array = arrays[names]
+    # No backend takes foreign byte order.
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def _has_rng(transform: Transform) -> bool:
+    try:
+        return "rng" in inspect.signature(transform).parameters
+    except (TypeError, ValueError):  # a builtin may have no signature
+        return False
+
+
+def _checked(changed: object, samples: int, where: Callable[[], str]) -> Batch:
+    batch = changed if isinstance(changed, tuple) else (changed,)
+    if not 1 <= len(batch) <= 3:
+        raise TransformError(
+            f"transform returned {len(batch)} parts (at {where()}): return x, (x, y) or "
+            "(x, y, sample_weight)"
+        )
+    for leaf in flatten(batch):
+        shape = np.shape(leaf)
+        if not shape or shape[0] != samples:
+            raise TransformError(
+                f"transform returned an array of shape {shape} for {samples} samples "
+                f"(at {where()}): every array it returns must have {samples} rows"
+            )
+    return batch

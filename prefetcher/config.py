@@ -1,0 +1,209 @@
+"""The settings of a sequence: frozen, checked at construction, each default with its reason."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, SupportsIndex
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prefetcher.errors import RowsError, SettingsError
+
+Names = str | tuple["Names", ...] | dict[str, "Names"]
+"""A dataset's name, or a tuple or dict of names for models with several inputs or outputs."""
+
+Rows = slice | tuple[int, int] | Sequence[int] | NDArray[Any] | None
+"""Which rows to use: a slice, a (start, stop) pair, an index array, a boolean mask, or all."""
+
+Transform = Callable[..., Any]
+"""Called as ``transform(x, y)`` with as many arguments as the batch has parts, on a batcher."""
+
+IDLE_SECONDS = 60.0
+"""Threads end after this long without a request: longer than most validations take, so they
+survive those; short enough that a sequence TensorFlow never frees gives its memory back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the user asked for.
+
+    Attributes:
+        file: The HDF5 file.
+        x: Name or names of the inputs.
+        y: Name or names of the targets; None for predicting.
+        sample_weight: Name of the sample weights; None for equal weights.
+        batch_size: Samples in a batch. 32, as in Keras.
+        chunk_size: Samples read and shuffled together. 3200 is 100 batches: large enough to mix,
+            and 150 MB of 128x128 colour pictures. Rounded down to whole batches, at least one.
+        block_size: Neighbouring rows that stay together until they are in a chunk. None takes
+            `prefetcher.plan.default_block_size`: about 1 MiB, whole storage chunks, at least 64
+            to a chunk.
+        rows: The rows that are samples; None for all.
+        shuffle: True shuffles each pass anew; False keeps the order of the file.
+        seed: 0 to 2**64 - 1. The same seed gives the same order on every machine.
+        drop_remainder: True leaves out a last batch that is not full. Off, so that no sample is
+            lost unless asked for.
+        transform: Changes batches on the batcher threads.
+        readers: Threads that read. 1 keeps up with most models from a warm or uncompressed file;
+            decoding compressed files gains from one for each spare core.
+        batchers: Threads that make batches. 1 is enough without a transform.
+        chunk_queue: Chunks in memory at once. 2: one is filled while one is emptied.
+        batch_queue: Batches kept ready. 16 covers a hiccup of half a chunk's reading at little
+            memory.
+        retries: Times a read is tried again after a passing I/O error (EIO, ESTALE, ETIMEDOUT),
+            0 or more. 3 outlast a network file system's hiccup.
+        allow_external: True follows links and storage outside the file. Off, because a file from
+            a stranger could then read whatever this user can.
+    """
+
+    file: Path
+    x: Names = "x"
+    y: Names | None = "y"
+    sample_weight: Names | None = None
+    batch_size: int = 32
+    chunk_size: int = 3200
+    block_size: int | None = None
+    rows: Rows = None
+    shuffle: bool = True
+    seed: int = 0
+    drop_remainder: bool = False
+    transform: Transform | None = None
+    readers: int = 1
+    batchers: int = 1
+    chunk_queue: int = 2
+    batch_queue: int = 16
+    retries: int = 3
+    allow_external: bool = False
+
+    def __post_init__(self) -> None:
+        for part in ("x", "y", "sample_weight"):
+            object.__setattr__(self, part, _names(part, getattr(self, part)))
+        if self.x is None:
+            raise SettingsError("x=None: name the dataset of the inputs")
+        _at_least_one(self, "batch_size", "a batch holds one sample or more")
+        _at_least_one(self, "chunk_size", "a chunk holds one batch or more")
+        _at_least_one(self, "readers", "somebody has to read")
+        _at_least_one(self, "batchers", "somebody has to make batches")
+        _at_least_one(self, "chunk_queue", "2 lets one chunk be read while one is emptied")
+        _at_least_one(self, "batch_queue", "a queue of 0 could never hold a batch")
+        if _integer("retries", self.retries) < 0:
+            raise SettingsError(f"retries={self.retries}: write 0 or more")
+        whole = max(self.batch_size, self.chunk_size - self.chunk_size % self.batch_size)
+        object.__setattr__(self, "chunk_size", whole)
+        self._check_block_size()
+        self._check_seed()
+        if self.transform is not None and not callable(self.transform):
+            raise SettingsError(
+                f"transform={self.transform!r} cannot be called: pass a function of (x, y)"
+            )
+        if self.y is None and self.sample_weight is not None:
+            raise SettingsError(
+                f"sample_weight={self.sample_weight!r} without y: weights belong to targets, "
+                "so name those too, or leave out sample_weight"
+            )
+
+    def _check_block_size(self) -> None:
+        if self.block_size is None:
+            return
+        _at_least_one(self, "block_size", "1 is a full shuffle; leave it out for the default")
+        if self.block_size > self.chunk_size:
+            raise SettingsError(
+                f"block_size={self.block_size} is more than a chunk of {self.chunk_size} samples: "
+                f"a chunk is made of blocks, so write block_size={self.chunk_size} or less"
+            )
+
+    def _check_seed(self) -> None:
+        seed = _integer("seed", self.seed)
+        if not 0 <= seed < 2**64:
+            raise SettingsError(f"seed={seed}: write a number from 0 to 2**64 - 1")
+        object.__setattr__(self, "seed", seed)
+
+
+def _names(part: str, names: Any) -> Names | None:
+    """The same names as plain strings, tuples and dicts, without leading slashes."""
+    if names is None:
+        return None
+    if isinstance(names, str):
+        return names.strip("/")
+    if isinstance(names, dict) and names:
+        return {key: _name_in(part, name) for key, name in names.items()}
+    if isinstance(names, tuple | list) and names:
+        return tuple(_name_in(part, name) for name in names)
+    raise SettingsError(f"{part}={names!r}: expected a dataset's name, or a tuple or dict of names")
+
+
+def _name_in(part: str, names: Any) -> Names:
+    name = _names(part, names)
+    if name is None:
+        raise SettingsError(f"{part} holds None: every entry must be a dataset's name")
+    return name
+
+
+def _integer(name: str, value: SupportsIndex) -> int:
+    if isinstance(value, bool | np.bool_):
+        raise SettingsError(f"{name}={value!r}: expected a whole number")
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise SettingsError(f"{name}={value!r}: expected a whole number") from None
+
+
+def _at_least_one(settings: Settings, name: str, reason: str) -> None:
+    value = _integer(name, getattr(settings, name))
+    if value < 1:
+        raise SettingsError(f"{name}={value}: write {name}=1 or more; {reason}")
+    object.__setattr__(settings, name, value)
+
+
+def samples_of(rows: Rows, length: int, file: str) -> range | NDArray[np.int64]:
+    """The file row of each sample that `rows` names, for datasets of `length` rows.
+
+    Raises:
+        RowsError: A row lies outside of 0 to length - 1, or none is left.
+        SettingsError: `rows` is none of the forms it may have.
+    """
+    samples = _named_rows(rows, length, file)
+    if len(samples) == 0:
+        raise RowsError(f"rows={rows!r} leaves no sample of the {length} rows of {file}")
+    return samples
+
+
+def _named_rows(rows: Rows, length: int, file: str) -> range | NDArray[np.int64]:
+    if rows is None:
+        return range(length)
+    if isinstance(rows, slice):
+        return range(*rows.indices(length))
+    if isinstance(rows, range):
+        return _checked_pair(rows, min(rows, default=0), max(rows, default=-1) + 1, length, file)
+    if isinstance(rows, tuple) and len(rows) == 2:
+        start, stop = (_integer("rows", bound) for bound in rows)
+        return _checked_pair(range(start, stop), start, stop, length, file)
+    return _checked_indices(np.asarray(rows), length, file)
+
+
+def _checked_pair(samples: range, start: int, stop: int, length: int, file: str) -> range:
+    if start < 0 or stop > length:
+        raise RowsError(f"rows {start} to {stop} of {file}: it has rows 0 to {length}")
+    return samples
+
+
+def _checked_indices(rows: NDArray[Any], length: int, file: str) -> NDArray[np.int64]:
+    if rows.ndim == 1 and rows.dtype == np.bool_ and len(rows) == length:
+        return np.flatnonzero(rows)
+    if rows.ndim != 1 or (len(rows) and rows.dtype.kind not in "iu"):
+        raise SettingsError(
+            f"rows is {rows.dtype} of shape {rows.shape}: pass a slice, a (start, stop) pair, "
+            f"a one-dimensional array of row numbers, or a mask of {length} booleans"
+        )
+    outside = np.flatnonzero((rows < 0) | (rows >= length))
+    if len(outside):
+        at = int(outside[0])
+        raise RowsError(
+            f"rows[{at}] is {rows[at]}, but {file} has rows 0 to {length - 1} "
+            f"({len(outside)} of {len(rows)} are outside)"
+        )
+    return rows.astype(np.int64)

@@ -1,0 +1,158 @@
+"""A bounded, ordered, closable channel between threads.
+
+Items are numbered. `put(k)` waits until `k < lowest + depth`, where `lowest` is the smallest
+number that is still to be taken. So any number of workers may deliver out of turn, the order is
+that of the numbers, and the item that the consumer needs next can always be put.
+
+It ends in one of three ways, and says which:
+
+- `close()`: you closed it. Everybody who waits or comes later gets `Closed`.
+- `fail(k, error)`: the other side failed. Items before k still come; who asks for k or later
+  gets the error itself.
+- nobody took anything for a while: who waits for room gets `Idle`.
+
+Waiting is on a condition, never by polling.
+"""
+
+from __future__ import annotations
+
+import threading
+from time import monotonic
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+_CLOSE_PATIENCE = 1.0  # seconds; see `close`
+
+
+class Closed(Exception):  # noqa: N818 - an answer, not an error
+    """You closed the channel."""
+
+
+class Idle(Exception):  # noqa: N818
+    """Nobody has taken anything for the channel's idle time."""
+
+
+class Channel(Generic[T]):
+    """See the module. Every method may be called from any thread.
+
+    Args:
+        depth: Items that may be in here, or under way to it, at once; at least 1.
+        first: The number of the first item.
+        idle: Seconds without a take after which waiting for room gives up; None for never.
+    """
+
+    def __init__(self, depth: int, first: int = 0, idle: float | None = None) -> None:
+        self.depth = depth
+        # Re-entrant: a finalizer may call close() in a thread that is inside this channel.
+        self._condition = threading.Condition(threading.RLock())
+        self._items: dict[int, tuple[T, int]] = {}
+        self._lowest = first
+        self._taken: set[int] = set()
+        self._closed = False
+        self._failed_at: int | None = None
+        self._error: BaseException | None = None
+        self._idle = idle
+        self._last_take = monotonic()
+
+    def reserve(self, number: int) -> None:
+        """Waits until there is room for item `number`; a later put of it does not wait.
+
+        Raises:
+            Closed: The channel was closed, or failed before this number.
+            Idle: Nothing was taken for the idle time.
+        """
+        with self._condition:
+            while not self._ended(number) and number >= self._lowest + self.depth:
+                self._condition.wait(self._patience())
+            if self._ended(number):
+                raise Closed
+
+    def put(self, number: int, item: T, takes: int = 1) -> None:
+        """Waits for room, then delivers an item that leaves once it was got `takes` times.
+
+        Raises:
+            Closed: The channel was closed, or failed before this number.
+            Idle: Nothing was taken for the idle time.
+        """
+        with self._condition:
+            self.reserve(number)
+            self._items[number] = item, takes
+            self._condition.notify_all()
+
+    def get(self, number: int) -> T:
+        """Waits for item `number` and takes one of its takes.
+
+        Raises:
+            Closed: The channel was closed.
+            BaseException: What `fail` was given, if that was for this number or an earlier one.
+        """
+        with self._condition:
+            while not self._ended(number) and number not in self._items:
+                self._condition.wait()
+            if self._closed:
+                raise Closed
+            if number not in self._items and self._error is not None:
+                raise self._error
+            return self._take(number)
+
+    def fail(self, number: int, error: BaseException) -> None:
+        """Ends the channel from item `number` on: the error takes the item's place.
+
+        Of several failures the one with the smallest number is kept, as it is met first; the
+        others are noted on it. Never waits for room.
+        """
+        with self._condition:
+            if self._failed_at is None or self._error is None:
+                self._failed_at, self._error = number, error
+            elif self._error is not error:
+                if number < self._failed_at:
+                    self._failed_at, self._error, error = number, error, self._error
+                self._error.add_note(f"also: {type(error).__name__}: {error}")
+            else:
+                self._failed_at = min(self._failed_at, number)
+            self._condition.notify_all()
+
+    def close(self) -> None:
+        """Ends the channel for all. May be called twice, and from a finalizer in any thread.
+
+        A finalizer runs wherever memory is allocated, perhaps in a thread that holds the lock of
+        another channel whose own finalizer wants this one. So the lock is not waited for without
+        limit; the flag alone ends every thread that is not waiting.
+        """
+        self._closed = True
+        if self._condition.acquire(timeout=_CLOSE_PATIENCE):
+            try:
+                self._items.clear()
+                self._condition.notify_all()
+            finally:
+                self._condition.release()
+
+    @property
+    def ready(self) -> int:
+        """Items that could be got now."""
+        return len(self._items)
+
+    def _ended(self, number: int) -> bool:
+        return self._closed or (self._failed_at is not None and number >= self._failed_at)
+
+    def _patience(self) -> float | None:
+        if self._idle is None:
+            return None
+        left = self._last_take + self._idle - monotonic()
+        if left <= 0:
+            raise Idle
+        return left
+
+    def _take(self, number: int) -> T:
+        item, takes = self._items.pop(number)
+        self._last_take = monotonic()
+        if takes > 1:
+            self._items[number] = item, takes - 1
+            return item
+        self._taken.add(number)
+        while self._lowest in self._taken:
+            self._taken.remove(self._lowest)
+            self._lowest += 1
+        self._condition.notify_all()
+        return item

@@ -1,0 +1,234 @@
+"""A chunk in memory: how rows get from the file to their places in batches.
+
+There are two ways to shuffle, and a column takes the cheaper one:
+
+- large rows are *placed*: the reader puts each row straight into its batch's own buffer. One
+  copy in all, and who keeps a batch keeps no more than that batch.
+- small rows are *gathered*: the reader fills one buffer in reading order, and the batcher takes
+  a batch's rows out of it. A second copy, but one call for 32 rows instead of 32.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prefetcher.hdf5.describe import Dataset
+from prefetcher.pipeline.buffers import Meter, Pool
+from prefetcher.plan import ChunkPlan, Plan, runs_of
+
+Bytes = NDArray[np.uint8]
+
+_PLACED_ROW_BYTES = 6 << 10  # measured: below this, a second copy costs less than a call per row
+
+
+class RowSource(Protocol):
+    """What a chunk is read from. Any number of threads at once."""
+
+    def read(self, name: str, start: int, stop: int, out: Sequence[Bytes]) -> None:
+        """Reads rows `start` to `stop` into `out`, arrays (k, row_bytes) that follow each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One dataset's share of the buffers.
+
+    Attributes:
+        dataset: Name, dtype and row shape.
+        batches: Blocks of one batch each.
+        chunks: Blocks of one chunk each, for gathered columns only.
+    """
+
+    dataset: Dataset
+    batches: Pool
+    chunks: Pool | None
+
+    def batch(self, rows: int) -> Bytes:
+        """A fresh batch buffer (rows, row_bytes)."""
+        return self.batches.take()[: rows * self.dataset.row_bytes].reshape(rows, -1)
+
+    def typed(self, batch: Bytes) -> NDArray[Any]:
+        """The same memory with the dataset's dtype and shape (rows, ...)."""
+        typed = batch.reshape(-1).view(self.dataset.dtype)
+        return typed.reshape(len(batch), *self.dataset.row_shape)
+
+    def drop(self) -> None:
+        """Lets the free buffers go."""
+        self.batches.drop()
+        if self.chunks is not None:
+            self.chunks.drop()
+
+
+def is_placed(dataset: Dataset) -> bool:
+    """Whether this dataset's rows go straight to their batches."""
+    return dataset.row_bytes >= _PLACED_ROW_BYTES
+
+
+def columns(
+    datasets: Sequence[Dataset], plan: Plan, chunks: int, batches: int, meter: Meter
+) -> tuple[Column, ...]:
+    """The buffers of a pipeline that has at most this many chunks and loose batches at once."""
+
+    def column(dataset: Dataset) -> Column:
+        batch_bytes = plan.batch_size * dataset.row_bytes
+        if is_placed(dataset):
+            keep = chunks * plan.batches_per_chunk + batches
+            return Column(dataset, Pool(batch_bytes, keep, meter), None)
+        chunk_bytes = plan.chunk_size * dataset.row_bytes
+        return Column(dataset, Pool(batch_bytes, batches, meter), Pool(chunk_bytes, chunks, meter))
+
+    return tuple(column(dataset) for dataset in datasets)
+
+
+def bytes_needed(datasets: Sequence[Dataset], plan: Plan, chunks: int, batches: int) -> int:
+    """The most that `columns` of the same arguments hold while callers let their batches go."""
+    row_bytes = sum(dataset.row_bytes for dataset in datasets)
+    return (chunks * plan.chunk_size + batches * plan.batch_size) * row_bytes
+
+
+class Chunk:
+    """One chunk while it is read by readers and emptied by batchers.
+
+    A part is written by one reader, a batch is taken by one batcher, and no batch is taken before
+    the last part is done: so every buffer has one owner at a time.
+    """
+
+    def __init__(self, plan: Plan, chunk: ChunkPlan, columns: Sequence[Column]) -> None:
+        self.plan = chunk
+        self._batch_size = plan.batch_size
+        self._batches = plan.batches_in(chunk.number)
+        self._columns = columns
+        self._shuffled = plan.shuffle
+        self._lock = threading.Lock()
+        self._parts_left = len(chunk.parts)
+        self._holds: dict[str, _Gathered | _Placed] | None = None
+
+    @property
+    def number(self) -> int:
+        """The chunk's number, counted over all passes."""
+        return self.plan.number
+
+    def read(self, part: tuple[int, int], source: RowSource) -> bool:
+        """Reads one part of every column; True if it was the last part to be done."""
+        holds = self._allocated()
+        for column in self._columns:
+            hold = holds[column.dataset.name]
+            for start, stop in self.plan.runs(*part):
+                first = int(self.plan.rows[start])
+                out = hold.destinations(start, stop)
+                source.read(column.dataset.name, first, first + stop - start, out)
+        with self._lock:
+            self._parts_left -= 1
+            return self._parts_left == 0
+
+    def batch(self, index: int) -> dict[str, NDArray[Any]]:
+        """The arrays of one batch, by dataset. Each batch may be asked for once."""
+        slots = self.slots(index)
+        holds = self._allocated()
+        return {
+            column.dataset.name: column.typed(holds[column.dataset.name].batch(index, slots))
+            for column in self._columns
+        }
+
+    def slots(self, index: int) -> NDArray[np.int64]:
+        """Reading indices of a batch's samples."""
+        return self.plan.order[index * self._batch_size : (index + 1) * self._batch_size]
+
+    def _allocated(self) -> Mapping[str, _Gathered | _Placed]:
+        """The buffers; taken by whoever comes first, so that a planned chunk holds no memory."""
+        with self._lock:
+            if self._holds is None:
+                self._holds = {column.dataset.name: self._hold(column) for column in self._columns}
+            return self._holds
+
+    def _hold(self, column: Column) -> _Gathered | _Placed:
+        if column.chunks is not None:
+            return _Gathered(column, column.chunks, len(self.plan.rows))
+        return _Placed(column, self.plan, self._batch_size, shuffled=self._shuffled)
+
+
+class _Gathered:
+    """A column in reading order; batches are taken out of it."""
+
+    def __init__(self, column: Column, chunks: Pool, rows: int) -> None:
+        self._column = column
+        row_bytes = column.dataset.row_bytes
+        self._rows = chunks.take()[: rows * row_bytes].reshape(rows, row_bytes)
+
+    def destinations(self, start: int, stop: int) -> list[Bytes]:
+        return [self._rows[start:stop]]
+
+    def batch(self, index: int, slots: NDArray[np.int64]) -> Bytes:
+        del index
+        out = self._column.batch(len(slots))
+        return np.take(self._rows, slots, axis=0, out=out, mode="clip")
+
+
+class _Placed:
+    """A column as its batch buffers, whose rows are written to their places at once."""
+
+    def __init__(
+        self, column: Column, chunk: ChunkPlan, batch_size: int, *, shuffled: bool
+    ) -> None:
+        rows = len(chunk.rows)
+        self._batches: list[Bytes | None] = [
+            column.batch(min(batch_size, rows - start)) for start in range(0, rows, batch_size)
+        ]
+        self._batch_size = batch_size
+        self._slots = np.empty(rows, np.int64)
+        self._slots[chunk.order] = np.arange(rows)
+        self._shuffled = shuffled
+
+    def destinations(self, start: int, stop: int) -> list[Bytes]:
+        slots = self._slots[start:stop]
+        return list(self._single(slots) if self._shuffled else self._stretches(slots))
+
+    def batch(self, index: int, slots: NDArray[np.int64]) -> Bytes:
+        del slots
+        batch, self._batches[index] = self._batches[index], None
+        if batch is None:
+            raise RuntimeError(f"batch {index} of this chunk was taken before")
+        return batch
+
+    def _single(self, slots: NDArray[np.int64]) -> Iterator[Bytes]:
+        batches, rows = np.divmod(slots, self._batch_size)
+        for batch, row in zip(batches.tolist(), rows.tolist(), strict=True):
+            yield self._at(batch, row, row + 1)
+
+    def _stretches(self, slots: NDArray[np.int64]) -> Iterator[Bytes]:
+        """Rows that lie side by side in one batch, as one array."""
+        slot, stop = int(slots[0]), int(slots[-1]) + 1
+        while slot < stop:
+            batch, row = divmod(slot, self._batch_size)
+            count = min(self._batch_size - row, stop - slot)
+            yield self._at(batch, row, row + count)
+            slot += count
+
+    def _at(self, batch: int, start: int, stop: int) -> Bytes:
+        buffer = self._batches[batch]
+        if buffer is None:
+            raise RuntimeError(f"batch {batch} of this chunk was taken before it was read")
+        return buffer[start:stop]
+
+
+def read_batch(
+    chunk: Chunk, index: int, columns: Sequence[Column], source: RowSource
+) -> dict[str, NDArray[Any]]:
+    """Reads one batch of a chunk on its own, each run of neighbouring rows at once."""
+    slots = chunk.slots(index)
+    turn = np.argsort(slots)
+    rows = chunk.plan.rows[slots[turn]]
+    arrays = {}
+    for column in columns:
+        out = column.batch(len(slots))
+        for start, stop in runs_of(rows, 0, len(rows)):
+            places = [out[row : row + 1] for row in turn[start:stop].tolist()]
+            first = int(rows[start])
+            source.read(column.dataset.name, first, first + stop - start, places)
+        arrays[column.dataset.name] = column.typed(out)
+    return arrays

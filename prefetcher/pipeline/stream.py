@@ -1,0 +1,271 @@
+"""Any batch of any pass on request; fast when they are asked for in order.
+
+What a request gets depends on its place alone. The pipeline only makes it quick, as a file's
+readahead does: the next batch comes out of the queue, one that was passed already is read again on
+its own, and asking in order from a new place moves the pipeline there. Nothing is cached, and
+nothing about the order depends on timing.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from prefetcher.batch import Batch, Recipe
+from prefetcher.config import IDLE_SECONDS, Settings
+from prefetcher.errors import ClosedError, ProcessError
+from prefetcher.hdf5.describe import Dataset, FileDescription
+from prefetcher.hdf5.source import Source
+from prefetcher.monitor import Monitor
+from prefetcher.pipeline.buffers import Meter
+from prefetcher.pipeline.channel import Channel, Closed
+from prefetcher.pipeline.chunk import bytes_needed, columns
+from prefetcher.pipeline.engine import Engine
+from prefetcher.pipeline.stats import Counters, Stats
+from prefetcher.pipeline.workers import Run
+from prefetcher.plan import Place, Plan
+
+_LOOSE_BATCHES = 2  # the one the caller works on, and the one it just asked for
+_EXIT_PATIENCE = 5.0  # seconds that the interpreter's exit waits for a read or a transform
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """What a stream is made of: settings, the file, the order and the shape of batches."""
+
+    settings: Settings
+    description: FileDescription
+    plan: Plan
+    recipe: Recipe
+    idle: float = IDLE_SECONDS
+
+    @property
+    def datasets(self) -> list[Dataset]:
+        """The datasets that are read, each once."""
+        return [self.description.dataset(name) for name in self.recipe.names]
+
+    @property
+    def row_bytes(self) -> int:
+        """Decoded bytes of one sample."""
+        return sum(dataset.row_bytes for dataset in self.datasets)
+
+    @property
+    def memory_bytes(self) -> int:
+        """The most that queues, buffers and workers hold together, transforms not counted."""
+        return bytes_needed(self.datasets, self.plan, self.settings.chunk_queue, self.loose_batches)
+
+    @property
+    def loose_batches(self) -> int:
+        """Batches that may be outside of chunks: queued, in a batcher's hands, or the caller's."""
+        return self.settings.batch_queue + self.settings.batchers + _LOOSE_BATCHES
+
+    @property
+    def where(self) -> str:
+        """The file and its datasets, for messages."""
+        return f"{self.description.path.name} ({', '.join(self.recipe.names)})"
+
+
+class Stream:
+    """Batches by place. `get` is for one thread at a time, the rest for any.
+
+    Args:
+        feed: What to read and in which order.
+        monitor: Started with the first request, stopped with the threads.
+        run_info: What the monitor's log says of this run.
+    """
+
+    def __init__(self, feed: Feed, monitor: Monitor | None, run_info: Mapping[str, object]) -> None:
+        self._feed = feed
+        self._meter = Meter()
+        self._counters = Counters(feed.settings.readers, feed.settings.batchers, self._meter)
+        self._monitor = monitor
+        self._run_info = run_info
+        self._engine: Engine | None = None
+        self._pid = os.getpid()
+        self._closed = False
+        self._next = 0
+        self._last = -2
+        _open.add(self)
+
+    def get(self, place: Place) -> Batch:
+        """The batch at `place`; waits for it.
+
+        Raises:
+            ClosedError: The stream was closed, perhaps while this waited.
+            PrefetchError: Reading or transforming this batch failed; asking again tries again.
+        """
+        self._counters.requested()
+        try:
+            batch = self._batch(self._feed.plan.ordinal(place))
+        except Closed:
+            raise self._closed_error() from None
+        except BaseException as error:
+            self._failed(place, error)
+            raise
+        finally:
+            self._counters.consumer.switch(None)
+        self._delivered(place)
+        return batch
+
+    def check(self) -> None:
+        """Raises if no batch can be had from here any more. Takes no lock.
+
+        Raises:
+            ClosedError: The stream was closed.
+            ProcessError: This is a forked process, and the threads are in its parent.
+        """
+        if self._pid != os.getpid():
+            if self._engine is not None:
+                raise ProcessError(
+                    f"{self._feed.where} was already being read when this process was forked, and "
+                    "threads do not travel: make a PrefetchSequence in each process"
+                )
+            self._pid = os.getpid()
+        if self._closed:
+            raise self._closed_error()
+
+    def stats(self) -> Stats:
+        """All counters now. Any thread, never waits."""
+        settings, engine = self._feed.settings, self._engine
+        chunks = engine.run.chunks.ready if engine else 0
+        batches = engine.run.batches.ready if engine else 0
+        return self._counters.snapshot(
+            (settings.chunk_queue, chunks), (settings.batch_queue, batches)
+        )
+
+    def abandon(self) -> None:
+        """Ends the threads without waiting for them: for finalizers, in any thread."""
+        self._closed = True
+        if self._engine is not None:
+            self._engine.stop()
+        if self._monitor is not None:
+            self._monitor.stop(wait=False)
+
+    def close(self, limit: float | None = None) -> None:
+        """Ends the threads and waits for them. Any thread, any number of times.
+
+        Args:
+            limit: The most seconds to wait for each thread; None for as long as it takes.
+        """
+        self.abandon()
+        if self._pid != os.getpid():
+            return  # the threads are in the parent
+        if self._engine is not None:
+            self._engine.join(limit)
+        if self._monitor is not None:
+            self._monitor.stop()
+
+    def _batch(self, ordinal: int) -> Batch:
+        in_order, self._last = ordinal == self._last + 1, ordinal
+        if self._engine is None or self._engine.ended or (in_order and not self._near(ordinal)):
+            return self._taken(self._started(ordinal), ordinal)
+        try:
+            return self._taken(self._engine, ordinal)
+        except Closed:
+            if self._closed:
+                raise
+            # The run went idle between our look at it and our request.
+            return self._taken(self._started(ordinal), ordinal)
+
+    def _taken(self, engine: Engine, ordinal: int) -> Batch:
+        if ordinal < self._next or not self._near(ordinal):
+            self._counters.replays += 1
+            return engine.read(ordinal)
+        while self._next < ordinal:  # passed over; read again should anybody ask
+            engine.get(self._next)
+            self._next += 1
+        batch = engine.get(ordinal)
+        self._next += 1
+        return batch
+
+    def _near(self, ordinal: int) -> bool:
+        """Whether a batch is so close to the pipeline that moving it there would not pay."""
+        return abs(ordinal - self._next) < self._feed.settings.batch_queue
+
+    def _started(self, first: int) -> Engine:
+        """A new run from the batch `first` on, in place of the one there is."""
+        if self._engine is not None:
+            self._dispose(self._engine)
+            self._counters.restarts += 1
+        if self._monitor is not None:  # does nothing while it runs
+            self._monitor.start(self._run_info, self.stats)
+        self._engine = engine = self._new_engine(first)
+        self._next = first
+        engine.start()
+        if self._closed:  # by another thread, which may not have seen this engine
+            self._dispose(engine)
+            raise Closed
+        return engine
+
+    def _dispose(self, engine: Engine) -> None:
+        engine.stop()
+        engine.join()
+
+    def _new_engine(self, first: int) -> Engine:
+        feed, settings, plan = self._feed, self._feed.settings, self._feed.plan
+        stopping = threading.Event()
+        source = Source(
+            feed.description,
+            feed.recipe.names,
+            retries=settings.retries,
+            stopping=stopping,
+            on_retry=lambda data: self._event("read_retry", data),
+        )
+        run = Run(
+            plan=plan,
+            columns=columns(
+                feed.datasets, plan, settings.chunk_queue, feed.loose_batches, self._counters.meter
+            ),
+            source=source,
+            recipe=feed.recipe,
+            chunks=Channel(settings.chunk_queue, plan.chunk_of(first)[0]),
+            batches=Channel(settings.batch_queue, first, feed.idle),
+            first=first,
+            where=feed.where,
+        )
+        return Engine(run, source, self._counters, stopping, self._rest)
+
+    def _rest(self) -> None:
+        """After an idle time the monitor ends too; it goes on in the same log."""
+        if self._monitor is not None:
+            self._monitor.stop(wait=False)
+
+    def _delivered(self, place: Place) -> None:
+        counters, plan = self._counters, self._feed.plan
+        previous, first = counters.place, counters.first_batch_s is None
+        samples = plan.batch_rows(place.position)
+        counters.delivered(place, samples, samples * self._feed.row_bytes)
+        if first:
+            self._event("first_batch", {"after_s": counters.first_batch_s})
+        if previous.position >= 0 and place.pass_number > previous.pass_number:
+            self._event("pass_end", {"pass": previous.pass_number})
+
+    def _failed(self, place: Place, error: BaseException) -> None:
+        """After an error the run is over; the next request starts a new one where it asks."""
+        self._event("error", {**place._asdict(), "error": f"{type(error).__name__}: {error}"})
+        if self._engine is not None:
+            self._dispose(self._engine)
+
+    def _closed_error(self) -> ClosedError:
+        return ClosedError(
+            f"this sequence over {self._feed.where} was closed: make a new PrefetchSequence, or "
+            "keep what uses it inside the with block"
+        )
+
+    def _event(self, name: str, data: Mapping[str, object]) -> None:
+        if self._monitor is not None:
+            self._monitor.event(name, data)
+
+
+_open: weakref.WeakSet[Stream] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """A thread that is inside a C library while the interpreter ends may crash it."""
+    for stream in list(_open):
+        stream.close(_EXIT_PATIENCE)

@@ -1,0 +1,139 @@
+"""What a reader and a batcher do: plain functions over what the engine gives them.
+
+All readers draw their next part from one line, and all batchers their next batch from another. So
+readers work on the same chunk until its last part is out, and batchers on the same stretch of
+batches. The lines fix the order, the channels keep it, and timing changes nothing.
+
+They end when a channel says so. An error of theirs takes the place of the item that they were at.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Generic, TypeVar
+
+from numpy.typing import NDArray
+
+from prefetcher.batch import Batch, Recipe
+from prefetcher.pipeline.channel import Channel, Closed, Idle
+from prefetcher.pipeline.chunk import Chunk, Column, RowSource
+from prefetcher.pipeline.stats import Clock, State
+from prefetcher.plan import Plan
+
+T = TypeVar("T")
+
+Part = tuple[Chunk, tuple[int, int]]
+"""A chunk and the stretch of its reading that one reader does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What the workers of one run share.
+
+    Attributes:
+        first: The batch that the run starts at, counted over all passes.
+        where: The file and the datasets, for error messages.
+    """
+
+    plan: Plan
+    columns: Sequence[Column]
+    source: RowSource
+    recipe: Recipe
+    chunks: Channel[Chunk]
+    batches: Channel[Batch]
+    first: int
+    where: str
+
+    @property
+    def row_bytes(self) -> int:
+        """Decoded bytes of one sample."""
+        return sum(column.dataset.row_bytes for column in self.columns)
+
+    def parts(self) -> Iterator[Part]:
+        """Every part of every chunk from the first batch on, without end."""
+        for number in count(self.plan.chunk_of(self.first)[0]):
+            chunk = self.chunk(number)
+            for part in chunk.plan.parts:
+                yield chunk, part
+
+    def chunk(self, number: int) -> Chunk:
+        """A planned chunk that holds no memory yet."""
+        return Chunk(self.plan, self.plan.chunk(number), self.columns)
+
+    def batches_wanted(self, number: int) -> int:
+        """Batches of a chunk that will be taken: all, but in the first those before `first`."""
+        chunk, index = self.plan.chunk_of(self.first)
+        return self.plan.batches_in(number) - (index if number == chunk else 0)
+
+    def finished(self, arrays: dict[str, NDArray[Any]], chunk: Chunk, ordinal: int) -> Batch:
+        """The batch that is handed out, made of the arrays read for it."""
+        place = self.plan.place(ordinal)
+
+        def where() -> str:
+            rows = chunk.plan.rows[chunk.slots(self.plan.chunk_of(ordinal)[1])]
+            shown = ", ".join(map(str, rows[:4])) + (", ..." if len(rows) > 4 else "")
+            return (
+                f"batch {place.position} of pass {place.pass_number}: rows {shown} of {self.where}"
+            )
+
+        return self.recipe.make(arrays, place, where)
+
+
+class Line(Generic[T]):
+    """An iterator that several threads may draw from; each item goes to one of them."""
+
+    def __init__(self, items: Iterator[T]) -> None:
+        self._items = items
+        self._lock = threading.Lock()
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        with self._lock:
+            return next(self._items)
+
+
+def read_parts(run: Run, parts: Line[Part], clock: Clock) -> None:
+    """A reader: fills chunks part by part; whoever does a chunk's last part hands it on."""
+    for chunk, part in parts:
+        try:
+            clock.switch(State.WAIT_OUT)
+            run.chunks.reserve(chunk.number)
+            clock.switch(State.BUSY)
+            done = chunk.read(part, run.source)
+            clock.bytes += (part[1] - part[0]) * run.row_bytes
+            if done:
+                run.chunks.put(chunk.number, chunk, takes=run.batches_wanted(chunk.number))
+                clock.items += 1
+        except Closed:
+            return
+        except BaseException as error:  # noqa: BLE001 - goes to whoever asks for the batch
+            run.chunks.fail(chunk.number, error)
+            return
+
+
+def make_batches(run: Run, ordinals: Line[int], clock: Clock) -> None:
+    """A batcher: takes batch after batch out of the chunks and through the recipe."""
+    for ordinal in ordinals:
+        try:
+            clock.switch(State.WAIT_IN)
+            number, index = run.plan.chunk_of(ordinal)
+            chunk = run.chunks.get(number)
+            clock.switch(State.BUSY)
+            batch = run.finished(chunk.batch(index), chunk, ordinal)
+            del chunk  # its memory is the next chunk's while this batch waits for room
+            clock.switch(State.WAIT_OUT)
+            run.batches.put(ordinal, batch)
+            del batch
+        except (Closed, Idle) as ending:
+            if isinstance(ending, Idle):
+                raise
+            return
+        except BaseException as error:  # noqa: BLE001
+            run.batches.fail(ordinal, error)
+            return
+        clock.items += 1

@@ -1,0 +1,324 @@
+"""PrefetchSequence: an HDF5 file as a Keras dataset. The only module that imports keras."""
+
+from __future__ import annotations
+
+import logging
+import operator
+import os
+import threading
+import warnings
+import weakref
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from types import TracebackType
+from typing import NoReturn, Self, SupportsIndex
+
+import keras
+
+from prefetcher.batch import Batch, Recipe
+from prefetcher.config import Names, Rows, Settings, Transform, samples_of
+from prefetcher.errors import DatasetError, ProcessError, RowsError, SettingsError
+from prefetcher.hdf5.describe import Dataset, FileDescription, describe
+from prefetcher.monitor import Monitor
+from prefetcher.pipeline.stats import Stats
+from prefetcher.pipeline.stream import Feed, Stream
+from prefetcher.plan import Plan, default_block_size
+from prefetcher.tickets import Tickets
+
+_logger = logging.getLogger("prefetcher")
+
+_MANY_REPLAYS = 100  # a TensorFlow fit makes 2; this many mean that somebody asks at random
+
+
+class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has no types
+    """An HDF5 file as a `keras.utils.Sequence` that reads ahead in threads of its own.
+
+    Hand it to `fit`, `evaluate` or `predict`. In every pass each sample reaches the model exactly
+    once; with `shuffle=True` an index is only a ticket for the next batch, with `shuffle=False`
+    ``seq[i]`` is samples ``i * batch_size`` on. Nothing is opened for reading and no thread starts
+    before the first request. Any thread may ask; a request blocks until its batch is there.
+
+    Args:
+        file: Path of the HDF5 file.
+        x: Name of the inputs' dataset, or a tuple or dict of names.
+        y: The same for the targets; None for predicting.
+        sample_weight: The same for sample weights; None for none.
+        batch_size: Samples in a batch.
+        chunk_size: Samples that are read and shuffled together; rounded down to whole batches, at
+            least one. With `chunk_queue` it bounds the memory.
+        block_size: Neighbouring rows that stay together until they are in a chunk: 1 shuffles
+            fully, `chunk_size` reads in one run. None reads at full speed and mixes well.
+        rows: A slice, a (start, stop) pair, row numbers or a boolean mask; None for all.
+        shuffle: False keeps the order of the file, or of `rows`.
+        seed: 0 to 2**64 - 1; the same seed gives the same order, whatever the threads do.
+        drop_remainder: True leaves out a last batch that is not full.
+        transform: Called as ``transform(x, y)`` with as many arguments as the batch has parts, on
+            the batcher threads; returns x, (x, y) or (x, y, sample_weight). A parameter named
+            `rng` gets a `numpy.random.Generator` keyed by (seed, pass, position).
+        readers: Threads that read and decode.
+        batchers: Threads that make batches and run `transform`.
+        chunk_queue: Chunks in memory at once.
+        batch_queue: Batches kept ready.
+        monitor: A `Monitor`, or the path of the log that one is to write; None for none.
+        retries: Times a read is tried again after a passing I/O error.
+        allow_external: True follows links and storage outside the file.
+
+    Raises:
+        SettingsError: A setting cannot work; the message says what to write instead.
+        FileError: The file is missing, not HDF5, cut short, or open for writing elsewhere.
+        DatasetError: A dataset is missing, or they differ in length, or cannot be batched.
+        RowsError: `rows` names rows that are not there, or none.
+
+    Each default's reason is told at `prefetcher.config.Settings`.
+    """
+
+    def __init__(
+        self,
+        file: str | os.PathLike[str],
+        x: Names = "x",
+        y: Names | None = "y",
+        sample_weight: Names | None = None,
+        *,
+        batch_size: int = 32,
+        chunk_size: int = 3200,
+        block_size: int | None = None,
+        rows: Rows = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        drop_remainder: bool = False,
+        transform: Transform | None = None,
+        readers: int = 1,
+        batchers: int = 1,
+        chunk_queue: int = 2,
+        batch_queue: int = 16,
+        monitor: Monitor | str | os.PathLike[str] | None = None,
+        retries: int = 3,
+        allow_external: bool = False,
+    ) -> None:
+        super().__init__()
+        settings = Settings(
+            file=Path(file),
+            x=x,
+            y=y,
+            sample_weight=sample_weight,
+            batch_size=batch_size,
+            chunk_size=chunk_size,
+            block_size=block_size,
+            rows=rows,
+            shuffle=shuffle,
+            seed=seed,
+            drop_remainder=drop_remainder,
+            transform=transform,
+            readers=readers,
+            batchers=batchers,
+            chunk_queue=chunk_queue,
+            batch_queue=batch_queue,
+            retries=retries,
+            allow_external=allow_external,
+        )
+        self._settings = settings
+        self._feed = _feed(settings)
+        self._tickets = Tickets(self.plan.num_batches, in_file_order=not settings.shuffle)
+        # Held while a batch is waited for, so that tickets and the stream keep the same order.
+        self._turn = threading.Lock()
+        watch = monitor if isinstance(monitor, Monitor | None) else Monitor(monitor)
+        self._stream = Stream(self._feed, watch, _run_info(self._feed))
+        weakref.finalize(self, self._stream.abandon)
+
+    def __len__(self) -> int:
+        """Batches in a pass: ceil(samples / batch_size), or the whole ones only."""
+        return self.plan.num_batches
+
+    def __getitem__(self, index: SupportsIndex) -> Batch:
+        """The batch that answers a request for `index`: (x,), (x, y) or (x, y, sample_weight).
+
+        Arrays have the dataset's dtype in native byte order and shape (samples, ...); they are the
+        caller's and never change. Blocks until the batch is there; any thread may ask.
+
+        Raises:
+            RowsError: `index` is outside of -len to len - 1.
+            ClosedError: The sequence was closed.
+            ReadError: Reading failed. Asking again tries again.
+            TransformError: The transform failed.
+        """
+        self._stream.check()
+        number = self._in_range(operator.index(index))
+        with self._turn:
+            batch = self._stream.get(self._tickets.place(number))
+        if not self._settings.shuffle:
+            self._warn_of_random_order()
+        return batch
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yields every batch of a pass, from its beginning."""
+        self._tickets.begin_iteration()
+        for index in range(len(self)):
+            yield self[index]
+
+    @property
+    def num_batches(self) -> int:
+        """The same as `len`; Keras reads it before it makes an iterator."""
+        self._tickets.num_batches_read()
+        return len(self)
+
+    def on_epoch_begin(self) -> None:
+        """For Keras: an epoch begins."""
+        self._tickets.epoch_begin()
+
+    def on_epoch_end(self) -> None:
+        """For Keras: an epoch ended, or a fit is about to begin."""
+        self._tickets.epoch_end()
+
+    def stats(self) -> Stats:
+        """A frozen snapshot of all counters. Any thread, never waits."""
+        return self._stream.stats()
+
+    def close(self) -> None:
+        """Ends the threads, closes the file and waits for both. Any thread, any number of times."""
+        self._stream.close()
+
+    @property
+    def plan(self) -> Plan:
+        """Which rows in which order."""
+        return self._feed.plan
+
+    @property
+    def memory_bytes(self) -> int:
+        """The most that queues, buffers and workers hold together while callers let batches go.
+
+        What `transform` allocates and what Keras keeps is not in it.
+        """
+        return self._feed.memory_bytes
+
+    @property
+    def workers(self) -> int:
+        """Keras's own threads around this sequence; 1, as ours are inside."""
+        return int(super().workers)
+
+    @workers.setter
+    def workers(self, value: int) -> None:
+        if value > 1:
+            warnings.warn(
+                f"workers={value}: the threads are already inside a PrefetchSequence, so Keras's "
+                "own only wait for them. Write readers= and batchers= instead",
+                UserWarning,
+                stacklevel=2,
+            )
+        self._workers = value
+
+    @property
+    def use_multiprocessing(self) -> bool:
+        """Always False: threads and an open file do not travel to other processes."""
+        return False
+
+    @use_multiprocessing.setter
+    def use_multiprocessing(self, value: bool) -> None:
+        if value:
+            raise SettingsError(
+                "use_multiprocessing=True: the threads are already inside a PrefetchSequence and "
+                "do not travel to other processes. Leave it out and write readers= and batchers="
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise ProcessError(
+            f"a PrefetchSequence over {self._feed.where} cannot be pickled: its threads and its "
+            "open file do not travel. Make one in each process, out of the same arguments"
+        )
+
+    def __repr__(self) -> str:
+        plan = self.plan
+        return (
+            f"<PrefetchSequence {self._feed.where}: {plan.num_samples} samples in "
+            f"{len(self)} batches of {plan.batch_size}>"
+        )
+
+    def _in_range(self, index: int) -> int:
+        number = index + len(self) if index < 0 else index
+        if not 0 <= number < len(self):
+            raise RowsError(f"batch {index} of {self!r}: ask for 0 to {len(self) - 1}")
+        return number
+
+    def _warn_of_random_order(self) -> None:
+        if self._stream.stats().replays == _MANY_REPLAYS:
+            _logger.warning(
+                "batches of %r are asked for in random order but kept in file order, so each is "
+                "read on its own: write fit(..., shuffle=False), or shuffle=True here",
+                self,
+            )
+
+
+def _feed(settings: Settings) -> Feed:
+    """Checks the settings against the file."""
+    description = describe(settings.file, allow_external=settings.allow_external)
+    parts = (settings.x, settings.y, settings.sample_weight)
+    recipe = Recipe(
+        tuple(part for part in parts if part is not None), settings.transform, settings.seed
+    )
+    datasets = [description.dataset(name) for name in recipe.names]
+    length = _common_length(description, datasets)
+    return Feed(settings, description, _plan(settings, datasets, length), recipe)
+
+
+def _common_length(description: FileDescription, datasets: list[Dataset]) -> int:
+    lengths = {dataset.name: dataset.rows for dataset in datasets}
+    found = ", ".join(f"{name} {rows} rows" for name, rows in lengths.items())
+    if len(set(lengths.values())) > 1:
+        raise DatasetError(
+            f"{description.path.name} has {found}: x, y and sample_weight need as many rows each"
+        )
+    if any(dataset.rows * dataset.row_bytes == 0 for dataset in datasets):
+        raise DatasetError(f"{description.path.name} has {found}: there is nothing to batch")
+    return datasets[0].rows
+
+
+def _plan(settings: Settings, datasets: list[Dataset], length: int) -> Plan:
+    samples = samples_of(settings.rows, length, settings.file.name)
+    if settings.drop_remainder and len(samples) < settings.batch_size:
+        raise SettingsError(
+            f"drop_remainder=True leaves no batch: {len(samples)} samples do not fill one of "
+            f"{settings.batch_size}. Write batch_size={len(samples)} or less, or leave it out"
+        )
+    # The widest dataset sets the pace, so blocks follow its storage chunks.
+    align = max(datasets, key=lambda dataset: dataset.row_bytes).storage_rows
+    row_bytes = sum(dataset.row_bytes for dataset in datasets)
+    block_size = settings.block_size or default_block_size(settings.chunk_size, row_bytes, align)
+    return Plan(
+        samples=samples,
+        batch_size=settings.batch_size,
+        chunk_size=settings.chunk_size,
+        block_size=block_size,
+        seed=settings.seed,
+        shuffle=settings.shuffle,
+        drop_remainder=settings.drop_remainder,
+        align=align,
+    )
+
+
+def _run_info(feed: Feed) -> dict[str, object]:
+    """What a monitor's log says of the run."""
+    backend = keras.config.backend()
+    settings = {field.name: getattr(feed.settings, field.name) for field in fields(Settings)}
+    return {
+        "backend": backend,
+        # tf.data runs ahead of training, so our wait is at least the accelerator's.
+        "wait_scope": "upper_bound" if backend == "tensorflow" else "exposed",
+        "settings": settings
+        | {"file": feed.settings.file.name, "block_size": feed.plan.block_size},
+        "file": {
+            "name": feed.description.path.name,
+            "bytes": feed.description.size,
+            "datasets": [f"{dataset} {dataset.way}" for dataset in feed.datasets],
+        },
+    }
