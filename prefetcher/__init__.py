@@ -4,6 +4,8 @@ with prefetcher.PrefetchSequence("samples.h5", x="images", y="angles") as train:
     model.fit(train, epochs=5)
 """
 
+from typing import TYPE_CHECKING, Any
+
 from prefetcher.errors import (
     ClosedError,
     CorruptError,
@@ -24,7 +26,9 @@ from prefetcher.errors import (
 )
 from prefetcher.monitor import Monitor, read_log
 from prefetcher.pipeline.stats import Stats
-from prefetcher.sequence import PrefetchSequence
+
+if TYPE_CHECKING:
+    from prefetcher.sequence import PrefetchSequence
 
 __all__ = [
     "PrefetchSequence",
@@ -48,3 +52,12 @@ __all__ = [
     "ReadError",
     "CorruptError",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports Keras, which takes seconds, when it is first needed: a log is read without it."""
+    if name == "PrefetchSequence":
+        from prefetcher.sequence import PrefetchSequence
+
+        return PrefetchSequence
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,8 +13,9 @@ Three kinds of sign tell when an iterator is new (checked against Keras 3.15):
 - inside an epoch, an index whose ticket is older than the epoch, when `num_batches` was read since
   the epoch began: an iterator that goes on over several epochs never asks for an index twice.
 
-A read of `num_batches` alone proves nothing, because callbacks read it too. So a pass is never
-cut short by a wrong guess: at worst, a batch that was drawn before training keeps its ticket.
+A read of `num_batches` alone proves nothing, because callbacks read it too. So no iterator is ever
+cut short by a wrong guess. What a missing sign costs is small: a batch drawn before training keeps
+its ticket, and a broken pass that lacked just what TensorFlow draws for shapes counts as complete.
 """
 
 from __future__ import annotations

@@ -1,0 +1,182 @@
+"""The plan: a pure function of (seed, pass, position) that gives every sample once."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from prefetcher.plan import Place, Plan, default_block_size, runs_of
+
+
+FROZEN_ORDER = [36, 34, 25, 26, 4, 12, 6, 27, 7, 21, 37, 20, 13, 24, 35, 5]
+
+
+def pass_rows(plan: Plan, pass_number: int = 0) -> NDArray[np.int64]:
+    """File rows in the order in which a pass hands them out."""
+    numbers = range(pass_number * plan.num_chunks, (pass_number + 1) * plan.num_chunks)
+    chunks = [plan.chunk(number) for number in numbers]
+    return np.concatenate([chunk.rows[chunk.order] for chunk in chunks])[: plan.num_samples]
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    batch_size = draw(st.integers(1, 9))
+    chunk_size = batch_size * draw(st.integers(1, 8))
+    start, n = draw(st.integers(0, 20)), draw(st.integers(1, 300))
+    samples: range | NDArray[np.int64] = range(start, start + n)
+    if draw(st.booleans()):
+        samples = np.array(draw(st.permutations(list(samples))))
+    return Plan(
+        samples,
+        batch_size,
+        chunk_size,
+        block_size=draw(st.integers(1, chunk_size)),
+        seed=draw(st.integers(0, 2**64 - 1)),
+        shuffle=draw(st.booleans()),
+        align=draw(st.integers(1, 12)),
+    )
+
+
+@given(plans(), st.integers(0, 5))
+def test_a_pass_holds_every_sample_once(plan: Plan, pass_number: int) -> None:
+    assert sorted(pass_rows(plan, pass_number)) == sorted(plan.samples)
+
+
+@given(plans())
+def test_file_order_keeps_the_order_of_the_rows(plan: Plan) -> None:
+    if not plan.shuffle:
+        assert pass_rows(plan).tolist() == list(plan.samples)
+
+
+@given(plans(), st.integers(0, 1000))
+def test_places_and_ordinals_and_chunks_agree(plan: Plan, ordinal: int) -> None:
+    place = plan.place(ordinal)
+    number, index = plan.chunk_of(ordinal)
+    assert plan.ordinal(place) == ordinal
+    assert index < plan.batches_in(number)
+    start = index * plan.batch_size
+    assert len(plan.chunk(number).order[start : start + plan.batch_size]) == plan.batch_rows(
+        place.position
+    )
+
+
+@given(plans(), st.integers(0, 3))
+def test_parts_cover_a_chunk_and_do_not_cut_storage_chunks(plan: Plan, number: int) -> None:
+    chunk = plan.chunk(number)
+    assert [0, *(stop for _, stop in chunk.parts)] == [
+        *(start for start, _ in chunk.parts),
+        len(chunk.rows),
+    ]
+    for _, cut in chunk.parts[:-1]:
+        assert chunk.rows[cut - 1] // plan.align != chunk.rows[cut] // plan.align
+
+
+@given(st.lists(st.integers(0, 30), min_size=1))
+def test_runs_are_the_stretches_that_rise_by_one(rows: list[int]) -> None:
+    runs = list(runs_of(np.array(rows), 0, len(rows)))
+    assert [i for start, stop in runs for i in range(start, stop)] == list(range(len(rows)))
+    for start, stop in runs:
+        assert rows[start:stop] == list(range(rows[start], rows[start] + stop - start))
+    assert all(rows[stop] != rows[stop - 1] + 1 for _, stop in runs[:-1])
+
+
+def test_the_order_depends_on_seed_and_pass_and_on_nothing_else() -> None:
+    plan = Plan(range(1000), 8, 80, 5, seed=7)
+    again = Plan(range(1000), 8, 80, 5, seed=7)
+    other = Plan(range(1000), 8, 80, 5, seed=8)
+    assert pass_rows(plan).tolist() == pass_rows(again).tolist()
+    assert pass_rows(plan).tolist() != pass_rows(other).tolist()
+    assert pass_rows(plan, 0).tolist() != pass_rows(plan, 1).tolist()
+
+
+def test_the_order_is_the_same_in_every_version() -> None:
+    """Resuming a training must find the order it was started with: never change these numbers."""
+    plan = Plan(range(40), 4, 16, 2, seed=3)
+    assert pass_rows(plan)[:16].tolist() == FROZEN_ORDER
+
+
+def test_drop_remainder_leaves_out_other_samples_in_each_pass() -> None:
+    plan = Plan(range(103), 10, 20, 2, drop_remainder=True)
+    dropped = [set(range(103)) - set(pass_rows(plan, number).tolist()) for number in range(8)]
+    assert plan.num_batches == 10
+    assert all(len(rows) == 3 for rows in dropped)
+    assert len(set(map(frozenset, dropped))) > 1
+
+
+def test_blocks_start_at_the_edges_of_storage_chunks() -> None:
+    plan = Plan(range(13, 13 + 640), 8, 64, 16, align=16)
+    for number in range(plan.num_chunks - 1):
+        chunk = plan.chunk(number)
+        starts = [int(chunk.rows[start]) for start, _ in chunk.runs(0, len(chunk.rows))]
+        assert all(start % 16 == 0 for start in starts)
+
+
+def test_neighbours_drawn_from_all_over_the_file() -> None:
+    """Every block is as likely to come first as any other: chi-square over 2,000 seeds."""
+    blocks, seeds = 20, 2000
+    first = [
+        int(Plan(range(blocks * 4), 4, 8, 4, seed=seed).chunk(0).rows[0]) // 4
+        for seed in range(seeds)
+    ]
+    # rows are sorted within a chunk, so look at the smaller of two blocks: P(i) ~ 2(19-i)/(20*19)
+    expected = np.array([2 * (blocks - 1 - i) / (blocks * (blocks - 1)) for i in range(blocks - 1)])
+    counts = np.bincount(first, minlength=blocks)
+    chi_square = float(((counts[:-1] - expected * seeds) ** 2 / (expected * seeds)).sum())
+    assert counts[-1] == 0
+    assert chi_square < 42.3  # 18 degrees of freedom: exceeded once in 1,000 trials
+
+
+def test_a_place_in_a_billion_rows_is_found_at_once_and_in_little_memory() -> None:
+    tracemalloc.start()
+    plan = Plan(range(10**9), 32, 3200, 50)
+    number, index = plan.chunk_of(10**7)
+    rows = plan.chunk(number).rows
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert plan.place(10**7) == Place(0, 10**7)
+    assert (number, index) == (100_000, 0)
+    assert len(rows) == 3200
+    assert peak < 10e6
+
+
+@pytest.mark.parametrize(
+    ("row_bytes", "align", "expected"),
+    [
+        (49_152, 1, 21),  # 1 MiB
+        (784, 1, 50),  # at least 64 blocks to a chunk
+        (49_152, 32, 32),  # a whole storage chunk, though it is more than 1 MiB
+        (784, 32, 32),
+        (784, 20, 40),
+        (4, 1250, 1250),
+    ],
+)
+def test_the_default_block(row_bytes: int, align: int, expected: int) -> None:
+    assert default_block_size(3200, row_bytes, align) == expected
+
+
+def entropy(labels: NDArray[np.int64]) -> float:
+    """Mean entropy in bits of the label distribution of batches of 32."""
+    counts = np.apply_along_axis(np.bincount, 1, labels.reshape(-1, 32), minlength=10) / 32
+    logs = np.log2(counts, where=counts > 0, out=np.zeros_like(counts))
+    return float(-(counts * logs).sum(axis=1).mean())
+
+
+@pytest.mark.parametrize(
+    ("block_size", "least", "most"),
+    [
+        pytest.param(default_block_size(3200, 49_152, 1), 0.95, 1.01, id="default"),
+        pytest.param(default_block_size(3200, 4, 1), 0.90, 1.01, id="default-small-rows"),
+        pytest.param(1, 0.99, 1.01, id="full"),
+        pytest.param(3200, 0.0, 0.001, id="one-run-per-chunk"),
+    ],
+)
+def test_label_entropy_on_a_set_sorted_by_class(block_size: int, least: float, most: float) -> None:
+    labels = np.repeat(np.arange(10), 32_000)
+    plan = Plan(range(320_000), 32, 3200, block_size)
+    full = entropy(np.random.default_rng(0).permutation(labels))
+    assert least <= entropy(labels[pass_rows(plan)]) / full <= most
