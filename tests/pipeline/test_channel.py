@@ -1,0 +1,170 @@
+"""The channel: bounded, in order by number, and three endings that say which they are."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+
+import pytest
+from helpers.waiting import Task, wait_for
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prefetcher.pipeline.channel import Channel, Closed, Idle
+
+
+class BrokenDiskError(Exception):
+    pass
+
+
+def waits(channel: Channel[str], monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """An event that is set once somebody waits in the channel."""
+    waiting, wait = threading.Event(), channel._condition.wait
+
+    def signalling(timeout: float | None = None) -> bool:
+        waiting.set()
+        return wait(timeout)
+
+    monkeypatch.setattr(channel._condition, "wait", signalling)
+    return waiting
+
+
+@given(st.permutations(range(6)), st.integers(1, 6))
+def test_items_come_by_number_whoever_puts_them_first(order: list[int], depth: int) -> None:
+    channel: Channel[int] = Channel(depth)
+    puts = [Task(lambda n=n: channel.put(n, n * 10)) for n in order]
+    assert [channel.get(number) for number in range(6)] == [0, 10, 20, 30, 40, 50]
+    for put in puts:
+        put.result()
+
+
+def test_a_put_waits_for_room_and_the_next_item_always_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    channel: Channel[str] = Channel(depth=2)
+    waiting = waits(channel, monkeypatch)
+    channel.put(1, "b")
+    late = Task(lambda: channel.put(2, "c"))
+    wait_for(waiting, "a put without room waits")
+    channel.put(0, "a")  # would hang if number 2 could take its room
+    assert channel.ready == 2
+    assert [channel.get(0), channel.get(1), channel.get(2)] == ["a", "b", "c"]
+    late.result()
+
+
+def test_reserving_waits_as_putting_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    channel: Channel[str] = Channel(depth=1)
+    waiting = waits(channel, monkeypatch)
+    channel.reserve(0)
+    late = Task(lambda: channel.reserve(1))
+    wait_for(waiting, "a reservation without room waits")
+    channel.put(0, "a")
+    assert channel.get(0) == "a"
+    late.result()
+
+
+def test_an_item_with_several_takes_keeps_its_room_until_the_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    channel: Channel[str] = Channel(depth=1)
+    waiting = waits(channel, monkeypatch)
+    channel.put(0, "chunk", takes=3)
+    late = Task(lambda: channel.put(1, "next"))
+    wait_for(waiting, "the next put waits")
+    assert [channel.get(0), channel.get(0)] == ["chunk", "chunk"]
+    assert channel.ready == 1
+    assert channel.get(0) == "chunk"
+    late.result()
+    assert channel.get(1) == "next"
+
+
+def test_closing_wakes_everybody_on_both_sides() -> None:
+    channel: Channel[str] = Channel(depth=1, first=5)
+    channel.put(5, "a")
+    waits = [Task(lambda: channel.put(6, "b")), Task(lambda: channel.get(7))]
+    channel.close()
+    channel.close()
+    for wait in waits:
+        with pytest.raises(Closed):
+            wait.result()
+    with pytest.raises(Closed):
+        channel.get(5)
+
+
+def test_a_failure_takes_the_place_of_its_item_and_earlier_ones_still_come() -> None:
+    channel: Channel[str] = Channel(depth=4)
+    error = BrokenDiskError("disk")
+    waiting = Task(lambda: channel.get(2))
+    channel.fail(2, error)
+    channel.put(0, "a")
+    channel.put(1, "b")
+    with pytest.raises(Closed):
+        channel.put(3, "d")
+    assert [channel.get(0), channel.get(1)] == ["a", "b"]
+    for number in (2, 9):
+        with pytest.raises(BrokenDiskError, match="disk"):
+            channel.get(number)
+    with pytest.raises(BrokenDiskError):
+        waiting.result()
+
+
+def test_of_two_failures_the_first_by_number_is_raised_and_notes_the_other() -> None:
+    channel: Channel[str] = Channel(depth=4)
+    channel.fail(3, BrokenDiskError("later"))
+    channel.fail(1, BrokenDiskError("earlier"))
+    with pytest.raises(BrokenDiskError, match="earlier") as caught:
+        channel.get(3)
+    assert caught.value.__notes__ == ["also: BrokenDiskError: later"]
+
+
+def test_a_failure_reported_twice_is_noted_once() -> None:
+    channel: Channel[str] = Channel(depth=4)
+    error = BrokenDiskError("once")
+    channel.fail(3, error)
+    channel.fail(2, error)
+    with pytest.raises(BrokenDiskError) as caught:
+        channel.get(2)
+    assert not hasattr(caught.value, "__notes__")
+
+
+def test_waiting_for_room_gives_up_when_nobody_takes() -> None:
+    channel: Channel[str] = Channel(depth=1, idle=0.01)
+    channel.put(0, "a")
+    with pytest.raises(Idle):
+        channel.put(1, "b")
+    assert channel.get(0) == "a"
+
+
+def test_a_finalizer_in_a_thread_that_holds_the_lock_can_close() -> None:
+    channel: Channel[str] = Channel(depth=1)
+
+    class Garbage:
+        pass
+
+    cycle = Garbage()
+    cycle.self = cycle  # type: ignore[attr-defined]
+    weakref.finalize(cycle, channel.close)
+    with channel._condition:
+        del cycle
+        gc.collect()
+    with pytest.raises(Closed):
+        channel.get(0)
+
+
+def test_a_finalizer_does_not_wait_for_ever_for_a_lock_that_another_holds() -> None:
+    channel: Channel[str] = Channel(depth=1)
+    held, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with channel._condition:
+            held.set()
+            leave.wait(30)
+
+    holder = Task(hold)
+    assert held.wait(5)
+    channel.close()  # returns although the lock is held
+    leave.set()
+    holder.result()
+    with pytest.raises(Closed):
+        channel.get(0)
