@@ -1,0 +1,139 @@
+"""What commands write: data to stdout, everything about the work to stderr."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from time import monotonic
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+PLAIN_LINE_SECONDS = 5.0
+"""Between two lines of progress where no terminal is watching: rare enough for a log file."""
+PLAIN_WIDTH = 240
+"""Columns of a table that goes to a file or a pipe: no cell is cut there."""
+
+
+def data() -> Console:
+    """Where results go: stdout, with colours and tables only on a terminal."""
+    width = None if sys.stdout.isatty() else PLAIN_WIDTH
+    return Console(file=sys.stdout, highlight=False, width=width)
+
+
+def notes() -> Console:
+    """Where everything about the work goes: stderr."""
+    return Console(file=sys.stderr, highlight=False)
+
+
+def say(text: str) -> None:
+    """Writes one line about the work, as it is: no markup, no wrapping."""
+    notes().print(text, markup=False, soft_wrap=True)
+
+
+def write_json(result: Mapping[str, Any]) -> None:
+    """Writes a result as JSON to stdout."""
+    sys.stdout.write(json.dumps(result, indent=2, allow_nan=False) + "\n")
+
+
+def size(count: float) -> str:
+    """A number of bytes for people: three figures, decimal units."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.3g} TB"
+
+
+def at_least(smallest: int) -> Callable[[str], int]:
+    """An argparse type: a whole number that is not below `smallest`."""
+
+    def number(text: str) -> int:
+        value = int(text)
+        if value < smallest:
+            raise argparse.ArgumentTypeError(f"{value} is too few, write {smallest} or more")
+        return value
+
+    return number
+
+
+class Advance(Protocol):
+    """Tells a progress display that more is done."""
+
+    def __call__(self, items: int, note: str = "") -> None:
+        """Counts `items` more; `note` replaces what stands behind the count, if it is given."""
+
+
+@contextmanager
+def progress(label: str, total: int) -> Iterator[Advance]:
+    """Shows how far a long work has come, on stderr.
+
+    A bar on a terminal; elsewhere a line every `PLAIN_LINE_SECONDS` and one at the end.
+    """
+    console = notes()
+    if not console.is_terminal:
+        yield _PlainProgress(label, total)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(label, total=total, note="")
+
+        def advance(items: int, note: str = "") -> None:
+            bar.update(task, advance=items)
+            if note:
+                bar.update(task, note=note)
+
+        yield advance
+
+
+class _PlainProgress:
+    """Says how far the work has come in a line now and then."""
+
+    def __init__(self, label: str, total: int) -> None:
+        self._label = label
+        self._total = total
+        self._done = 0
+        self._note = ""
+        self._said_at = monotonic()
+
+    def __call__(self, items: int, note: str = "") -> None:
+        self._done += items
+        self._note = note or self._note
+        if self._done >= self._total or monotonic() - self._said_at >= PLAIN_LINE_SECONDS:
+            say(f"{self._label}: {self._done:,} of {self._total:,} {self._note}".rstrip())
+            self._said_at = monotonic()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps what native libraries write to stderr out of sight, unless the block raises.
+
+    TensorFlow's import writes a dozen lines about drivers that are not there, from C++ and before
+    any of its settings can stop it.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as swallowed:
+        os.dup2(swallowed.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            swallowed.seek(0)
+            os.write(kept, swallowed.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
