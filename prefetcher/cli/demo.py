@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.table import Table
+from rich.text import Text
 
 from prefetcher.cli import output, roads
 from prefetcher.errors import SettingsError
 from prefetcher.hdf5.write import write_steps
-from prefetcher.monitor.log import read_log
+from prefetcher.monitor import read_log
 
 if TYPE_CHECKING:
     from prefetcher.cli.steering import Outcome
@@ -77,12 +77,13 @@ def run(arguments: argparse.Namespace) -> None:
     with output.quiet():
         from prefetcher.cli import steering
 
+        backend = steering.start_backend()
     log.unlink(missing_ok=True)
-    label = f"Training on {steering.backend()}, {epochs} epochs"
+    label = f"Training on {backend}, {epochs} epochs"
     with output.progress(label, epochs * steering.training_samples(samples)) as advance:
         outcome = steering.train(file, samples, epochs, seed, log, advance)
     summary = _summary(outcome, file, log) | {
-        "backend": steering.backend(),
+        "backend": backend,
         "straight_loss": straight,
         "total_s": round(perf_counter() - started, 1),
     }
@@ -116,6 +117,8 @@ def _choose_backend() -> None:
             "no backend for Keras is installed: pip install 'prefetcher[tensorflow]', or [jax], "
             "or [torch]"
         )
+    # Its notes on how it was built say nothing about the run; warnings still come through.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     if "tensorflow" not in installed:
         os.environ.setdefault("KERAS_BACKEND", installed[0])
 
@@ -130,7 +133,7 @@ def _summary(outcome: Outcome, file: Path, log: Path) -> dict[str, Any]:
         "loss": outcome.loss,
         "val_loss": outcome.val_loss,
         "fit_s": round(outcome.seconds, 2),
-        "samples_per_s": round(outcome.training.samples / outcome.seconds, 1),
+        "samples_per_s": round(outcome.samples * len(outcome.loss) / outcome.seconds, 1),
         "stall_pct": round(100 * stall / outcome.seconds, 2),
         "wait_scope": first["wait_scope"],
         "data_bytes": file.stat().st_size,
@@ -144,10 +147,8 @@ def _summary(outcome: Outcome, file: Path, log: Path) -> dict[str, Any]:
 
 
 def _print(summary: Mapping[str, Any]) -> None:
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for name, text in _lines(summary):
-        table.add_row(name, text)
-    output.data().print(table)
+        output.data().print(Text.assemble((f"{name:<10}", "bold"), text), soft_wrap=True)
 
 
 def _lines(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

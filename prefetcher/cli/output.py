@@ -74,11 +74,13 @@ class Advance(Protocol):
 def progress(label: str, total: int) -> Iterator[Advance]:
     """Shows how far a long work has come, on stderr.
 
-    A bar on a terminal; elsewhere a line every `PLAIN_LINE_SECONDS` and one at the end.
+    A bar on a terminal; elsewhere a line for each note, every `PLAIN_LINE_SECONDS` and at the end.
     """
     console = notes()
     if not console.is_terminal:
-        yield _PlainProgress(label, total)
+        plain = _PlainProgress(label, total)
+        yield plain
+        plain.finish()
         return
     columns = (
         TextColumn("{task.description}"),
@@ -106,14 +108,25 @@ class _PlainProgress:
         self._total = total
         self._done = 0
         self._note = ""
+        self._unsaid = True
         self._said_at = monotonic()
 
     def __call__(self, items: int, note: str = "") -> None:
         self._done += items
         self._note = note or self._note
-        if self._done >= self._total or monotonic() - self._said_at >= PLAIN_LINE_SECONDS:
-            say(f"{self._label}: {self._done:,} of {self._total:,} {self._note}".rstrip())
-            self._said_at = monotonic()
+        self._unsaid = True
+        if note or monotonic() - self._said_at >= PLAIN_LINE_SECONDS:
+            self._say()
+
+    def finish(self) -> None:
+        """Says how far the work came, unless the last line did."""
+        if self._unsaid:
+            self._say()
+
+    def _say(self) -> None:
+        say(f"{self._label}: {self._done:,} of {self._total:,} {self._note}".rstrip())
+        self._unsaid = False
+        self._said_at = monotonic()
 
 
 @contextmanager

@@ -14,8 +14,8 @@ from prefetcher.pipeline.stats import Stats
 from prefetcher.sequence import PrefetchSequence
 
 BATCH_SIZE = 32
-CHUNK_SIZE = 640
-"""A fifth of the default: the demo's file is small, and its buffers should be smaller still."""
+CHUNK_SIZE = 320
+"""A tenth of the default: the demo's file is small, and its buffers should be smaller still."""
 HELD_OUT = 6
 """One sample in so many is kept for validation."""
 
@@ -43,8 +43,9 @@ class Outcome:
     memory_bytes: int
 
 
-def backend() -> str:
-    """The Keras backend in use: tensorflow, jax or torch."""
+def start_backend() -> str:
+    """Has the Keras backend look for its devices, once and for all; returns its name."""
+    keras.ops.zeros(())
     return str(keras.backend.backend())
 
 

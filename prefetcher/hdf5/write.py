@@ -42,7 +42,7 @@ def write_steps(path: Path, steps: Iterable[Mapping[str, NDArray[np.generic]]]) 
 
 def _append(file: h5py.File, step: Mapping[str, NDArray[np.generic]]) -> int:
     """Writes one step behind the rows that are there; the first step makes the datasets."""
-    if not file:
+    if not file.keys():
         _create(file, step)
     count = 0
     for name, rows in step.items():
