@@ -1,0 +1,58 @@
+"""The way that fits every dataset: through h5py, one thread at a time."""
+
+from __future__ import annotations
+
+import math
+import threading
+
+import h5py
+import numpy as np
+
+from prefetcher.hdf5.places import Places, Rows
+
+_SCRATCH_BYTES = 4 << 20
+"""Enough that h5py's cost of a call is small beside the copy, little enough to stay in cache."""
+
+
+class GeneralWay:
+    """Reads through h5py under one lock, because HDF5 itself does one thing at a time."""
+
+    def __init__(self, dataset: h5py.Dataset, lock: threading.RLock) -> None:
+        self._dataset = dataset
+        self._lock = lock
+        self._row_bytes: int = dataset.dtype.itemsize * math.prod(dataset.shape[1:])
+        self._storage_rows: int = dataset.chunks[0] if dataset.chunks else 1
+        self._step = min(self._rows_at_once(), len(dataset))
+        self._scratch: Rows | None = None
+        self.scratch_bytes = self._step * self._row_bytes
+
+    def _rows_at_once(self) -> int:
+        """Whole storage chunks, so that none is decoded twice in one read."""
+        fitting = _SCRATCH_BYTES // max(self._row_bytes * self._storage_rows, 1)
+        return max(fitting, 1) * self._storage_rows
+
+    def read(self, start: int, stop: int, places: Places) -> None:
+        """Reads rows [start, stop). Waits while another thread reads from the same source."""
+        with self._lock:
+            whole = next(places.views(0, stop - start))
+            if len(whole) == stop - start:
+                self._fetch(start, whole)
+            else:
+                self._scatter(start, stop, places)
+
+    def _scatter(self, start: int, stop: int, places: Places) -> None:
+        if self._scratch is None:
+            self._scratch = np.empty((self._step, self._row_bytes), np.uint8)
+        first = start
+        while first < stop:
+            # Up to a multiple of the step, so that the next one begins on a storage chunk.
+            last = min(stop, (first // self._step + 1) * self._step)
+            rows = self._scratch[: last - first]
+            self._fetch(first, rows)
+            places.put(first - start, rows)
+            first = last
+
+    def _fetch(self, start: int, rows: Rows) -> None:
+        shape = (len(rows), *self._dataset.shape[1:])
+        typed = rows.reshape(-1).view(self._dataset.dtype).reshape(shape)
+        self._dataset.read_direct(typed, np.s_[start : start + len(rows)])

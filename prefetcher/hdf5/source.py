@@ -1,0 +1,164 @@
+"""Rows of some datasets of one open file, each dataset in the way that fits it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Protocol
+
+from prefetcher.errors import (
+    ClosedError,
+    CorruptError,
+    PrefetchError,
+    ReadError,
+    RowsError,
+)
+from prefetcher.hdf5.contiguous import ContiguousWay
+from prefetcher.hdf5.describe import Dataset, FileDescription
+from prefetcher.hdf5.general import GeneralWay
+from prefetcher.hdf5.opening import damage_reported, open_file
+from prefetcher.hdf5.places import Places, Rows
+from prefetcher.hdf5.proof import agrees
+from prefetcher.hdf5.retry import Retry
+from prefetcher.hdf5.stored import StoredBytes
+
+
+class _Way(Protocol):
+    """What every way of reading offers."""
+
+    @property
+    def scratch_bytes(self) -> int: ...
+
+    def read(self, start: int, stop: int, places: Places) -> None: ...
+
+
+class Source:
+    """Rows of some datasets of one file. `read` may be called from any number of threads at once.
+
+    Args:
+        description: The file as `describe` found it.
+        names: The datasets that will be read.
+        retries: How often a read is tried again after EIO, ESTALE or ETIMEDOUT; 3 spans about two
+            seconds, which is what a file server takes to come back.
+        stopping: Set by the owner to end a pause between two tries at once.
+        on_retry: Told of every retry, on the thread that reads.
+
+    Raises:
+        FileChangedError: the file is no longer the one that was described.
+        FileError: it can no longer be opened.
+        DatasetError: a dataset cannot be cut into batches, or there is none of that name.
+    """
+
+    def __init__(
+        self,
+        description: FileDescription,
+        names: Sequence[str],
+        *,
+        retries: int = 3,
+        stopping: threading.Event | None = None,
+        on_retry: Callable[[Mapping[str, object]], None] | None = None,
+    ) -> None:
+        self._path = description.path
+        self._datasets = {name: description.dataset(name) for name in names}
+        self._retry = Retry(retries, stopping or threading.Event(), on_retry)
+        # Re-entrant: a finalizer may close the source on a thread that holds one of them.
+        self._state = threading.RLock()
+        self._h5py = threading.RLock()
+        self._reading = 0
+        self._closed = False
+        with ExitStack() as undo:
+            self._file = undo.enter_context(open_file(description.path))
+            self._stored = StoredBytes(description.path, description.identity)
+            undo.callback(self._stored.close)
+            self._stored.check_unchanged()
+            with damage_reported(description.path):
+                self._ways = {name: self._open(self._datasets[name]) for name in names}
+            self._undo = undo.pop_all()
+        self.scratch_bytes = max(way.scratch_bytes for way in self._ways.values())
+        """The most memory, in bytes, that one reading thread holds beside the caller's arrays."""
+
+    def _open(self, dataset: Dataset) -> _Way:
+        stored = self._file[dataset.name]
+        if dataset.way == "contiguous":
+            offset = stored.id.get_offset()
+            fast = ContiguousWay(self._stored, offset, dataset.rows, dataset.row_bytes)
+            if agrees(stored, fast.probes()):
+                return fast
+        return GeneralWay(stored, self._h5py)
+
+    def read(self, name: str, start: int, stop: int, out: Sequence[Rows]) -> None:
+        """Reads rows [start, stop) of dataset `name`, in order, into `out`.
+
+        Args:
+            name: One of the names given at opening.
+            start: First row, from 0.
+            stop: One past the last row.
+            out: C-contiguous uint8 arrays of shape (k, bytes of one row) whose k add up to
+                stop - start. Filled with the bytes that h5py would give, in its byte order.
+
+        Raises:
+            ReadError: the system could not read, also not after the retries.
+            CorruptError: a checksum, a decoder or an offset says that the file is damaged.
+            FileChangedError: the file was written to since it was described.
+            RowsError: the dataset has no such rows, or `out` has not room for exactly them.
+            ClosedError: the source was closed.
+        """
+        places = Places(out)
+        self._check_rows(name, start, stop, places)
+        with self._open_meanwhile(), self._errors_named(name, start, stop):
+            where = {"file": self._path.name, "dataset": name, "rows": [start, stop]}
+            way = self._ways[name]
+            self._retry.run(lambda: way.read(start, stop, places), where)
+            self._stored.check_unchanged()
+
+    def _check_rows(self, name: str, start: int, stop: int, places: Places) -> None:
+        rows = self._datasets[name].rows
+        if not 0 <= start <= stop <= rows:
+            raise RowsError(
+                f"rows {start} to {stop} of {name} in {self._path.name} were asked for; it has "
+                f"rows 0 to {rows}"
+            )
+        if places.count != stop - start:
+            raise RowsError(f"{stop - start} rows of {name} do not fill room for {places.count}")
+
+    @contextmanager
+    def _open_meanwhile(self) -> Iterator[None]:
+        """Keeps the file open until the block ends, even if `close` is called meanwhile."""
+        with self._state:
+            if self._closed:
+                raise ClosedError(f"{self._path.name} was closed: open a new source")
+            self._reading += 1
+        try:
+            yield
+        finally:
+            with self._state:
+                self._reading -= 1
+            self._close_if_idle()
+
+    @contextmanager
+    def _errors_named(self, name: str, start: int, stop: int) -> Iterator[None]:
+        where = f"rows {start} to {stop} of {name} in {self._path.name}"
+        try:
+            yield
+        except CorruptError as error:
+            self._stored.check_unchanged()
+            raise CorruptError(f"{where} are damaged: {error}") from error
+        except PrefetchError:
+            raise
+        except (OSError, RuntimeError, ValueError) as error:  # h5py's, by where HDF5 failed
+            self._stored.check_unchanged()
+            # An errno comes from the system; without one HDF5 itself did not like the bytes.
+            if isinstance(error, OSError) and error.errno is not None:
+                raise ReadError(f"reading {where} failed: {error}") from error
+            raise CorruptError(f"{where} are damaged: {error}") from error
+
+    def close(self) -> None:
+        """Closes the file, or leaves that to the last `read` under way. Never waits for one."""
+        self._closed = True
+        self._close_if_idle()
+
+    def _close_if_idle(self) -> None:
+        with self._state:
+            if self._closed and not self._reading:
+                self._undo.close()

@@ -1,0 +1,200 @@
+"""What `describe` finds, and the errors for files and datasets that cannot be used."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from prefetcher.errors import (
+    DatasetError,
+    FileBusyError,
+    FileMissingError,
+    NoDatasetError,
+    NotHDF5Error,
+    UnsafeFileError,
+)
+from prefetcher.hdf5.describe import describe
+
+
+@pytest.fixture
+def samples(tmp_path: Path) -> Path:
+    path = tmp_path / "samples.h5"
+    with h5py.File(path, "w") as file:
+        file["images"] = np.zeros((10, 4, 3), np.uint8)
+        options = {"chunks": (4, 2), "compression": "gzip", "shuffle": True}
+        file.create_dataset("train/deep/features", data=np.ones((10, 4), ">f4"), **options)
+        file["alias"] = h5py.SoftLink("/train/deep/features")
+        file["note"] = 5
+        file["words"] = np.array(["a", "bc"], dtype=h5py.string_dtype())
+        file["circle"] = file["/"]
+    return path
+
+
+def test_every_dataset_of_every_group_is_described(samples: Path) -> None:
+    found = describe(samples)
+    assert [d.name for d in found.datasets] == [
+        "images",
+        "note",
+        "words",
+        "train/deep/features",
+        "alias",
+    ]
+    images = found.dataset("images")
+    assert (images.shape, images.layout) == ((10, 4, 3), "contiguous")
+    assert images.dtype == np.uint8
+    assert (images.rows, images.row_shape, images.row_bytes) == (10, (4, 3), 12)
+    assert (images.storage_chunk, images.storage_rows, images.stored_bytes) == (None, 1, 120)
+    assert found.size == samples.stat().st_size
+
+
+def test_a_chunked_dataset_shows_its_storage(samples: Path) -> None:
+    features = describe(samples).dataset("/train/deep/features")
+    assert features.layout == "chunked"
+    assert (features.storage_chunk, features.storage_rows) == ((4, 2), 4)
+    assert features.filters == ("shuffle", "gzip-4")
+    assert features.dtype == np.dtype(">f4")
+    assert describe(samples).dataset("alias").shape == features.shape
+
+
+def test_a_wrong_name_lists_what_there_is(samples: Path) -> None:
+    with pytest.raises(NoDatasetError, match=r"no dataset 'x' in samples.h5; it has images uint8"):
+        describe(samples).dataset("x")
+
+
+def test_a_file_without_datasets_says_so(tmp_path: Path) -> None:
+    h5py.File(tmp_path / "empty.h5", "w").close()
+    with pytest.raises(NoDatasetError, match="holds no dataset"):
+        describe(tmp_path / "empty.h5").dataset("x")
+
+
+@pytest.mark.parametrize(("name", "says"), [("note", "without rows"), ("words", "fixed size")])
+def test_what_cannot_be_batched_is_listed_but_refused(samples: Path, name: str, says: str) -> None:
+    found = describe(samples)
+    with pytest.raises(DatasetError, match=says):
+        found.dataset(name)
+
+
+def test_arrays_as_elements_are_refused_with_the_shape_to_store(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", shape=(5,), dtype=np.dtype(("f4", (3,))))
+    with pytest.raises(DatasetError, match=r"store it as float32 \(5, 3\)"):
+        describe(tmp_path / "a.h5").dataset("x")
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(FileMissingError, match=r"gone.h5"):
+        describe(tmp_path / "gone.h5")
+
+
+def test_a_folder_and_a_text_file_are_not_hdf5(tmp_path: Path) -> None:
+    with pytest.raises(NotHDF5Error, match="folder"):
+        describe(tmp_path)
+    (tmp_path / "text.h5").write_text("epoch,loss\n" * 500)
+    with pytest.raises(NotHDF5Error, match=r"text.h5 is not an HDF5 file"):
+        describe(tmp_path / "text.h5")
+
+
+def test_a_truncated_file(samples: Path) -> None:
+    os.truncate(samples, samples.stat().st_size // 2)
+    with pytest.raises(NotHDF5Error, match="cut short"):
+        describe(samples)
+
+
+def test_a_file_this_process_writes_is_busy(samples: Path) -> None:
+    with h5py.File(samples, "r+"), pytest.raises(FileBusyError, match="this process"):
+        describe(samples)
+
+
+_WRITER = """
+import sys, h5py
+file = h5py.File(sys.argv[1], "r+", locking=True)
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_file_another_process_writes_is_busy(samples: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _WRITER, samples], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"open\n"
+        try:
+            with pytest.raises(FileBusyError, match=r"samples.h5 is open for writing elsewhere"):
+                describe(samples)
+        finally:
+            writer.kill()
+
+
+class Watch:
+    """Tells whether a file was opened since the watch began (inotify)."""
+
+    def __init__(self, path: Path) -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        self._fd: int = libc.inotify_init1(os.O_NONBLOCK)
+        opened = 0x20
+        assert libc.inotify_add_watch(self._fd, os.fsencode(path), opened) >= 0
+
+    def opened(self) -> bool:
+        try:
+            return bool(os.read(self._fd, 4096))
+        except BlockingIOError:
+            return False
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def _link(file: h5py.File, outside: Path) -> None:
+    file["x"] = h5py.ExternalLink(str(outside), "secret")
+
+
+def _nested_link(file: h5py.File, outside: Path) -> None:
+    file["a/b/x"] = h5py.ExternalLink(str(outside), "/")
+    file["x"] = h5py.SoftLink("/a/b/x/secret")
+
+
+def _external_storage(file: h5py.File, outside: Path) -> None:
+    file.create_dataset("x", shape=(5,), dtype="u1", external=[(str(outside), 0, 5)])
+
+
+def _virtual(file: h5py.File, outside: Path) -> None:
+    layout = h5py.VirtualLayout(shape=(5,), maxshape=(None,), dtype="u1")
+    source = h5py.VirtualSource(outside, "secret", shape=(5,), maxshape=(None,))
+    layout[: h5py.h5s.UNLIMITED] = source[: h5py.h5s.UNLIMITED]
+    file.create_virtual_dataset("x", layout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="inotify tells who opened a file")
+@pytest.mark.parametrize("make", [_link, _nested_link, _external_storage, _virtual])
+def test_what_points_outside_is_refused_without_opening_it(tmp_path: Path, make: object) -> None:
+    outside = tmp_path / "outside.h5"
+    with h5py.File(outside, "w") as file:
+        file.create_dataset("secret", data=np.arange(5, dtype="u1"), maxshape=(None,))
+    assert callable(make)
+    with h5py.File(tmp_path / "trap.h5", "w") as file:
+        make(file, outside)
+    watch = Watch(outside)
+    with pytest.raises(UnsafeFileError, match=r"trap.h5 points outside itself.*allow_external"):
+        describe(tmp_path / "trap.h5")
+    assert not watch.opened()
+    names = [d.name for d in describe(tmp_path / "trap.h5", allow_external=True).datasets]
+    assert any(name.endswith(("x", "secret")) for name in names)
+    watch.close()
+
+
+def test_a_virtual_dataset_over_its_own_file_is_safe(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "own.h5", "w") as file:
+        file["source"] = np.arange(6, dtype="u1")
+        layout = h5py.VirtualLayout(shape=(6,), dtype="u1")
+        layout[:] = h5py.VirtualSource(file["source"])
+        file.create_virtual_dataset("view", layout)
+    view = describe(tmp_path / "own.h5").dataset("view")
+    assert (view.layout, view.way) == ("virtual", "general")

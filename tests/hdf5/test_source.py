@@ -1,0 +1,93 @@
+"""Rows through `Source`: the bytes of h5py, whatever the way, the cut and the thread."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from prefetcher.errors import ClosedError, FileChangedError, NoDatasetError, RowsError
+from prefetcher.hdf5.describe import describe
+from prefetcher.hdf5.places import Rows
+from prefetcher.hdf5.source import Source
+
+
+def room(row_bytes: int, counts: Sequence[int]) -> list[Rows]:
+    return [np.full((count, row_bytes), 0xAA, np.uint8) for count in counts]
+
+
+def joined(arrays: Sequence[Rows]) -> bytes:
+    return b"".join(array.tobytes() for array in arrays)
+
+
+@pytest.fixture
+def samples(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    path = tmp_path / "samples.h5"
+    with h5py.File(path, "w") as file:
+        file["plain"] = rng.integers(0, 256, (50, 4, 3), np.uint8)
+        chunked = rng.integers(0, 9, (50, 6)).astype(">i2")
+        file.create_dataset("chunked", data=chunked, chunks=(8, 4), compression="gzip")
+        file.create_dataset("virgin", shape=(50, 2), dtype="f4", fillvalue=7)
+        file["flags"] = rng.random(50) < 0.5
+    return path
+
+
+@pytest.mark.parametrize("name", ["plain", "chunked", "virgin", "flags"])
+@pytest.mark.parametrize("counts", [[13], [1] * 13, [5, 0, 1, 7]])
+def test_the_bytes_are_those_of_h5py(samples: Path, name: str, counts: list[int]) -> None:
+    description = describe(samples)
+    source = Source(description, [name])
+    out = room(description.dataset(name).row_bytes, counts)
+    source.read(name, 11, 24, out)
+    source.close()
+    with h5py.File(samples) as file:
+        assert joined(out) == file[name][11:24].tobytes()
+
+
+def test_rows_out_of_range_and_room_that_does_not_fit(samples: Path) -> None:
+    source = Source(describe(samples), ["plain"])
+    with pytest.raises(RowsError, match=r"rows 40 to 51 of plain in samples.h5"):
+        source.read("plain", 40, 51, room(12, [11]))
+    with pytest.raises(RowsError, match="10 rows of plain do not fill room for 9"):
+        source.read("plain", 40, 50, room(12, [9]))
+    source.close()
+
+
+def test_a_wrong_name_is_refused_at_opening(samples: Path) -> None:
+    with pytest.raises(NoDatasetError):
+        Source(describe(samples), ["plain", "x"])
+
+
+def test_a_closed_source_says_so_and_closes_twice(samples: Path) -> None:
+    source = Source(describe(samples), ["plain"])
+    source.close()
+    source.close()
+    with pytest.raises(ClosedError, match=r"samples.h5 was closed"):
+        source.read("plain", 0, 1, room(12, [1]))
+    h5py.File(samples, "r+").close()  # would be refused while it is open for reading
+
+
+def touch(path: Path) -> None:
+    status = path.stat()
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+
+
+def test_a_file_that_changed_before_it_is_opened(samples: Path) -> None:
+    description = describe(samples)
+    touch(samples)
+    with pytest.raises(FileChangedError, match=r"samples.h5 was written to"):
+        Source(description, ["plain"])
+
+
+@pytest.mark.parametrize("name", ["plain", "chunked"])
+def test_a_file_that_changes_while_it_is_read(samples: Path, name: str) -> None:
+    source = Source(describe(samples), [name])
+    touch(samples)
+    with pytest.raises(FileChangedError, match=r"samples.h5 was written to"):
+        source.read(name, 0, 1, room(12, [1]))
+    source.close()
