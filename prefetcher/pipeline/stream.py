@@ -236,13 +236,13 @@ class Stream:
 
     def _delivered(self, place: Place) -> None:
         counters, plan = self._counters, self._feed.plan
-        previous, first = counters.place, counters.first_batch_s is None
+        first = counters.first_batch_s is None
         samples = plan.batch_rows(place.position)
         counters.delivered(place, samples, samples * self._feed.row_bytes)
         if first:
             self._event("first_batch", {"after_s": counters.first_batch_s})
-        if previous.position >= 0 and place.pass_number > previous.pass_number:
-            self._event("pass_end", {"pass": previous.pass_number})
+        if place.position == plan.num_batches - 1:
+            self._event("pass_end", {"pass": place.pass_number})
 
     def _failed(self, place: Place, error: BaseException) -> None:
         """After an error the run is over; the next request starts a new one where it asks."""
