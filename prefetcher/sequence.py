@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import NoReturn, Self, SupportsIndex
 
 import keras
+import psutil
 
 from prefetcher.batch import Batch, Recipe
 from prefetcher.config import Names, Rows, Settings, Transform, samples_of
@@ -268,7 +269,21 @@ def _feed(settings: Settings) -> Feed:
     )
     datasets = [description.dataset(name) for name in recipe.names]
     length = _common_length(description, datasets)
-    return Feed(settings, description, _plan(settings, datasets, length), recipe)
+    feed = Feed(settings, description, _plan(settings, datasets, length), recipe)
+    _check_memory(feed)
+    return feed
+
+
+def _check_memory(feed: Feed) -> None:
+    """A queue that the machine could never hold is refused before it is filled."""
+    have, need = psutil.virtual_memory().total, feed.memory_bytes
+    if need > have:
+        fitting = max(1, feed.settings.chunk_size * have // (2 * need))
+        raise SettingsError(
+            f"chunk_queue={feed.settings.chunk_queue} chunks of {feed.settings.chunk_size} samples "
+            f"of {feed.row_bytes} bytes need {need / 1e9:.1f} GB, this machine has "
+            f"{have / 1e9:.1f} GB: write chunk_size={fitting} or less"
+        )
 
 
 def _common_length(description: FileDescription, datasets: list[Dataset]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
+from functools import partial
 
 import pytest
 from helpers.waiting import Task, wait_for
@@ -33,7 +34,7 @@ def waits(channel: Channel[str], monkeypatch: pytest.MonkeyPatch) -> threading.E
 @given(st.permutations(range(6)), st.integers(1, 6))
 def test_items_come_by_number_whoever_puts_them_first(order: list[int], depth: int) -> None:
     channel: Channel[int] = Channel(depth)
-    puts = [Task(lambda n=n: channel.put(n, n * 10)) for n in order]
+    puts = [Task(partial(channel.put, n, n * 10)) for n in order]
     assert [channel.get(number) for number in range(6)] == [0, 10, 20, 30, 40, 50]
     for put in puts:
         put.result()
@@ -82,12 +83,14 @@ def test_an_item_with_several_takes_keeps_its_room_until_the_last(
 def test_closing_wakes_everybody_on_both_sides() -> None:
     channel: Channel[str] = Channel(depth=1, first=5)
     channel.put(5, "a")
-    waits = [Task(lambda: channel.put(6, "b")), Task(lambda: channel.get(7))]
+    producer = Task(lambda: channel.put(6, "b"))
+    consumer = Task(lambda: channel.get(7))
     channel.close()
     channel.close()
-    for wait in waits:
-        with pytest.raises(Closed):
-            wait.result()
+    with pytest.raises(Closed):
+        producer.result()
+    with pytest.raises(Closed):
+        consumer.result()
     with pytest.raises(Closed):
         channel.get(5)
 

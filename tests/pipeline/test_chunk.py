@@ -1,0 +1,122 @@
+"""A chunk puts every row in its place, large rows and small ones, shuffled or not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from prefetcher.hdf5.describe import Dataset
+from prefetcher.pipeline.buffers import Meter
+from prefetcher.pipeline.chunk import Chunk, bytes_needed, columns, is_placed, read_batch
+from prefetcher.plan import Plan
+
+SMALL, LARGE = 2, 1000
+"""Elements of a row: 16 bytes are gathered, 8000 are placed."""
+
+
+class NumberedRows:
+    """Every element of row i is i."""
+
+    def __init__(self) -> None:
+        self.reads: list[tuple[int, int]] = []
+
+    def read(self, name: str, start: int, stop: int, out: Sequence[NDArray[np.uint8]]) -> None:
+        self.reads.append((start, stop))
+        row = start
+        for array in out:
+            array.view(np.int64)[:] = np.arange(row, row + len(array))[:, None]
+            row += len(array)
+        assert row == stop
+
+
+def dataset(name: str, width: int) -> Dataset:
+    return Dataset(
+        name=name,
+        shape=(10**6, width),
+        dtype=np.dtype(np.int64),
+        layout="contiguous",
+        storage_chunk=None,
+        filters=(),
+        stored_bytes=0,
+        way="contiguous",
+        why="",
+    )
+
+
+DATASETS = [dataset("small", SMALL), dataset("large", LARGE)]
+
+
+def test_the_two_widths_go_the_two_ways() -> None:
+    assert [is_placed(column) for column in DATASETS] == [False, True]
+
+
+@given(
+    st.integers(1, 60), st.integers(1, 7), st.integers(1, 4), st.booleans(), st.integers(0, 2**32)
+)
+def test_every_batch_holds_the_rows_of_its_plan(
+    n: int, batch_size: int, batches: int, shuffle: bool, seed: int
+) -> None:
+    plan = Plan(range(5, 5 + n), batch_size, batch_size * batches, 1, seed, shuffle)
+    used = columns(DATASETS, plan, chunks=2, batches=4, meter=Meter())
+    for number in range(plan.num_chunks):
+        chunk = Chunk(plan, plan.chunk(number), used)
+        done = [chunk.read(part, NumberedRows()) for part in chunk.plan.parts]
+        assert done == [False] * (len(done) - 1) + [True]
+        for index in range(plan.batches_in(number)):
+            alone = read_batch(chunk, index, used, NumberedRows())
+            expected = chunk.plan.rows[chunk.slots(index)]
+            for name, array in chunk.batch(index).items():
+                assert (array == expected[:, None]).all()
+                assert (alone[name] == array).all()
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_neighbouring_rows_are_read_together(shuffle: bool) -> None:
+    plan = Plan(range(1000), 8, 320, 40, seed=1, shuffle=shuffle)
+    chunk = Chunk(plan, plan.chunk(1), columns(DATASETS[1:], plan, 2, 4, Meter()))
+    source = NumberedRows()
+    chunk.read((0, 320), source)
+    assert sum(stop - start for start, stop in source.reads) == 320
+    assert len(source.reads) <= 8
+
+
+def test_a_planned_chunk_holds_no_memory_and_a_full_one_what_was_promised() -> None:
+    plan = Plan(range(1000), 8, 320, 40)
+    meter = Meter()
+    used = columns(DATASETS, plan, chunks=2, batches=4, meter=meter)
+    chunk = Chunk(plan, plan.chunk(0), used)
+    assert meter.now == 0
+    for part in chunk.plan.parts:
+        chunk.read(part, NumberedRows())
+    kept = [chunk.batch(index) for index in range(4)]
+    assert meter.now == bytes_needed(DATASETS, plan, 1, 4) - 4 * 8 * 8 * LARGE
+    del kept
+
+
+def test_who_keeps_a_batch_keeps_no_more_than_that_batch() -> None:
+    plan = Plan(range(320), 8, 320, 40)
+    meter = Meter()
+    used = columns(DATASETS, plan, chunks=1, batches=1, meter=meter)
+    chunk = Chunk(plan, plan.chunk(0), used)
+    for part in chunk.plan.parts:
+        chunk.read(part, NumberedRows())
+    kept = chunk.batch(3)
+    del chunk
+    for column in used:
+        column.drop()
+    assert meter.now == sum(array.nbytes for array in kept.values())
+
+
+def test_a_batch_can_be_taken_once() -> None:
+    plan = Plan(range(16), 8, 16, 1)
+    chunk = Chunk(plan, plan.chunk(0), columns(DATASETS, plan, 1, 1, Meter()))
+    for part in chunk.plan.parts:
+        chunk.read(part, NumberedRows())
+    chunk.batch(0)
+    with pytest.raises(RuntimeError, match="taken before"):
+        chunk.batch(0)

@@ -1,0 +1,271 @@
+"""Any batch on request: what comes from the pipeline, what is read again, and how it ends."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from conftest import MakeSamples
+from helpers.files import ids_of
+from helpers.leaks import join_pipeline_threads, pipeline_threads
+from helpers.waiting import Task, wait_for
+from numpy.typing import NDArray
+
+from prefetcher.batch import Recipe
+from prefetcher.config import Settings
+from prefetcher.errors import ClosedError, ReadError, TransformError
+from prefetcher.hdf5.describe import describe
+from prefetcher.hdf5.source import Source
+from prefetcher.pipeline import stream as stream_module
+from prefetcher.pipeline.stream import Feed, Stream
+from prefetcher.plan import Plan
+
+N, BATCH, CHUNK = 203, 5, 20
+
+
+@contextmanager
+def streaming(path: Path, *, idle: float = 60.0, **settings: Any) -> Iterator[Stream]:
+    asked = Settings(path, batch_size=BATCH, chunk_size=CHUNK, **settings)
+    recipe = Recipe(("x", "y"), asked.transform, asked.seed)
+    plan = Plan(range(N), BATCH, CHUNK, 3, asked.seed, asked.shuffle)
+    stream = Stream(Feed(asked, describe(path), plan, recipe, idle), None, {})
+    try:
+        yield stream
+    finally:
+        stream.close()
+
+
+def ids(stream: Stream, *ordinals: int) -> list[list[int]]:
+    places = [stream._feed.plan.place(ordinal) for ordinal in ordinals]
+    return [ids_of(stream.get(place)[0]) for place in places]
+
+
+def planned(stream: Stream, ordinal: int) -> list[int]:
+    plan = stream._feed.plan
+    number, index = plan.chunk_of(ordinal)
+    chunk = plan.chunk(number)
+    return [int(i) for i in chunk.rows[chunk.order[index * BATCH : (index + 1) * BATCH]]]
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_in_order_nothing_is_read_twice_and_passes_follow_each_other(
+    samples: MakeSamples, shuffle: bool
+) -> None:
+    with streaming(samples(N), shuffle=shuffle, readers=2, batchers=2) as stream:
+        for ordinal in range(100):
+            assert ids(stream, ordinal) == [planned(stream, ordinal)]
+        stats = stream.stats()
+    assert (stats.replays, stats.restarts) == (0, 0)
+    assert (stats.pass_number, stats.position) == (2, 99 - 82)
+    assert stats.batches == 100
+    assert stats.samples == 2 * N + 18 * BATCH
+    assert stats.bytes == stats.samples * (16 + 4)
+
+
+def test_a_place_that_was_passed_is_read_again_without_moving_the_pipeline(
+    samples: MakeSamples,
+) -> None:
+    with streaming(samples(N)) as stream:
+        for ordinal in (0, 1, 0, 1, 2, 3, 2, 4):
+            assert ids(stream, ordinal) == [planned(stream, ordinal)]
+        stats = stream.stats()
+    assert (stats.replays, stats.restarts) == (3, 0)
+
+
+def test_asking_in_order_from_another_place_moves_the_pipeline_there(
+    samples: MakeSamples,
+) -> None:
+    with streaming(samples(N), batch_queue=4) as stream:
+        for ordinal in (0, 30, 31, 32, 33, 5, 6, 7):
+            assert ids(stream, ordinal) == [planned(stream, ordinal)]
+        stats = stream.stats()
+    assert (stats.replays, stats.restarts) == (2, 2)
+
+
+def test_a_small_step_ahead_passes_over_what_lies_between(samples: MakeSamples) -> None:
+    with streaming(samples(N), batch_queue=4) as stream:
+        for ordinal in (0, 3, 4, 2, 5):
+            assert ids(stream, ordinal) == [planned(stream, ordinal)]
+        stats = stream.stats()
+    assert (stats.replays, stats.restarts) == (1, 0)
+
+
+def test_nothing_starts_before_the_first_request(samples: MakeSamples) -> None:
+    with streaming(samples(N), readers=2, batchers=3) as stream:
+        assert pipeline_threads() == []
+        ids(stream, 0)
+        names = sorted(thread.name for thread in pipeline_threads())
+        assert all(thread.daemon for thread in pipeline_threads())
+    assert names == [
+        *(f"prefetch-batcher-{i}" for i in range(3)),
+        "prefetch-reader-0",
+        "prefetch-reader-1",
+    ]
+    assert pipeline_threads() == []
+
+
+def test_idle_threads_end_by_themselves_and_come_back(samples: MakeSamples) -> None:
+    with streaming(samples(N), idle=0.05, readers=2, batchers=2) as stream:
+        ids(stream, 0, 1)
+        join_pipeline_threads()
+        assert stream.stats().buffer_bytes < stream._feed.memory_bytes / 2
+        for ordinal in (2, 3, 4):
+            assert ids(stream, ordinal) == [planned(stream, ordinal)]
+        assert stream.stats().restarts >= 1
+
+
+class Failing:
+    """A source that breaks at one row, as often as it is told to."""
+
+    row = -1
+    times = 0
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        self._source = Source(*args, **keywords)
+
+    def read(self, name: str, start: int, stop: int, out: Sequence[NDArray[np.uint8]]) -> None:
+        if start <= Failing.row < stop and Failing.times > 0:
+            Failing.times -= 1
+            raise ReadError(f"broken at row {Failing.row}")
+        self._source.read(name, start, stop, out)
+
+    def close(self) -> None:
+        self._source.close()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_read_error_takes_the_place_of_its_batches(
+    samples: MakeSamples, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    monkeypatch.setattr(stream_module, "Source", Failing)
+    with streaming(samples(N), shuffle=False, readers=threads, batchers=threads) as stream:
+        Failing.row, Failing.times = 71, 1
+        for ordinal in range(12):  # chunk 3 holds rows 60 to 79: batches 12 to 15
+            assert ids(stream, ordinal) == [planned(stream, ordinal)]
+        with pytest.raises(ReadError, match="broken at row 71"):
+            ids(stream, 12)
+        for ordinal in range(12, 41):  # asked again, it is read again
+            assert ids(stream, ordinal) == [planned(stream, ordinal)]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_transform_error_takes_the_place_of_its_batch(samples: MakeSamples, threads: int) -> None:
+    def fragile(x: Any, y: Any) -> Any:
+        if 52 in x[:, 0]:
+            raise ValueError("no such colour")
+        return x, y
+
+    with streaming(
+        samples(N), shuffle=False, transform=fragile, readers=threads, batchers=threads
+    ) as stream:
+        ids(stream, *range(10))
+        for _ in range(2):
+            with pytest.raises(TransformError) as caught:
+                ids(stream, 10)
+        assert "ValueError: no such colour" in str(caught.value)
+        assert "batch 10 of pass 0: rows 50, 51, 52, 53, ... of" in str(caught.value)
+        assert ids(stream, 11) == [planned(stream, 11)]
+
+
+def test_closing_ends_a_request_that_waits(samples: MakeSamples) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def slow(x: Any, y: Any) -> Any:
+        entered.set()
+        leave.wait(30)
+        return x, y
+
+    with streaming(samples(N), transform=slow) as stream:
+        request = Task(lambda: ids(stream, 0))
+        wait_for(entered, "the transform runs")
+        closing = Task(stream.close)
+        with pytest.raises(ClosedError, match="make a new PrefetchSequence"):
+            request.result()
+        leave.set()
+        closing.result()
+        stream.close()
+        with pytest.raises(ClosedError):
+            stream.check()
+
+
+def test_no_lock_is_held_while_the_users_code_runs(samples: MakeSamples) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def held_up(x: Any, y: Any) -> Any:
+        if 0 in x[:, 0]:
+            entered.set()
+            leave.wait(30)
+        return x, y
+
+    with streaming(samples(N), shuffle=False, transform=held_up, batchers=2) as stream:
+        request = Task(lambda: ids(stream, 0))
+        wait_for(entered, "the first batch is in the transform")
+        assert stream.stats().batches == 0
+        engine = stream._engine
+        assert engine is not None
+        assert ids_of(Task(lambda: engine.get(1)).result()[0]) == planned(stream, 1)
+        leave.set()
+        assert request.result() == [planned(stream, 0)]
+
+
+@pytest.mark.parametrize(("readers", "batchers"), [(1, 1), (2, 1), (2, 2), (4, 3)])
+def test_buffers_stay_within_what_is_promised(tmp_path: Path, readers: int, batchers: int) -> None:
+    """Rows of 8 KiB in a file several times as large as the promise."""
+    path = tmp_path / "large.h5"
+    with h5py.File(path, "w") as file:
+        file["x"] = np.repeat(np.arange(N, dtype=np.float32)[:, None], 2048, axis=1)
+        file["y"] = np.arange(N, dtype=np.float32)
+    with streaming(path, readers=readers, batchers=batchers, batch_queue=2) as stream:
+        promised = stream._feed.memory_bytes
+        assert promised < path.stat().st_size / 2
+        for ordinal in range(80):
+            ids(stream, ordinal)
+        assert 0 < stream.stats().buffer_peak_bytes <= promised
+
+
+def test_the_steady_state_allocates_nothing(samples: MakeSamples) -> None:
+    with streaming(samples(N), readers=2, batchers=2) as stream:
+        ids(stream, *range(200))
+        allocations = stream._counters.meter.allocations
+        ids(stream, *range(200, 400))
+        # Timing decides when all buffers were in use at once, so a few may come late.
+        assert stream._counters.meter.allocations - allocations <= 4
+        assert allocations < 60
+
+
+def test_every_second_of_a_worker_is_accounted_for(samples: MakeSamples) -> None:
+    with streaming(samples(N), readers=2) as stream:
+        ids(stream, *range(100))
+        read = stream.stats().read
+    total = read.busy_s + read.wait_in_s + read.wait_out_s
+    assert read.workers == 2
+    assert 0 < total <= 2 * stream.stats().running_s
+    assert stream.stats().stall_s > 0
+    assert stream.stats().first_batch_s is not None
+
+
+def test_a_finalizer_ends_the_threads_without_waiting(samples: MakeSamples) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def slow(x: Any, y: Any) -> Any:
+        entered.set()
+        leave.wait(30)
+        return x, y
+
+    abandon: Callable[[], None]
+    with streaming(samples(N), transform=slow) as stream:
+        request = Task(lambda: ids(stream, 0))
+        wait_for(entered, "the transform runs")
+        abandon = stream.abandon
+        abandon()  # returns although a thread is inside the transform
+        assert pipeline_threads()
+        leave.set()
+        with pytest.raises(ClosedError):
+            request.result()
+        join_pipeline_threads()

@@ -1,0 +1,107 @@
+"""Settings that cannot work are refused, and the message says what to write instead."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from prefetcher.config import Settings, samples_of
+from prefetcher.errors import RowsError, SettingsError
+
+FILE = Path("samples.h5")
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"readers": 0}, "readers=0: write readers=1 or more"),
+        ({"batchers": -1}, "batchers=-1: write batchers=1 or more"),
+        ({"batch_size": 0}, "batch_size=0: write batch_size=1"),
+        ({"batch_size": 2.5}, "batch_size=2.5: expected a whole number"),
+        ({"batch_size": True}, "batch_size=True: expected a whole number"),
+        ({"chunk_size": 0}, "chunk_size=0: write chunk_size=1"),
+        ({"chunk_queue": 0}, "chunk_queue=0: write chunk_queue=1"),
+        ({"batch_queue": 0}, "a queue of 0 could never hold a batch"),
+        ({"block_size": 0}, "block_size=0: write block_size=1"),
+        ({"block_size": 65, "chunk_size": 64}, "write block_size=64 or less"),
+        ({"seed": -1}, "seed=-1: write a number from 0 to 2**64 - 1"),
+        ({"seed": 2**64}, "write a number from 0"),
+        ({"seed": "a"}, "seed='a': expected a whole number"),
+        ({"retries": -1}, "retries=-1: write 0 or more"),
+        ({"transform": 3}, "transform=3 cannot be called"),
+        ({"x": None}, "x=None: name the dataset"),
+        ({"x": 5}, "x=5: expected a dataset's name"),
+        ({"x": ()}, "x=(): expected a dataset's name"),
+        ({"x": ("a", None)}, "x holds None"),
+        ({"y": None, "sample_weight": "w"}, "sample_weight='w' without y"),
+    ],
+)
+def test_refused(settings: dict[str, Any], says: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(says)) as caught:
+        Settings(FILE, **settings)
+    assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "chunk_size", "expected"),
+    [(32, 3200, 3200), (48, 3200, 3168), (32, 20, 32), (1, 1, 1), (7, 20, 14)],
+)
+def test_a_chunk_is_rounded_down_to_whole_batches(
+    batch_size: int, chunk_size: int, expected: int
+) -> None:
+    assert Settings(FILE, batch_size=batch_size, chunk_size=chunk_size).chunk_size == expected
+
+
+def test_numpy_integers_are_whole_numbers() -> None:
+    settings = Settings(FILE, batch_size=np.int64(8), seed=np.uint64(2**63))  # type: ignore[arg-type]
+    assert (settings.batch_size, settings.seed) == (8, 2**63)
+
+
+def test_names_lose_their_leading_slash() -> None:
+    settings = Settings(FILE, x={"a": "/train/x"}, y=["/y", "z"])  # type: ignore[arg-type]
+    assert settings.x == {"a": "train/x"}
+    assert settings.y == ("y", "z")
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (None, range(10)),
+        (slice(None, 4), range(4)),
+        (slice(-3, None), range(7, 10)),
+        (slice(None, None, 3), range(0, 10, 3)),
+        ((2, 5), range(2, 5)),
+        (range(1, 9, 2), range(1, 9, 2)),
+        ([7, 1, 1], [7, 1, 1]),
+        (np.array([3, 9], np.uint8), [3, 9]),
+        (np.arange(10) > 7, [8, 9]),
+    ],
+)
+def test_rows(rows: Any, expected: Any) -> None:
+    assert list(samples_of(rows, 10, "a.h5")) == list(expected)
+
+
+@pytest.mark.parametrize(
+    ("rows", "error", "says"),
+    [
+        ((0, 11), RowsError, "rows 0 to 11 of a.h5: it has rows 0 to 10"),
+        ((-1, 4), RowsError, "rows -1 to 4"),
+        ((4, 4), RowsError, "leaves no sample of the 10 rows"),
+        (slice(20, 30), RowsError, "leaves no sample"),
+        (range(8, 12), RowsError, "rows 8 to 12"),
+        ([], RowsError, "leaves no sample"),
+        ([3, 10, 12], RowsError, "rows[1] is 10, but a.h5 has rows 0 to 9 (2 of 3 are outside)"),
+        ([-1], RowsError, "rows[0] is -1"),
+        ([[1, 2]], SettingsError, "shape (1, 2)"),
+        (np.array([1.0]), SettingsError, "float64"),
+        (np.ones(4, bool), SettingsError, "a mask of 10 booleans"),
+        ((0.5, 2), SettingsError, "rows=0.5: expected a whole number"),
+    ],
+)
+def test_rows_refused(rows: Any, error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=re.escape(says)):
+        samples_of(rows, 10, "a.h5")

@@ -1,0 +1,162 @@
+"""The face: what PrefetchSequence refuses, what it tells of itself, and what it hands on."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import psutil
+import pytest
+from conftest import MakeSamples
+
+from prefetcher import (
+    DatasetError,
+    FileBusyError,
+    FileMissingError,
+    Monitor,
+    NoDatasetError,
+    NotHDF5Error,
+    PrefetchSequence,
+    RowsError,
+    SettingsError,
+    read_log,
+)
+
+
+def write(path: Path, datasets: Mapping[str, Any]) -> Path:
+    with h5py.File(path, "w") as file:
+        for name, rows in datasets.items():
+            file[name] = rows
+    return path
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(FileMissingError, match=r"none\.h5") as caught:
+        PrefetchSequence(tmp_path / "none.h5")
+    assert isinstance(caught.value, FileNotFoundError)
+
+
+def test_a_file_that_is_not_hdf5(tmp_path: Path) -> None:
+    path = tmp_path / "text.h5"
+    path.write_text("id,angle\n1,0.5\n")
+    with pytest.raises(NotHDF5Error, match=r"text\.h5"):
+        PrefetchSequence(path)
+
+
+def test_a_truncated_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "cut.h5", {"x": np.zeros((100, 100)), "y": np.zeros(100)})
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(NotHDF5Error, match=r"cut\.h5"):
+        PrefetchSequence(path)
+
+
+def test_a_file_that_another_process_writes(tmp_path: Path) -> None:
+    path = write(tmp_path / "busy.h5", {"x": np.zeros(5), "y": np.zeros(5)})
+    script = "import h5py, sys; f = h5py.File(sys.argv[1], 'a'); print('open', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"open\n"
+        with pytest.raises(FileBusyError, match=r"busy\.h5"):
+            PrefetchSequence(path)
+        writer.communicate(b"\n", timeout=60)
+    PrefetchSequence(path).close()
+
+
+def test_a_wrong_name_lists_what_there_is(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "samples.h5",
+        {"images": np.zeros((5, 2, 2), np.uint8), "angles": np.zeros(5, np.float32)},
+    )
+    says = "no dataset 'x' in samples.h5; it has angles float32 (5,), images uint8 (5, 2, 2)"
+    with pytest.raises(NoDatasetError, match=re.escape(says)) as caught:
+        PrefetchSequence(path)
+    assert isinstance(caught.value, KeyError)
+    assert "\\n" not in str(caught.value)
+
+
+def test_lengths_that_differ(tmp_path: Path) -> None:
+    path = write(tmp_path / "odd.h5", {"x": np.zeros(5), "y": np.zeros(6)})
+    with pytest.raises(DatasetError, match=r"odd.h5 has x 5 rows, y 6 rows"):
+        PrefetchSequence(path)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (5, 0)])
+def test_nothing_to_batch(tmp_path: Path, shape: tuple[int, int]) -> None:
+    path = write(tmp_path / "empty.h5", {"x": np.zeros(shape), "y": np.zeros(shape[0])})
+    with pytest.raises(DatasetError, match="nothing to batch"):
+        PrefetchSequence(path)
+
+
+def test_rows_out_of_range(samples: MakeSamples) -> None:
+    with pytest.raises(RowsError, match=r"rows\[1\] is 30"):
+        PrefetchSequence(samples(30), rows=[3, 30])
+
+
+def test_a_remainder_that_would_be_everything(samples: MakeSamples) -> None:
+    with pytest.raises(SettingsError, match="Write batch_size=30 or less"):
+        PrefetchSequence(samples(30), drop_remainder=True)
+
+
+def test_queues_larger_than_the_machine(samples: MakeSamples) -> None:
+    need = psutil.virtual_memory().total // 20  # a sample has 20 bytes
+    with pytest.raises(SettingsError, match=r"write chunk_size=\d+ or less"):
+        PrefetchSequence(samples(30), chunk_size=need, chunk_queue=2)
+
+
+@pytest.mark.parametrize("index", [3, -4, 10**9])
+def test_an_index_that_is_not_there(samples: MakeSamples, index: int) -> None:
+    with (
+        PrefetchSequence(samples(30), batch_size=10) as seq,
+        pytest.raises(RowsError, match="30 samples in 3 batches of 10>: ask for 0 to 2"),
+    ):
+        seq[index]
+
+
+def test_a_negative_index_counts_from_the_end(samples: MakeSamples) -> None:
+    with PrefetchSequence(samples(30), batch_size=10, shuffle=False) as seq:
+        assert seq[-1][0][:, 0].tolist() == list(range(20, 30))
+        assert seq[np.int64(0)][0][:, 0].tolist() == list(range(10))
+
+
+def test_blocks_follow_the_storage_chunks_of_the_widest_dataset(tmp_path: Path) -> None:
+    path = tmp_path / "aligned.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("x", data=np.zeros((500, 50)), chunks=(7, 50))
+        file.create_dataset("y", data=np.zeros(500), chunks=(100,))
+    with PrefetchSequence(path, chunk_size=320) as seq:
+        assert seq.plan.align == 7
+        assert seq.plan.block_size == 7
+
+
+def test_random_requests_of_a_sequence_in_file_order_are_remarked_on(
+    samples: MakeSamples, caplog: pytest.LogCaptureFixture
+) -> None:
+    with PrefetchSequence(samples(203), batch_size=1, shuffle=False) as seq:
+        for index in np.random.default_rng(0).permutation(203):
+            seq[index]
+    assert [record.message.count("shuffle=False") for record in caplog.records] == [1]
+
+
+@pytest.mark.parametrize("as_path", [True, False])
+def test_a_monitor_by_path_or_object(samples: MakeSamples, tmp_path: Path, as_path: bool) -> None:
+    log = tmp_path / "run.jsonl"
+    with PrefetchSequence(samples(30), monitor=log if as_path else Monitor(log)) as seq:
+        assert not log.exists()
+        for _ in seq:
+            pass
+    lines = read_log(log)
+    assert [line["kind"] for line in lines][0 :: len(lines) - 1] == ["run", "summary"]
+    names = [line["name"] for line in lines if line["kind"] == "event"]
+    assert names == ["first_batch", "pass_end"]
+    run = lines[0]
+    assert run["settings"]["file"] == samples(30).name
+    assert run["wait_scope"] in {"upper_bound", "exposed"}
+    assert lines[-1]["samples"] == 30
