@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from helpers.waiting import Task, wait_for
+from helpers.waiting import Task, join, wait_for
 
 from prefetcher.errors import SettingsError
 from prefetcher.monitor import Monitor, read_log, recorder
@@ -204,12 +204,29 @@ def test_a_stop_that_does_not_wait_does_not_wait(path: Path, make_stats: MakeSta
     monitor = Monitor(path, OFTEN)
     monitor.start(RUN, pipeline.snapshot)
     wait_for(pipeline.seen, "the thread is inside its first sample")
-    Task(lambda: monitor.stop(wait=False)).result()
+    Task(lambda: monitor.stop(wait=False)).result(recorder.STOP_LIMIT_S / 2)
     assert monitor_threads()
     assert "summary" not in kinds(path)
     pipeline.gate.set()
     monitor.stop()
     assert kinds(path)[-1] == "summary"
+
+
+def test_a_stop_waits_for_a_disk_that_hangs_only_so_long(
+    path: Path,
+    make_stats: MakeStats,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pipeline = Pipeline(make_stats, count=2)
+    pipeline.gate.clear()
+    monitor = Monitor(path, OFTEN)
+    monitor.start(RUN, pipeline.snapshot)
+    wait_for(pipeline.seen, "the thread is inside its first sample")
+    monkeypatch.setattr(recorder, "STOP_LIMIT_S", 0.01)
+    Task(monitor.stop).result()
+    assert "does not end" in caplog.text
+    pipeline.gate.set()
 
 
 def test_the_monitors_own_thread_may_stop_it(path: Path, make_stats: MakeStats) -> None:
@@ -244,6 +261,27 @@ def test_a_second_start_goes_on_in_the_same_log(
     assert first["t_s"] <= end["t_s"] <= second["t_s"]
 
 
+def test_a_second_start_waits_for_the_last_line_of_the_first(
+    path: Path, make_stats: MakeStats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = Pipeline(make_stats, count=2)
+    pipeline.gate.clear()
+    real_join = recorder.Recorder.join
+
+    def let_go_and_join(self: recorder.Recorder) -> None:
+        pipeline.gate.set()
+        real_join(self)
+
+    monkeypatch.setattr(recorder.Recorder, "join", let_go_and_join)
+    monitor = Monitor(path, OFTEN)
+    monitor.start(RUN, pipeline.snapshot)
+    wait_for(pipeline.seen, "the thread is inside its first sample")
+    monitor.stop(wait=False)
+    monitor.start(RUN, pipeline.snapshot)
+    monitor.stop()
+    assert kinds(path)[:4] == ["run", "sample", "summary", "run"]
+
+
 def test_starting_a_monitor_that_runs_does_nothing(
     monitor: Monitor, path: Path, pipeline: Pipeline
 ) -> None:
@@ -264,8 +302,14 @@ def test_a_failure_on_the_thread_is_one_warning_and_no_more(
     wait_for(pipeline.seen, "the second sample")
     pipeline.error = RuntimeError("counters are gone")
     pipeline.gate.set()
+    for thread in monitor_threads():
+        join(thread)
+    data = {"what": Tell()}
+    kept = weakref.ref(data["what"])
+    monitor.event("ignored", data)
+    del data
+    assert kept() is None
     monitor.stop()
-    monitor.event("ignored")
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("prefetcher", logging.WARNING)
     assert "RuntimeError: counters are gone" in record.message
