@@ -87,13 +87,7 @@ def test_epochs_of_a_few_steps_share_a_pass(
     with small(samples(n), batch_size=batch) as train:
         watchers = [seen, AskLength(train)] if ask else [seen]
         model.fit(train, epochs=epochs, steps_per_epoch=steps, callbacks=watchers, verbose=0)
-    for first in range(0, epochs, epochs_per_pass):
-        union = np.sum(seen.epochs[first : first + epochs_per_pass], axis=0)
-        wrong = np.flatnonzero(union[:n] != 1)
-        assert not len(wrong), (
-            f"pass from epoch {first}: {dict(zip(wrong, union[wrong], strict=True))}"
-        )
-    assert_each(model, n, times=passes)
+    seen.assert_each_once(n, epochs, epochs_per_pass)
 
 
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
@@ -103,8 +97,7 @@ def test_steps_that_do_not_divide_a_pass(samples: MakeSamples, model: Any) -> No
     with small(samples(96)) as train:
         model.fit(train, epochs=6, steps_per_epoch=10, callbacks=[seen], verbose=0)
     assert [int(c.sum()) // BATCH for c in seen.epochs] == [10, 10, 4] * 2
-    assert (np.sum(seen.epochs[:3], axis=0)[:96] == 1).all()
-    assert_each(model, 96, times=2)
+    seen.assert_each_once(96, epochs=6, epochs_per_pass=3)
 
 
 @pytest.mark.parametrize("shuffle_indices", [True, False])

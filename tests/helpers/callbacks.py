@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from helpers.models import CAPACITY, Counts, counted
+from helpers.models import CAPACITY, Counts, counted, not_counted
 
 
 class CountEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
@@ -27,13 +27,13 @@ class CountEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # keras has 
         self.epochs.append(now - self._before)
         self._before = now
 
-    def assert_each_once(self, n: int, epochs: int) -> None:
-        """Every one of the epochs had every id below `n` exactly once."""
+    def assert_each_once(self, n: int, epochs: int, epochs_per_pass: int = 1) -> None:
+        """Every pass of so many epochs had every id below `n` exactly once."""
         assert len(self.epochs) == epochs
-        for number, counts in enumerate(self.epochs):
-            wrong = {int(i): int(counts[i]) for i in np.flatnonzero(counts[:n] != 1)}
-            assert not wrong, f"epoch {number}: not once but {wrong}"
-            assert not counts[n:].any()
+        for first in range(0, epochs, epochs_per_pass):
+            together = np.sum(self.epochs[first : first + epochs_per_pass], axis=0)
+            wrong = not_counted(together, n, times=1)
+            assert not wrong, f"the pass from epoch {first} on: not once but {wrong}"
 
 
 class AtBatch(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types

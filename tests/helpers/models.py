@@ -104,7 +104,7 @@ def compile_model(model: Any, **compile_args: Any) -> None:
 
 def counted(model: Any, weight: str = "trained", layer: str = "count") -> Counts:
     """The counts of a layer's weight, as integers."""
-    values = getattr(model.get_layer(layer), weight)
+    values = getattr(model.get_layer(layer), weight).value
     counts: Counts = np.rint(ops.convert_to_numpy(values)).astype(np.int64)
     return counts
 
@@ -113,9 +113,13 @@ def assert_each(
     model: Any, n: int, times: int, weight: str = "trained", layer: str = "count"
 ) -> None:
     """Each of the ids 0 to n-1 was counted `times` times, whole, and no other id at all."""
+    wrong = not_counted(counted(model, weight, layer), n, times)
+    assert not wrong, f"{weight}: not {times} times each of {n} ids, but {wrong}"
+    assert counted(model, "torn", layer) == 0
+
+
+def not_counted(counts: Counts, n: int, times: int) -> dict[int, int]:
+    """The counts, by id, that are not `times` for an id below `n` and 0 for the others."""
     expected = np.zeros(CAPACITY, np.int64)
     expected[:n] = times
-    found = counted(model, weight, layer)
-    wrong = {int(i): int(found[i]) for i in np.flatnonzero(found != expected)}
-    assert not wrong, f"{weight}: expected {times} of each of {n} ids, but counted {wrong}"
-    assert counted(model, "torn", layer) == 0
+    return {int(i): int(counts[i]) for i in np.flatnonzero(counts != expected)}

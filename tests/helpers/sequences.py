@@ -13,10 +13,10 @@ from prefetcher import PrefetchSequence
 BATCH = 4
 
 
-def small(file: Path, **settings: Any) -> PrefetchSequence:
+def small(file: Path, x: Any = "x", y: Any = "y", **settings: Any) -> PrefetchSequence:
     """A sequence with so small settings that its queues are far shorter than a pass."""
     defaults = {"batch_size": BATCH, "chunk_size": 16, "block_size": 4, "batch_queue": 3}
-    return PrefetchSequence(file, **{**defaults, **settings})
+    return PrefetchSequence(file, x, y, **{**defaults, **settings})
 
 
 def ids(batch: Any) -> list[int]:
