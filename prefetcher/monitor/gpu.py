@@ -137,7 +137,7 @@ class Gpus:
 
     def _named(self, cards: list[Card], word: str) -> Card | None:
         if word.isdigit():
-            return cards[int(word)] if int(word) < len(cards) else None
+            return next((card for card in cards if card.index == int(word)), None)
         if word.startswith("MIG-"):
             return self._slice(word)
         return next((card for card in cards if word and (card.uuid or "").startswith(word)), None)

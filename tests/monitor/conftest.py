@@ -1,16 +1,18 @@
-"""Counters to feed the monitor with."""
+"""Counters to feed the monitor with, and a monitor to feed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.watched import NEVER, MakeStats, Pipeline
 
+from prefetcher.monitor import Monitor
 from prefetcher.monitor.system import SystemReadings
 from prefetcher.pipeline.stats import QueueStats, StageStats, Stats
 
-MakeStats = Callable[..., Stats]
 MakeReadings = Callable[..., SystemReadings]
 
 NO_STAGE = StageStats(workers=1, items=0, busy_s=0.0, wait_in_s=0.0, wait_out_s=0.0)
@@ -53,3 +55,21 @@ def make_stats() -> MakeStats:
 def make_readings() -> MakeReadings:
     """Makes readings that are all zero, but for those that are given."""
     return lambda **readings: SystemReadings(**(NO_READINGS | readings))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "run.jsonl"
+
+
+@pytest.fixture
+def pipeline(make_stats: MakeStats) -> Pipeline:
+    return Pipeline(make_stats)
+
+
+@pytest.fixture
+def monitor(path: Path) -> Iterator[Monitor]:
+    """A monitor that takes no sample in a test's time, stopped at the end."""
+    monitor = Monitor(path, NEVER)
+    yield monitor
+    monitor.stop()

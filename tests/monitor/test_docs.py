@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.watched import MakeStats
 
 from prefetcher.monitor import Monitor, read_log
 from prefetcher.monitor.lines import Moment, sample_line
 from prefetcher.monitor.system import SystemReadings
-from prefetcher.pipeline.stats import Stats
 
 PAGE = Path(__file__).parents[2] / "docs" / "monitor.md"
 OF_THE_SEQUENCE = {"backend", "wait_scope", "settings", "file"}
@@ -33,7 +33,7 @@ def keys(value: Any) -> Any:
 
 
 def test_the_page_shows_the_lines_that_are_written(
-    shown: dict[str, Any], tmp_path: Path, make_stats: Callable[..., Stats]
+    shown: dict[str, Any], tmp_path: Path, make_stats: MakeStats
 ) -> None:
     path = tmp_path / "run.jsonl"
     monitor = Monitor(path, interval=3600)
@@ -49,7 +49,7 @@ def test_the_page_shows_the_lines_that_are_written(
 
 def test_the_page_shows_the_samples_that_are_written(
     shown: dict[str, Any],
-    make_stats: Callable[..., Stats],
+    make_stats: MakeStats,
     make_readings: Callable[..., SystemReadings],
 ) -> None:
     moment = Moment(0.0, make_stats(), make_readings())

@@ -203,6 +203,7 @@ def test_a_card_that_cannot_be_opened_is_left_out(nvml: FakeNvml, reasons: Reaso
     nvml.errors["handle 0"] = GPU_IS_LOST
     assert visible(nvml, reasons, {}) == ["GPU-bb"]
     assert set(reasons.take()) == {"gpu.0"}
+    assert visible(nvml, reasons, {"CUDA_VISIBLE_DEVICES": "1"}) == ["GPU-bb"]
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,14 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from helpers.watched import MakeStats
 from hypothesis import given
 from hypothesis import strategies as st
 
 from prefetcher.monitor.lines import Moment, sample_line, summary_line
 from prefetcher.monitor.system import SystemReadings
-from prefetcher.pipeline.stats import QueueStats, StageStats, Stats
+from prefetcher.pipeline.stats import QueueStats, StageStats
 
-MakeStats = Callable[..., Stats]
 MakeReadings = Callable[..., SystemReadings]
 
 
