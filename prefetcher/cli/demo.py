@@ -26,9 +26,9 @@ from prefetcher.monitor import read_log
 if TYPE_CHECKING:
     from prefetcher.cli.steering import Outcome
 
-SAMPLES = 10_000
-"""0.5 GB of pictures: several times what the buffers may hold, drawn in a quarter of a minute."""
-EPOCHS = 4
+SAMPLES = 8_000
+"""0.4 GB of pictures: several times what the buffers may hold, drawn in ten seconds."""
+EPOCHS = 3
 """Enough for an error of about two degrees."""
 
 

@@ -44,11 +44,11 @@ def write_json(result: Mapping[str, Any]) -> None:
 
 def size(count: float) -> str:
     """A number of bytes for people: three figures, decimal units."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
+        if count < 999.5:  # from there on three figures would read 1e+03
             return f"{count:.3g} {unit}"
         count /= 1000
-    return f"{count:,.3g} TB"
+    return f"{count:.3g} PB"
 
 
 def at_least(smallest: int) -> Callable[[str], int]:
