@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from prefetcher.errors import DatasetError, NoDatasetError
-from prefetcher.hdf5.filters import readable_name, stored_filters
+from prefetcher.hdf5.filters import stored_filters, unavailable
 from prefetcher.hdf5.opening import Identity, damage_reported, identity_of, open_file, walk
 from prefetcher.hdf5.ways import Way, choose, dtype_of, layout_of
 
@@ -38,6 +38,8 @@ class Dataset:
     """How its rows are read: "contiguous", "storage chunks" or "general"."""
     why: str
     """One clause: why this way."""
+    missing_filter: str = ""
+    """The filter that nothing installed can decode; "" where all can be."""
 
     @property
     def rows(self) -> int:
@@ -113,6 +115,11 @@ def _check_batchable(file: str, dataset: Dataset) -> None:
             f"{dataset.name} in {file} has arrays of shape {inner} as elements: "
             f"store it as {base} {dataset.shape + inner}"
         )
+    if dataset.missing_filter:
+        raise DatasetError(
+            f"{dataset.name} in {file} needs the HDF5 filter {dataset.missing_filter}, which "
+            "is not installed: pip install hdf5plugin"
+        )
 
 
 def describe(path: str | os.PathLike[str], *, allow_external: bool = False) -> FileDescription:
@@ -138,6 +145,8 @@ def describe(path: str | os.PathLike[str], *, allow_external: bool = False) -> F
 
 def _describe(name: str, dataset: h5py.Dataset) -> Dataset:
     properties = dataset.id.get_create_plist()
+    filters = stored_filters(properties)
+    missing = unavailable(filters)
     way, why = choose(dataset)
     return Dataset(
         name=name,
@@ -145,8 +154,9 @@ def _describe(name: str, dataset: h5py.Dataset) -> Dataset:
         dtype=dtype_of(dataset),
         layout=layout_of(properties),
         storage_chunk=dataset.chunks,
-        filters=tuple(readable_name(f) for f in stored_filters(properties)),
+        filters=tuple(stored.name for stored in filters),
         stored_bytes=dataset.id.get_storage_size(),
         way=way,
         why=why,
+        missing_filter=missing.name if missing else "",
     )

@@ -8,6 +8,7 @@ import threading
 import h5py
 import numpy as np
 
+from prefetcher.errors import CorruptError
 from prefetcher.hdf5.places import Places, Rows
 
 _SCRATCH_BYTES = 4 << 20
@@ -55,4 +56,10 @@ class GeneralWay:
     def _fetch(self, start: int, rows: Rows) -> None:
         shape = (len(rows), *self._dataset.shape[1:])
         typed = rows.reshape(-1).view(self._dataset.dtype).reshape(shape)
-        self._dataset.read_direct(typed, np.s_[start : start + len(rows)])
+        try:
+            self._dataset.read_direct(typed, np.s_[start : start + len(rows)])
+        except (OSError, RuntimeError, ValueError) as error:
+            # An errno comes from the system; without one HDF5 did not like the bytes.
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            raise CorruptError(f"HDF5 cannot read it: {error}") from error

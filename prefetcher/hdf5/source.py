@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Protocol
+
+import h5py
 
 from prefetcher.errors import (
     ClosedError,
@@ -14,12 +16,13 @@ from prefetcher.errors import (
     ReadError,
     RowsError,
 )
+from prefetcher.hdf5.compressed import StorageChunkWay
 from prefetcher.hdf5.contiguous import ContiguousWay
 from prefetcher.hdf5.describe import Dataset, FileDescription
 from prefetcher.hdf5.general import GeneralWay
 from prefetcher.hdf5.opening import damage_reported, open_file
 from prefetcher.hdf5.places import Places, Rows
-from prefetcher.hdf5.proof import agrees
+from prefetcher.hdf5.proof import Probe, agrees
 from prefetcher.hdf5.retry import Retry
 from prefetcher.hdf5.stored import StoredBytes
 
@@ -31,6 +34,12 @@ class _Way(Protocol):
     def scratch_bytes(self) -> int: ...
 
     def read(self, start: int, stop: int, places: Places) -> None: ...
+
+
+class _FastWay(_Way, Protocol):
+    """What a way that does without HDF5 offers too."""
+
+    def probes(self) -> Iterable[Probe]: ...
 
 
 class Source:
@@ -79,13 +88,20 @@ class Source:
         """The most memory, in bytes, that one reading thread holds beside the caller's arrays."""
 
     def _open(self, dataset: Dataset) -> _Way:
-        stored = self._file[dataset.name]
+        """The way of the description, unless its bytes are not those that h5py gives."""
+        opened = self._file[dataset.name]
+        way = self._fast_way(dataset, opened)
+        if way is not None and agrees(opened, way.probes()):
+            return way
+        return GeneralWay(opened, self._h5py)
+
+    def _fast_way(self, dataset: Dataset, opened: h5py.Dataset) -> _FastWay | None:
         if dataset.way == "contiguous":
-            offset = stored.id.get_offset()
-            fast = ContiguousWay(self._stored, offset, dataset.rows, dataset.row_bytes)
-            if agrees(stored, fast.probes()):
-                return fast
-        return GeneralWay(stored, self._h5py)
+            offset = opened.id.get_offset()
+            return ContiguousWay(self._stored, offset, dataset.rows, dataset.row_bytes)
+        if dataset.way == "storage chunks":
+            return StorageChunkWay(opened, self._stored)
+        return None
 
     def read(self, name: str, start: int, stop: int, out: Sequence[Rows]) -> None:
         """Reads rows [start, stop) of dataset `name`, in order, into `out`.
@@ -106,6 +122,8 @@ class Source:
         """
         places = Places(out)
         self._check_rows(name, start, stop, places)
+        if start == stop:
+            return
         with self._open_meanwhile(), self._errors_named(name, start, stop):
             where = {"file": self._path.name, "dataset": name, "rows": [start, stop]}
             way = self._ways[name]
@@ -146,12 +164,9 @@ class Source:
             raise CorruptError(f"{where} are damaged: {error}") from error
         except PrefetchError:
             raise
-        except (OSError, RuntimeError, ValueError) as error:  # h5py's, by where HDF5 failed
+        except OSError as error:
             self._stored.check_unchanged()
-            # An errno comes from the system; without one HDF5 itself did not like the bytes.
-            if isinstance(error, OSError) and error.errno is not None:
-                raise ReadError(f"reading {where} failed: {error}") from error
-            raise CorruptError(f"{where} are damaged: {error}") from error
+            raise ReadError(f"reading {where} failed: {error}") from error
 
     def close(self) -> None:
         """Closes the file, or leaves that to the last `read` under way. Never waits for one."""

@@ -9,6 +9,9 @@ from typing import Literal
 import h5py
 import numpy as np
 
+from prefetcher.hdf5.filters import stored_filters, why_left_to_hdf5
+from prefetcher.hdf5.index import grid_of
+
 Way = Literal["contiguous", "storage chunks", "general"]
 
 _LAYOUTS = {
@@ -17,6 +20,10 @@ _LAYOUTS = {
     h5py.h5d.CHUNKED: "chunked",
     h5py.h5d.VIRTUAL: "virtual",
 }
+
+
+_MOST_CHUNKS = 1 << 60  # their numbers are 64-bit integers
+_MOST_BYTES = 1 << 32  # HDF5's own limit for one storage chunk
 
 
 def layout_of(properties: h5py.h5p.PropDCID) -> str:
@@ -44,7 +51,9 @@ def choose(dataset: h5py.Dataset) -> tuple[Way, str]:
     layout = layout_of(dataset.id.get_create_plist())
     if reason := _why_general(dataset, layout):
         return "general", reason
-    return "contiguous", "its rows lie side by side in the file"
+    if layout == "contiguous":
+        return "contiguous", "its rows lie side by side in the file"
+    return "storage chunks", "every storage chunk can be read and decoded on its own"
 
 
 def _why_general(dataset: h5py.Dataset, layout: str) -> str | None:
@@ -56,6 +65,8 @@ def _why_general(dataset: h5py.Dataset, layout: str) -> str | None:
         return "its type is stored in other bytes than numpy's"
     if layout == "contiguous":
         return _why_not_contiguous(dataset)
+    if layout == "chunked":
+        return _why_not_storage_chunks(dataset)
     return f"its layout is {layout}"
 
 
@@ -77,3 +88,24 @@ def _why_not_contiguous(dataset: h5py.Dataset) -> str | None:
     if dataset.id.get_storage_size() != nbytes:
         return "its stored size is not that of its rows"
     return None
+
+
+def _why_not_storage_chunks(dataset: h5py.Dataset) -> str | None:
+    properties = dataset.id.get_create_plist()
+    if reason := why_left_to_hdf5(stored_filters(properties)):
+        return reason
+    grid = math.prod(grid_of(dataset.shape, dataset.chunks))
+    if grid > _MOST_CHUNKS or math.prod(dataset.chunks) * dataset.dtype.itemsize > _MOST_BYTES:
+        return "its storage chunks are too many or too large"
+    if dataset.id.get_storage_size() == 0:
+        return "nothing was ever written to it"
+    if not _has_fill_value(properties) and dataset.id.get_num_chunks() < grid:
+        return "parts of it were never written and have no value"
+    return None
+
+
+def _has_fill_value(properties: h5py.h5p.PropDCID) -> bool:
+    return bool(
+        properties.get_fill_time() != h5py.h5d.FILL_TIME_NEVER
+        and properties.fill_value_defined() != h5py.h5d.FILL_VALUE_UNDEFINED
+    )

@@ -1,0 +1,92 @@
+"""Where the storage chunks of a dataset lie in the file."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from prefetcher.errors import CorruptError
+
+
+class StoredChunk(NamedTuple):
+    """One storage chunk as the index knows it."""
+
+    number: int
+    """Its place in the grid of storage chunks, the last axis counting fastest."""
+    offset: int
+    """Where its bytes begin in the file."""
+    size: int
+    """How many bytes are stored."""
+    mask: int
+    """Bit i tells that filter i was skipped."""
+
+
+def grid_of(shape: tuple[int, ...], chunk: tuple[int, ...]) -> tuple[int, ...]:
+    """How many storage chunks lie along each axis."""
+    return tuple(-(-extent // step) for extent, step in zip(shape, chunk, strict=True))
+
+
+class ChunkIndex:
+    """Every storage chunk of one dataset, found in one walk through HDF5's own index.
+
+    Keeps 32 bytes for each. Does not change, so any number of threads may ask.
+
+    Raises:
+        CorruptError: the index names a storage chunk twice, or one that is off the grid.
+    """
+
+    def __init__(self, dataset: h5py.Dataset) -> None:
+        steps: tuple[int, ...] = dataset.chunks
+        self.grid = grid_of(dataset.shape, steps)
+        flat = array("Q")
+
+        def note(info: h5py.h5d.StoreInfo) -> None:
+            flat.extend(info.chunk_offset)
+            flat.extend((info.byte_offset, info.size, info.filter_mask))
+
+        dataset.id.chunk_iter(note)
+        table = np.frombuffer(flat, np.uint64).reshape(-1, len(steps) + 3).astype(np.int64)
+        numbers = self._numbers(table[:, : len(steps)], steps)
+        order = np.argsort(numbers)
+        self._sorted = numbers[order]
+        self._table = table[order, len(steps) :]
+        if np.any(np.diff(self._sorted) == 0):
+            raise CorruptError("its index names a storage chunk twice")
+
+    def _numbers(self, corners: NDArray[np.int64], steps: tuple[int, ...]) -> NDArray[np.int64]:
+        places, off = np.divmod(corners, np.array(steps, np.int64))
+        if off.any() or (places < 0).any() or (places >= np.array(self.grid)).any():
+            raise CorruptError("its index names a storage chunk off the grid")
+        strides = [math.prod(self.grid[axis + 1 :]) for axis in range(len(steps))]
+        return places @ np.array(strides, np.int64)
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest stored storage chunk, 0 if there is none."""
+        return int(self._table[:, 1].max(initial=0))
+
+    def between(self, first: int, last: int) -> list[StoredChunk]:
+        """The stored ones with numbers [first, last); those missing were never written."""
+        begin, end = np.searchsorted(self._sorted, (first, last))
+        numbers = self._sorted[begin:end].tolist()
+        return [
+            StoredChunk(number, *row)
+            for number, row in zip(numbers, self._table[begin:end].tolist(), strict=True)
+        ]
+
+    def ends(self) -> list[StoredChunk]:
+        """The first and the last one that is stored."""
+        last = len(self) - 1
+        return [
+            StoredChunk(int(self._sorted[at]), *self._table[at].tolist())
+            for at in sorted({0, last})
+            if last >= 0
+        ]
