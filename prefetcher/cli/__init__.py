@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         run(arguments)
     except BrokenPipeError:
         # The reader of our output has gone, as `head` does. Without this the interpreter would
-        # try to flush once more at exit, and complain.
+        # try to flush once more at its end, and complain. Rich does the same for its tables.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except (PrefetchError, OSError) as error:

@@ -40,6 +40,7 @@ def say(text: str) -> None:
 def write_json(result: Mapping[str, Any]) -> None:
     """Writes a result as JSON to stdout."""
     sys.stdout.write(json.dumps(result, indent=2, allow_nan=False) + "\n")
+    sys.stdout.flush()  # a reader that left is noticed here, not when the interpreter ends
 
 
 def size(count: float) -> str:

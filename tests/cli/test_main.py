@@ -76,10 +76,11 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "inspect" in out
 
 
-def test_a_reader_that_left_is_no_traceback(small: Path) -> None:
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_reader_that_left_is_no_traceback(small: Path, form: tuple[str, ...]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    command = [sys.executable, "-m", "prefetcher", "inspect", str(small)]
+    command = [sys.executable, "-m", "prefetcher", "inspect", str(small), *form]
     with os.fdopen(writing, "wb") as nobody:
         done = subprocess.run(
             command, check=False, stdout=nobody, stderr=subprocess.PIPE, text=True, timeout=60
