@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import operator
 import os
 import threading
+import traceback
 import warnings
 import weakref
 from collections.abc import Iterator
 from dataclasses import fields
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self, SupportsIndex
@@ -123,8 +126,7 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         self._tickets = Tickets(self.plan.num_batches, in_file_order=not settings.shuffle)
         # Held while a batch is waited for, so that tickets and the stream keep the same order.
         self._turn = threading.Lock()
-        watch = monitor if isinstance(monitor, Monitor | None) else Monitor(monitor)
-        self._stream = Stream(self._feed, watch, _run_info(self._feed))
+        self._stream = Stream(self._feed, _claimed(monitor), _run_info(self._feed))
         weakref.finalize(self, self._stream.abandon)
 
     def __len__(self) -> int:
@@ -169,7 +171,7 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
 
     def on_epoch_end(self) -> None:
         """For Keras: an epoch ended, or a fit is about to begin."""
-        self._tickets.epoch_end()
+        self._tickets.epoch_end(reset=_keras_resets())
 
     def stats(self) -> Stats:
         """A frozen snapshot of all counters. Any thread, never waits."""
@@ -186,9 +188,10 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
 
     @property
     def memory_bytes(self) -> int:
-        """The most that queues, buffers and workers hold together while callers let batches go.
+        """The most that queues, buffers and workers hold together.
 
-        What `transform` allocates and what Keras keeps is not in it.
+        What `transform` allocates is not in it, nor batches that the caller keeps. On TensorFlow
+        the caller is tf.data, whose own buffer keeps some.
         """
         return self._feed.memory_bytes
 
@@ -258,6 +261,24 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
                 "read on its own: write fit(..., shuffle=False), or shuffle=True here",
                 self,
             )
+
+
+def _keras_resets() -> bool:
+    """Whether `EpochIterator.reset` is what calls `on_epoch_end`, through the data adapter.
+
+    A look at the callers, because nothing else tells a reset from the end of an epoch, and an
+    iterator that goes on must not be taken for a new one.
+    """
+    callers = islice(traceback.walk_stack(inspect.currentframe()), 4)
+    return any(frame.f_code.co_name == "reset" for frame, _ in callers)
+
+
+def _claimed(monitor: Monitor | str | os.PathLike[str] | None) -> Monitor | None:
+    if monitor is None:
+        return None
+    monitor = monitor if isinstance(monitor, Monitor) else Monitor(monitor)
+    monitor.claim()
+    return monitor
 
 
 def _feed(settings: Settings) -> Feed:

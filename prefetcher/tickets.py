@@ -4,18 +4,16 @@ Keras asks a `Sequence` for indices, in random order if it likes, some of them t
 says outright that a new round begins. An index is therefore a ticket: its first request in a pass
 takes the next position of the stream, and asking again gives the same position again.
 
-Three kinds of sign tell when an iterator is new (checked against Keras 3.15):
+What tells that a new iterator begins (checked against Keras 3.15):
 
-- `on_epoch_end` outside an epoch (Keras resets before it starts), or `on_epoch_begin` inside one
-  (the last one was broken off);
-- once all positions are out: a read of `num_batches` or a request outside an epoch, or
-  `on_epoch_begin`;
-- inside an epoch, an index whose ticket is older than the epoch, when `num_batches` was read since
-  the epoch began: an iterator that goes on over several epochs never asks for an index twice.
+- for sure: a reset, which Keras does before each fit and evaluation and after drawing a batch to
+  build a model; `on_epoch_end` outside an epoch; `on_epoch_begin` inside one, which was broken off;
+- once every position is out: `on_epoch_begin`, or outside an epoch a read of `num_batches` or a
+  request.
 
-A read of `num_batches` alone proves nothing, because callbacks read it too. So no iterator is ever
-cut short by a wrong guess. What a missing sign costs is small: a batch drawn before training keeps
-its ticket, and a broken pass that lacked just what TensorFlow draws for shapes counts as complete.
+A read of `num_batches` in mid-pass proves nothing, because callbacks read it too, and with
+`steps_per_epoch` one iterator goes on over many epochs. So an iterator is never cut short, and a
+pass that was broken off is given whole to the next.
 """
 
 from __future__ import annotations
@@ -39,32 +37,26 @@ class Tickets:
         self._lock = threading.Lock()
         self._pass_number = 0
         self._in_epoch = False
-        self._counted_in_epoch = False
-        self._older = _Book()
-        self._current = _Book()
-        self._next = 0
-        self._taken: frozenset[int] = frozenset()
+        self._positions = _Positions()
 
     def place(self, index: int) -> Place:
         """The place whose batch answers a request for `index` (0 to num_batches - 1)."""
         with self._lock:
             if self._complete and not self._in_epoch:
                 self._begin_iteration()
-            if self._counted_in_epoch and index in self._older:
-                self._forget_older()
-            return Place(self._pass_number, self._position(index))
+            if index not in self._positions:
+                self._positions[index] = index if self._in_file_order else len(self._positions)
+            return Place(self._pass_number, self._positions[index])
 
     def begin_iteration(self) -> None:
-        """A new iterator surely begins: the next pass if this one is complete, else it again."""
+        """A new iterator surely begins: on the next pass if this one is complete, else on it."""
         with self._lock:
             self._begin_iteration()
 
     def num_batches_read(self) -> None:
         """Keras or somebody else asked how many batches there are."""
         with self._lock:
-            if self._in_epoch:
-                self._counted_in_epoch = True
-            elif self._complete:
+            if self._complete and not self._in_epoch:
                 self._begin_iteration()
 
     def epoch_begin(self) -> None:
@@ -72,52 +64,29 @@ class Tickets:
         with self._lock:
             if self._complete or self._in_epoch:
                 self._begin_iteration()
-            self._older.absorb(self._current)
-            self._current = _Book()
-            self._in_epoch, self._counted_in_epoch = True, False
+            self._in_epoch = True
 
-    def epoch_end(self) -> None:
-        """Keras ends an epoch, or resets before the first."""
+    def epoch_end(self, *, reset: bool = False) -> None:
+        """Keras ends an epoch, or resets because a fit or an evaluation is about to begin."""
         with self._lock:
-            if not self._in_epoch:
+            if reset or not self._in_epoch:
                 self._begin_iteration()
-            self._in_epoch = self._counted_in_epoch = False
+            self._in_epoch = False
 
     @property
     def _complete(self) -> bool:
-        return len(self._older) + len(self._current) == self._num_batches
+        return len(self._positions) == self._num_batches
 
     def _begin_iteration(self) -> None:
         if self._complete:
             self._pass_number += 1
-        self._current = _Book()
-        self._forget_older()
-
-    def _forget_older(self) -> None:
-        """Older tickets' positions are free again, in order; those in use are stepped over."""
-        self._taken = frozenset(self._current.positions())
-        self._older = _Book()
-        self._next = 0
-
-    def _position(self, index: int) -> int:
-        for book in (self._current, self._older):
-            if index in book:
-                return book[index]
-        position = index if self._in_file_order else self._next_position()
-        self._current[index] = position
-        return position
-
-    def _next_position(self) -> int:
-        while self._next in self._taken:
-            self._next += 1
-        self._next += 1
-        return self._next - 1
+        self._positions = _Positions()
 
 
-class _Book:
-    """A map from index to position that is one number while the two run side by side.
+class _Positions:
+    """The position of each index asked for: one number while the two run side by side.
 
-    Keras itself holds a list of all indices when it shuffles them; only then does this grow.
+    Only when Keras shuffles, and so holds a list of all indices itself, does this grow.
     """
 
     def __init__(self) -> None:
@@ -138,16 +107,3 @@ class _Book:
 
     def __len__(self) -> int:
         return self._run + len(self._others)
-
-    def positions(self) -> list[int]:
-        return [*range(self._run), *self._others.values()]
-
-    def absorb(self, other: _Book) -> None:
-        """Takes over all of another book's tickets."""
-        if not len(self):
-            self._run, self._others = other._run, other._others
-            return
-        for index in range(other._run):
-            self[index] = index
-        for index, position in other._others.items():
-            self[index] = position

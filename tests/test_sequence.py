@@ -160,3 +160,10 @@ def test_a_monitor_by_path_or_object(samples: MakeSamples, tmp_path: Path, as_pa
     assert run["settings"]["file"] == samples(30).name
     assert run["wait_scope"] in {"upper_bound", "exposed"}
     assert lines[-1]["samples"] == 30
+
+
+def test_a_monitor_watches_one_sequence(samples: MakeSamples, tmp_path: Path) -> None:
+    monitor = Monitor(tmp_path / "run.jsonl")
+    PrefetchSequence(samples(30), monitor=monitor).close()
+    with pytest.raises(SettingsError, match=r"run\.jsonl belongs to another sequence"):
+        PrefetchSequence(samples(30), monitor=monitor)

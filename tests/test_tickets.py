@@ -20,7 +20,7 @@ class Keras:
 
     Args:
         tickets: What is tested.
-        order: The indices in the order in which the adapter shuffled them.
+        order: The indices as the adapter shuffled them for the first iterator.
         chatty: Callbacks that read `num_batches` around every batch and epoch.
     """
 
@@ -28,6 +28,7 @@ class Keras:
         self.tickets = tickets
         self.order = order
         self.chatty = chatty
+        self._again = random.Random(f"{order}")
         self._iterator: list[int] = []
 
     def draw_for_shapes(self) -> None:
@@ -39,7 +40,7 @@ class Keras:
     def reset(self) -> None:
         """Before the first epoch of a fit and before each evaluation."""
         self.tickets.num_batches_read()
-        self.tickets.epoch_end()
+        self.tickets.epoch_end(reset=True)
         self._iterator = []
 
     def build(self) -> None:
@@ -66,6 +67,8 @@ class Keras:
             self.tickets.num_batches_read()
             self.tickets.num_batches_read()
             self._iterator = list(self.order)
+            if self.order != range(N):  # each iterator is shuffled anew
+                self.order = self._again.sample(range(N), N)
 
     def _step(self) -> Place:
         self._talk()
@@ -86,11 +89,6 @@ def in_pass(number: int) -> list[Place]:
     return [Place(number, position) for position in range(N)]
 
 
-def completes(broken: Keras, steps: int) -> bool:
-    """Whether TensorFlow's draws of indices 0 and 1 are all that a broken pass still lacked."""
-    return {*broken.order[:steps], 0, 1} == set(range(N))
-
-
 def keras(seed: int = 0, *, chatty: bool = False) -> Keras:
     tickets = Tickets(N, in_file_order=False)
     tickets.num_batches_read()
@@ -108,12 +106,12 @@ def test_epochs_are_passes_in_the_plans_order_whatever_keras_shuffles(
         assert fit.epoch() == in_pass(number)
 
 
-@given(st.integers(0, 999))
-def test_a_batch_drawn_to_build_the_model_is_still_trained_once(seed: int) -> None:
-    fit = keras(seed)
+@given(st.integers(0, 999), st.booleans())
+def test_a_batch_drawn_to_build_the_model_changes_nothing(seed: int, chatty: bool) -> None:
+    fit = keras(seed, chatty=chatty)
     fit.build()
     fit.reset()
-    assert sorted(fit.epoch()) == in_pass(0)
+    assert fit.epoch() == in_pass(0)
     assert fit.epoch() == in_pass(1)
 
 
@@ -129,36 +127,51 @@ def test_one_iterator_over_several_epochs_is_one_pass(
         places: list[Place] = []
         while len(places) < N:
             places += fit.epoch(steps)
-        assert sorted(places) == in_pass(number)
+        assert places == in_pass(number)
 
 
-@given(st.integers(0, 999), st.integers(1, N - 1), st.booleans(), st.booleans())
+@given(
+    st.integers(0, 999),
+    st.integers(1, N - 1),
+    st.integers(1, N - 1),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+)
 def test_a_pass_that_was_broken_off_is_given_whole_to_the_next_fit(
-    seed: int, steps: int, tensorflow: bool, ended: bool
+    seed: int, broken: int, steps: int, tensorflow: bool, ended: bool, chatty: bool
 ) -> None:
     first = keras(seed)
     first.reset()
-    first.epoch(steps, end=ended)
-    second = Keras(first.tickets, shuffled(seed + 1))
+    asked = {*first.order[:broken]}
+    first.epoch(broken, end=ended)
+    second = Keras(first.tickets, shuffled(seed + 1), chatty=chatty)
     second.tickets.num_batches_read()
     if tensorflow:
         second.draw_for_shapes()
+        asked |= {0, 1}
     second.reset()
-    number = 1 if tensorflow and completes(first, steps) else 0
-    assert sorted(second.epoch()) == in_pass(number)
-    assert second.epoch() == in_pass(number + 1)
+    # What TensorFlow draws may happen to be all that the broken pass still lacked.
+    number = int(len(asked) == N)
+    places: list[Place] = []
+    while len(places) < N:
+        places += second.epoch(steps)
+    assert places == in_pass(number)
 
 
-@given(st.integers(0, 999), st.integers(1, N - 1))
-def test_a_predict_after_a_broken_fit(seed: int, steps: int) -> None:
+@given(st.integers(0, 999), st.integers(1, N - 1), st.booleans())
+def test_a_predict_after_a_broken_fit(seed: int, steps: int, tensorflow: bool) -> None:
     """`predict` does not reset before it begins."""
     fit = keras(seed)
     fit.reset()
+    asked = {*fit.order[:steps]}
     fit.epoch(steps, end=False)
     predict = Keras(fit.tickets, range(N))
     predict.tickets.num_batches_read()
-    predict.draw_for_shapes()
-    assert sorted(predict.epoch()) == in_pass(1 if completes(fit, steps) else 0)
+    if tensorflow:
+        predict.draw_for_shapes()
+        asked |= {0, 1}
+    assert predict.epoch() == in_pass(int(len(asked) == N))
 
 
 def test_an_evaluation_of_the_first_steps_gets_the_same_ones_each_time() -> None:
@@ -197,13 +210,14 @@ def test_file_order_gives_an_index_its_own_position() -> None:
 def test_an_abandoned_iterator_that_still_asks_takes_nothing_from_the_next() -> None:
     fit = keras()
     fit.reset()
+    abandoned = fit.order[2:]
     fit.epoch(2, end=False)
     second = Keras(fit.tickets, shuffled(5))
     second.tickets.num_batches_read()
     second.reset()
-    fit.tickets.place(fit.order[2])
+    fit.tickets.place(abandoned[0])
     places = second.epoch(3)
-    fit.tickets.place(fit.order[3])
+    fit.tickets.place(abandoned[1])
     places += second.epoch(N)
     assert sorted(places) == in_pass(0)
 
@@ -214,4 +228,4 @@ def test_tickets_in_order_take_no_memory(order: Sequence[int]) -> None:
     for index in order:
         tickets.place(index)
     in_order = order[0] == 0
-    assert (len(tickets._current._others) == 0) is in_order
+    assert (len(tickets._positions._others) == 0) is in_order

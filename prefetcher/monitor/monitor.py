@@ -47,6 +47,20 @@ class Monitor:
         self._origin: float | None = None
         self._recorder: Recorder | None = None
         self._starting = threading.Lock()
+        self._claimed = False
+
+    def claim(self) -> None:
+        """Makes this the monitor of one sequence, for good.
+
+        Raises:
+            SettingsError: It is another sequence's: the first to close would end the other's log.
+        """
+        if self._claimed:
+            raise SettingsError(
+                f"this Monitor of {self.path.name} belongs to another sequence: make one for each, "
+                "with a log of its own"
+            )
+        self._claimed = True
 
     def start(self, run: Mapping[str, object], snapshot: Callable[[], Stats]) -> None:
         """Writes the line "run" and starts the thread "prefetch-monitor". Never raises.

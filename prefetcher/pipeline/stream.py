@@ -142,8 +142,7 @@ class Stream:
         self._closed = True
         if self._engine is not None:
             self._engine.stop()
-        if self._monitor is not None:
-            self._monitor.stop(wait=False)
+        self._rest()
 
     def close(self, limit: float | None = None) -> None:
         """Ends the threads and waits for them. Any thread, any number of times.
@@ -196,7 +195,8 @@ class Stream:
         self._engine = engine = self._new_engine(first)
         self._next = first
         engine.start()
-        if self._closed:  # by another thread, which may not have seen this engine
+        if self._closed:  # by another thread, which may not have seen what was started here
+            self._rest()
             self._dispose(engine)
             raise Closed
         return engine
@@ -230,7 +230,7 @@ class Stream:
         return Engine(run, source, self._counters, stopping, self._rest)
 
     def _rest(self) -> None:
-        """After an idle time the monitor ends too; it goes on in the same log."""
+        """Ends the monitor with the run; with the next run it goes on in the same log."""
         if self._monitor is not None:
             self._monitor.stop(wait=False)
 
@@ -240,7 +240,7 @@ class Stream:
         samples = plan.batch_rows(place.position)
         counters.delivered(place, samples, samples * self._feed.row_bytes)
         if first:
-            self._event("first_batch", {"after_s": counters.first_batch_s})
+            self._event("first_batch", {"after_s": round(counters.first_batch_s or 0.0, 3)})
         if place.position == plan.num_batches - 1:
             self._event("pass_end", {"pass": place.pass_number})
 
