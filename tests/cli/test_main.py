@@ -81,8 +81,15 @@ def test_a_reader_that_left_is_no_traceback(small: Path, form: tuple[str, ...]) 
     reading, writing = os.pipe()
     os.close(reading)
     command = [sys.executable, "-m", "prefetcher", "inspect", str(small), *form]
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     with os.fdopen(writing, "wb") as nobody:
         done = subprocess.run(
-            command, check=False, stdout=nobody, stderr=subprocess.PIPE, text=True, timeout=60
+            command,
+            check=False,
+            env=buffered,
+            stdout=nobody,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
         )
     assert (done.returncode, done.stderr) == (1, "")
