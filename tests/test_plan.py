@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from prefetcher.plan import Place, Plan, default_block_size, runs_of
 
-
 FROZEN_ORDER = [36, 34, 25, 26, 4, 12, 6, 27, 7, 21, 37, 20, 13, 24, 35, 5]
 
 
