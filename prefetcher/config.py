@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prefetcher.errors import RowsError, SettingsError
+
+File = str | os.PathLike[str]
+Files = File | Sequence[File]
+"""One path, a pattern such as "train-*.h5", or several of them in the order of their rows."""
 
 Names = str | tuple["Names", ...] | dict[str, "Names"]
 """A dataset's name, or a tuple or dict of names for models with several inputs or outputs."""
@@ -32,7 +36,8 @@ class Settings:
     """What the user asked for.
 
     Attributes:
-        file: The HDF5 file.
+        file: The HDF5 file, a pattern that matches several, or a list; their rows follow each
+            other.
         x: Name or names of the inputs.
         y: Name or names of the targets; None for predicting.
         sample_weight: Name of the sample weights; None for equal weights.
@@ -60,7 +65,7 @@ class Settings:
             a stranger could then read whatever this user can.
     """
 
-    file: Path
+    file: Files
     x: Names = "x"
     y: Names | None = "y"
     sample_weight: Names | None = None

@@ -10,10 +10,9 @@ import threading
 import traceback
 import warnings
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from itertools import islice
-from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self, SupportsIndex
 
@@ -21,9 +20,9 @@ import keras
 import psutil
 
 from prefetcher.batch import Batch, Recipe
-from prefetcher.config import Names, Rows, Settings, Transform, samples_of
+from prefetcher.config import Files, Names, Rows, Settings, Transform, samples_of
 from prefetcher.errors import DatasetError, ProcessError, RowsError, SettingsError
-from prefetcher.hdf5.describe import Dataset, FileDescription, describe
+from prefetcher.hdf5.shards import Shards, describe_all
 from prefetcher.monitor import Monitor
 from prefetcher.pipeline.stats import Stats
 from prefetcher.pipeline.stream import Feed, Stream
@@ -44,7 +43,8 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
     before the first request. Any thread may ask; a request blocks until its batch is there.
 
     Args:
-        file: Path of the HDF5 file.
+        file: Path of the HDF5 file; or a pattern such as "train-*.h5", or a list of paths, which
+            are one data set in that order.
         x: Name of the inputs' dataset, or a tuple or dict of names.
         y: The same for the targets; None for predicting.
         sample_weight: The same for sample weights; None for none.
@@ -79,7 +79,7 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
 
     def __init__(
         self,
-        file: str | os.PathLike[str],
+        file: Files,
         x: Names = "x",
         y: Names | None = "y",
         sample_weight: Names | None = None,
@@ -102,7 +102,7 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
     ) -> None:
         super().__init__()
         settings = Settings(
-            file=Path(file),
+            file=file,
             x=x,
             y=y,
             sample_weight=sample_weight,
@@ -283,14 +283,12 @@ def _claimed(monitor: Monitor | str | os.PathLike[str] | None) -> Monitor | None
 
 def _feed(settings: Settings) -> Feed:
     """Checks the settings against the file."""
-    description = describe(settings.file, allow_external=settings.allow_external)
+    shards = describe_all(settings.file, allow_external=settings.allow_external)
     parts = (settings.x, settings.y, settings.sample_weight)
     recipe = Recipe(
         tuple(part for part in parts if part is not None), settings.transform, settings.seed
     )
-    datasets = [description.dataset(name) for name in recipe.names]
-    length = _common_length(description, datasets)
-    feed = Feed(settings, description, _plan(settings, datasets, length), recipe)
+    feed = Feed(settings, shards, _plan(settings, shards, recipe.names), recipe)
     _check_memory(feed)
     return feed
 
@@ -307,20 +305,23 @@ def _check_memory(feed: Feed) -> None:
         )
 
 
-def _common_length(description: FileDescription, datasets: list[Dataset]) -> int:
-    lengths = {dataset.name: dataset.rows for dataset in datasets}
-    found = ", ".join(f"{name} {rows} rows" for name, rows in lengths.items())
-    if len(set(lengths.values())) > 1:
-        raise DatasetError(
-            f"{description.path.name} has {found}: x, y and sample_weight need as many rows each"
-        )
-    if any(dataset.rows * dataset.row_bytes == 0 for dataset in datasets):
-        raise DatasetError(f"{description.path.name} has {found}: there is nothing to batch")
-    return datasets[0].rows
+def _check_lengths(shards: Shards, names: Sequence[str]) -> None:
+    """Row i of every dataset must be the same sample, in each file."""
+    for file in shards.files:
+        datasets = [file.dataset(name) for name in names]
+        found = ", ".join(f"{dataset.name} {dataset.rows} rows" for dataset in datasets)
+        if len({dataset.rows for dataset in datasets}) > 1:
+            raise DatasetError(
+                f"{file.path.name} has {found}: x, y and sample_weight need as many rows each"
+            )
+        if any(dataset.rows * dataset.row_bytes == 0 for dataset in datasets):
+            raise DatasetError(f"{file.path.name} has {found}: there is nothing to batch")
 
 
-def _plan(settings: Settings, datasets: list[Dataset], length: int) -> Plan:
-    samples = samples_of(settings.rows, length, settings.file.name)
+def _plan(settings: Settings, shards: Shards, names: Sequence[str]) -> Plan:
+    _check_lengths(shards, names)
+    datasets = [shards.dataset(name) for name in names]
+    samples = samples_of(settings.rows, datasets[0].rows, shards.name)
     if settings.drop_remainder and len(samples) < settings.batch_size:
         raise SettingsError(
             f"drop_remainder=True leaves no batch: {len(samples)} samples do not fill one of "
@@ -351,10 +352,11 @@ def _run_info(feed: Feed) -> dict[str, object]:
         # tf.data runs ahead of training, so our wait is at least the accelerator's.
         "wait_scope": "upper_bound" if backend == "tensorflow" else "exposed",
         "settings": settings
-        | {"file": feed.settings.file.name, "block_size": feed.plan.block_size},
+        | {"file": feed.shards.name, "rows": len(feed.plan.samples)}
+        | {"block_size": feed.plan.block_size},
         "file": {
-            "name": feed.description.path.name,
-            "bytes": feed.description.size,
+            "name": feed.shards.name,
+            "bytes": feed.shards.size,
             "datasets": [f"{dataset} {dataset.way}" for dataset in feed.datasets],
         },
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import pytest
 from prefetcher.config import Settings, samples_of
 from prefetcher.errors import RowsError, SettingsError
 
-FILE = Path("samples.h5")
+FILE = "samples.h5"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from itertools import count
 
 from prefetcher.batch import Batch
-from prefetcher.hdf5.source import Source
+from prefetcher.hdf5.shards import ShardedSource
 from prefetcher.pipeline.channel import Closed, Idle
 from prefetcher.pipeline.chunk import read_batch
 from prefetcher.pipeline.stats import Clock, Counters
@@ -34,7 +34,7 @@ class Engine:
     def __init__(
         self,
         run: Run,
-        source: Source,
+        source: ShardedSource,
         counters: Counters,
         stopping: threading.Event,
         on_idle: Callable[[], None],

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from prefetcher.batch import Batch, Recipe
 from prefetcher.config import IDLE_SECONDS, Settings
 from prefetcher.errors import ClosedError, ProcessError
-from prefetcher.hdf5.describe import Dataset, FileDescription
-from prefetcher.hdf5.source import Source
+from prefetcher.hdf5.describe import Dataset
+from prefetcher.hdf5.shards import ShardedSource, Shards
 from prefetcher.monitor import Monitor
 from prefetcher.pipeline.buffers import Meter
 from prefetcher.pipeline.channel import Channel, Closed
@@ -38,7 +38,7 @@ class Feed:
     """What a stream is made of: settings, the file, the order and the shape of batches."""
 
     settings: Settings
-    description: FileDescription
+    shards: Shards
     plan: Plan
     recipe: Recipe
     idle: float = IDLE_SECONDS
@@ -46,7 +46,7 @@ class Feed:
     @property
     def datasets(self) -> list[Dataset]:
         """The datasets that are read, each once."""
-        return [self.description.dataset(name) for name in self.recipe.names]
+        return [self.shards.dataset(name) for name in self.recipe.names]
 
     @property
     def row_bytes(self) -> int:
@@ -66,7 +66,7 @@ class Feed:
     @property
     def where(self) -> str:
         """The file and its datasets, for messages."""
-        return f"{self.description.path.name} ({', '.join(self.recipe.names)})"
+        return f"{self.shards.name} ({', '.join(self.recipe.names)})"
 
 
 class Stream:
@@ -208,8 +208,8 @@ class Stream:
     def _new_engine(self, first: int) -> Engine:
         feed, settings, plan = self._feed, self._feed.settings, self._feed.plan
         stopping = threading.Event()
-        source = Source(
-            feed.description,
+        source = ShardedSource(
+            feed.shards,
             feed.recipe.names,
             retries=settings.retries,
             stopping=stopping,

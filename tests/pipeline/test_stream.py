@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from prefetcher.batch import Recipe
 from prefetcher.config import Settings
 from prefetcher.errors import ClosedError, ReadError, TransformError
-from prefetcher.hdf5.describe import describe
-from prefetcher.hdf5.source import Source
+from prefetcher.hdf5.shards import ShardedSource, describe_all
 from prefetcher.pipeline import stream as stream_module
 from prefetcher.pipeline.stream import Feed, Stream
 from prefetcher.plan import Plan
@@ -34,7 +33,7 @@ def streaming(path: Path, *, idle: float = 60.0, **settings: Any) -> Iterator[St
     asked = Settings(path, batch_size=BATCH, chunk_size=CHUNK, **settings)
     recipe = Recipe(("x", "y"), asked.transform, asked.seed)
     plan = Plan(range(N), BATCH, CHUNK, 3, asked.seed, asked.shuffle)
-    stream = Stream(Feed(asked, describe(path), plan, recipe, idle), None, {})
+    stream = Stream(Feed(asked, describe_all(path), plan, recipe, idle), None, {})
     try:
         yield stream
     finally:
@@ -127,7 +126,7 @@ class Failing:
     times = 0
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
-        self._source = Source(*args, **keywords)
+        self._source = ShardedSource(*args, **keywords)
 
     def read(self, name: str, start: int, stop: int, out: Sequence[NDArray[np.uint8]]) -> None:
         if start <= Failing.row < stop and Failing.times > 0:
@@ -143,7 +142,7 @@ class Failing:
 def test_a_read_error_takes_the_place_of_its_batches(
     samples: MakeSamples, monkeypatch: pytest.MonkeyPatch, threads: int
 ) -> None:
-    monkeypatch.setattr(stream_module, "Source", Failing)
+    monkeypatch.setattr(stream_module, "ShardedSource", Failing)
     with streaming(samples(N), shuffle=False, readers=threads, batchers=threads) as stream:
         Failing.row, Failing.times = 71, 1
         for ordinal in range(12):  # chunk 3 holds rows 60 to 79: batches 12 to 15

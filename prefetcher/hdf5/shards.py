@@ -1,0 +1,159 @@
+"""Several files as one: the rows of each dataset follow each other in the order of the files.
+
+One file is the case of a single shard; nothing above this module knows how many there are.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import threading
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import accumulate
+from pathlib import Path
+
+from prefetcher.config import File, Files
+from prefetcher.errors import DatasetError, FileMissingError, SettingsError
+from prefetcher.hdf5.describe import Dataset, FileDescription, describe
+from prefetcher.hdf5.places import Places, Rows
+from prefetcher.hdf5.source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Shards:
+    """The files of one data set as they were when they were described.
+
+    Attributes:
+        files: At least one, in the order of their rows.
+    """
+
+    files: tuple[FileDescription, ...]
+
+    @property
+    def name(self) -> str:
+        """The first file's name, and how many more there are."""
+        first = self.files[0].path.name
+        return first if len(self.files) == 1 else f"{first} and {len(self.files) - 1} more"
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files together."""
+        return sum(file.size for file in self.files)
+
+    def dataset(self, name: str) -> Dataset:
+        """The dataset of that name with the rows of all files.
+
+        Raises:
+            NoDatasetError: A file has none of that name.
+            DatasetError: It cannot be cut into batches, or its rows differ between the files.
+        """
+        first, *others = (file.dataset(name) for file in self.files)
+        for file, other in zip(self.files[1:], others, strict=True):
+            if (other.dtype, other.row_shape) != (first.dtype, first.row_shape):
+                raise DatasetError(
+                    f"{name} has rows of {other.dtype} {other.row_shape} in {file.path.name}, but "
+                    f"of {first.dtype} {first.row_shape} in {self.files[0].path.name}: files of "
+                    "one data set need rows of one kind"
+                )
+        parts = [first, *others]
+        return replace(
+            first,
+            shape=(sum(part.rows for part in parts), *first.row_shape),
+            stored_bytes=sum(part.stored_bytes for part in parts),
+        )
+
+
+def describe_all(files: Files, *, allow_external: bool = False) -> Shards:
+    """Describes one file, every file that a pattern matches (sorted), or a list of both.
+
+    Raises:
+        FileError: A file is missing or cannot be used, or a pattern matches none.
+        SettingsError: The list is empty.
+    """
+    listed = [files] if isinstance(files, str | os.PathLike) else list(files)
+    paths = [path for file in listed for path in _matching(file)]
+    if not paths:
+        raise SettingsError(f"file={files!r}: name one file at least")
+    return Shards(tuple(describe(path, allow_external=allow_external) for path in paths))
+
+
+def _matching(file: File) -> list[Path]:
+    if Path(file).exists() or not glob.has_magic(str(file)):
+        return [Path(file)]
+    found = sorted(glob.glob(str(file), recursive=True))  # noqa: PTH207 - also absolute patterns
+    if not found:
+        raise FileMissingError(f"no file matches {str(file)!r}")
+    return [Path(path) for path in found]
+
+
+class ShardedSource:
+    """Rows out of all files. `read` may be called from any number of threads at once.
+
+    A file is opened when a row of it is first read, and stays open until `close`. The arguments are
+    those of `Source`.
+    """
+
+    def __init__(
+        self,
+        shards: Shards,
+        names: Sequence[str],
+        *,
+        retries: int = 3,
+        stopping: threading.Event | None = None,
+        on_retry: Callable[[Mapping[str, object]], None] | None = None,
+    ) -> None:
+        self._names = tuple(dict.fromkeys(shards.dataset(name).name for name in names))
+        self._files = shards.files
+        self._ends = {
+            name: list(accumulate(file.dataset(name).rows for file in self._files))
+            for name in self._names
+        }
+        self._open = partial(
+            Source, names=self._names, retries=retries, stopping=stopping, on_retry=on_retry
+        )
+        self._lock = threading.Lock()
+        self._sources: dict[int, Source] = {}
+        self._undo = ExitStack()
+
+    def read(self, name: str, start: int, stop: int, out: Sequence[Rows]) -> None:
+        """Reads rows [start, stop) of `name`, counted over all files, into `out`.
+
+        The same as `prefetcher.hdf5.source.Source.read`, and it raises the same.
+        """
+        if len(self._files) == 1:
+            self._source(0).read(name, start, stop, out)
+            return
+        places = Places(out)
+        for number, first, last, begin in self._stretches(name, start, stop):
+            pieces = list(places.views(begin, last - first))
+            self._source(number).read(name, first, last, pieces)
+
+    def close(self) -> None:
+        """Closes every file. The caller makes sure that nobody reads."""
+        self._undo.close()
+
+    def _stretches(self, name: str, start: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
+        """Yields (file, its first row, its last row + 1, place of the first in the whole run)."""
+        ends = self._ends[name]
+        at = start
+        while at < stop:
+            number = bisect_right(ends, at)
+            offset = ends[number - 1] if number else 0
+            last = min(stop, ends[number])
+            yield number, at - offset, last - offset, at - start
+            at = last
+
+    def _source(self, number: int) -> Source:
+        source = self._sources.get(number)
+        if source is not None:
+            return source
+        with self._lock:
+            if number not in self._sources:
+                source = self._open(self._files[number])
+                self._undo.callback(source.close)
+                self._sources[number] = source
+            return self._sources[number]

@@ -1,0 +1,105 @@
+"""Several files as one data set: rows follow each other, and nothing is mixed up."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prefetcher import DatasetError, FileMissingError, NoDatasetError, PrefetchSequence
+from prefetcher.errors import SettingsError
+from prefetcher.hdf5.shards import ShardedSource, describe_all
+
+LENGTHS = (7, 1, 12, 5)
+N = sum(LENGTHS)
+
+
+def write(path: Path, **datasets: Any) -> Path:
+    with h5py.File(path, "w") as file:
+        for name, rows in datasets.items():
+            file[name] = rows
+    return path
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("shards")
+    edges = np.cumsum([0, *LENGTHS])
+    return [
+        write(
+            folder / f"part-{number}.h5",
+            x=np.arange(start, stop, dtype=np.int64)[:, None].repeat(3, 1),
+            y=np.arange(start, stop, dtype=np.float32),
+        )
+        for number, (start, stop) in enumerate(pairwise(edges))
+    ]
+
+
+@given(st.integers(0, N), st.integers(0, N), st.integers(1, 30))
+def test_rows_are_counted_over_all_files(
+    files: list[Path], one: int, other: int, piece: int
+) -> None:
+    start, stop = sorted((one, other))
+    source = ShardedSource(describe_all(files), ["x"])
+    rows = np.zeros((stop - start, 24), np.uint8)
+    source.read("x", start, stop, [rows[at : at + piece] for at in range(0, len(rows), piece)])
+    source.close()
+    assert (rows.view(np.int64) == np.arange(start, stop)[:, None]).all()
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_a_sequence_over_a_pattern_or_a_list(files: list[Path], shuffle: bool) -> None:
+    pattern = files[0].parent / "part-*.h5"
+    passes = []
+    for named in (pattern, str(pattern), files, [files[0], files[0].parent / "part-[123].h5"]):
+        with PrefetchSequence(named, batch_size=4, chunk_size=8, shuffle=shuffle, readers=2) as seq:
+            batches = list(seq)
+        for x, y in batches:
+            assert (x[:, 0] == y).all()
+        passes.append(np.concatenate([y for _, y in batches]).tolist())
+    assert sorted(passes[0]) == list(range(N))
+    assert passes[1:] == passes[:1] * 3
+    assert (passes[0] == list(range(N))) is not shuffle
+
+
+def test_a_file_is_opened_when_it_is_first_read(files: list[Path]) -> None:
+    source = ShardedSource(describe_all(files), ["x", "y"])
+    source.read("x", 8, 9, [np.zeros((1, 24), np.uint8)])
+    assert list(source._sources) == [2]
+    source.close()
+
+
+def test_a_pattern_that_matches_nothing(tmp_path: Path) -> None:
+    with pytest.raises(FileMissingError, match=r"no file matches .*none-\*\.h5"):
+        PrefetchSequence(tmp_path / "none-*.h5")
+
+
+def test_an_empty_list() -> None:
+    with pytest.raises(SettingsError, match="name one file at least"):
+        PrefetchSequence([])
+
+
+def test_a_file_of_another_kind_is_named(files: list[Path], tmp_path: Path) -> None:
+    odd = write(tmp_path / "odd.h5", x=np.zeros((3, 4), np.int64), y=np.zeros(3))
+    with pytest.raises(DatasetError, match=r"int64 \(4,\) in odd\.h5, but of int64 \(3,\)"):
+        PrefetchSequence([files[0], odd])
+
+
+def test_lengths_must_agree_in_each_file(tmp_path: Path) -> None:
+    """In sum they do, so the rows of the second file would get the first one's targets."""
+    first = write(tmp_path / "a.h5", x=np.zeros(3), y=np.zeros(4))
+    second = write(tmp_path / "b.h5", x=np.zeros(4), y=np.zeros(3))
+    with pytest.raises(DatasetError, match=r"a\.h5 has x 3 rows, y 4 rows"):
+        PrefetchSequence([first, second])
+
+
+def test_a_dataset_that_one_file_lacks(files: list[Path], tmp_path: Path) -> None:
+    odd = write(tmp_path / "odd.h5", x=np.zeros((3, 3), np.int64))
+    with pytest.raises(NoDatasetError, match=r"no dataset 'y' in odd\.h5"):
+        PrefetchSequence([files[0], odd])
