@@ -142,7 +142,7 @@ class StorageChunkWay:
                 slice(begin, min(begin + step, extent))
                 for begin, step, extent in zip(corner, self._chunk, self._shape, strict=False)
             )
-            yield Probe(box, partial(self._bytes_within, chunk, box))
+            yield Probe(box, partial(self._bytes_within, chunk, box), self._decoder.hdf5_survives)
 
     def _bytes_within(self, chunk: StoredChunk, box: tuple[slice, ...]) -> bytes:
         inside = tuple(slice(part.stop - part.start) for part in box)

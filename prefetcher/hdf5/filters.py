@@ -33,6 +33,7 @@ _NAMES = {
     plugins.ZSTD: "zstd",
     32026: "blosc2",
 }
+_FIRST_PLUGIN = 256  # smaller numbers are the library's own filters
 _CHECKSUM_BYTES = 4
 
 
@@ -110,6 +111,8 @@ class Decoder:
     def __init__(self, filters: Sequence[StoredFilter], size: int) -> None:
         self._stages = [stage for stored in filters if (stage := stage_for(stored))]
         self._size = size
+        self.hdf5_survives = all(stored.code < _FIRST_PLUGIN for stored in filters)
+        """Whether HDF5 itself answers damaged bytes with an error instead of a crash."""
 
     def is_plain(self, mask: int) -> bool:
         """Whether a storage chunk with this filter mask lies in the file as it is."""

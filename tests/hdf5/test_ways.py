@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,10 +12,14 @@ from typing import Any, NamedTuple
 import h5py
 import hdf5plugin
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from prefetcher.hdf5.compressed import StorageChunkWay
+from prefetcher.hdf5.contiguous import ContiguousWay
 from prefetcher.hdf5.describe import FileDescription, describe
+from prefetcher.hdf5.general import GeneralWay
 from prefetcher.hdf5.places import Rows
 from prefetcher.hdf5.source import Source
 
@@ -65,7 +69,8 @@ class Case(NamedTuple):
 def cases(draw: st.DrawFn) -> Case:
     shape = tuple(draw(st.lists(st.integers(1, 9), min_size=0, max_size=3)))
     shape = (draw(st.integers(1, 40)), *shape)
-    chunks = draw(st.none() | st.tuples(*(st.integers(1, extent + 2) for extent in shape)))
+    steps = st.tuples(*(st.integers(1, extent + 2) for extent in shape))
+    chunks = draw(st.one_of(st.none(), steps, steps, steps))
     start = draw(st.integers(0, shape[0]))
     stop = draw(st.integers(start, shape[0]))
     return Case(
@@ -129,6 +134,18 @@ def read(
     return b"".join(array.tobytes() for array in out)
 
 
+def taken(description: FileDescription, name: str) -> str:
+    """The way that a source really reads in: it may trust the file less than the description."""
+    source = Source(description, [name])
+    source.close()
+    ways = {
+        ContiguousWay: "contiguous",
+        StorageChunkWay: "storage chunks",
+        GeneralWay: "general",
+    }
+    return ways[type(source._ways[name])]
+
+
 def through_h5py(description: FileDescription) -> FileDescription:
     general = tuple(replace(dataset, way="general") for dataset in description.datasets)
     return replace(description, datasets=general)
@@ -144,5 +161,146 @@ def test_every_way_gives_the_bytes_of_h5py(case: Case) -> None:
         with h5py.File(path) as file:
             expected = file["x"][start:stop].tobytes()
         description = describe(path)
+        assert taken(description, "x") == description.dataset("x").way
         assert read(description, "x", start, stop, case.cuts) == expected
         assert read(through_h5py(description), "x", start, stop, case.cuts) == expected
+
+
+PICTURES = np.random.default_rng(0).integers(0, 40, (50, 6, 8, 3), np.uint8)
+BIG_ENDIAN = np.linspace(0, 1, 300).reshape(50, 6).astype(">f4")
+
+
+def contiguous(file: h5py.File) -> None:
+    file["x"] = PICTURES
+
+
+def little_gzip(file: h5py.File) -> None:
+    file.create_dataset("x", data=PICTURES, chunks=(7, 6, 8, 3), compression="gzip")
+
+
+def guessed(file: h5py.File) -> None:
+    file.create_dataset("x", data=PICTURES, chunks=(20, 3, 3, 1), compression="gzip", shuffle=True)
+
+
+def pytables(file: h5py.File) -> None:
+    options = hdf5plugin.Blosc(cname="blosclz", clevel=5, shuffle=hdf5plugin.Blosc.SHUFFLE)
+    rows = file.create_dataset("x", (0, 6, 8, 3), "u1", maxshape=(None, 6, 8, 3), **options)
+    for part in np.split(PICTURES, 5):
+        rows.resize(len(rows) + len(part), axis=0)
+        rows[-len(part) :] = part
+
+
+def netcdf4(file: h5py.File) -> None:
+    file.create_dataset("n", data=np.zeros(50), dtype=">f4").make_scale("n")
+    options = {"shuffle": True, "fletcher32": True, "compression": "gzip"}
+    rows = file.create_dataset("x", data=BIG_ENDIAN, maxshape=(None, 6), chunks=(1, 6), **options)
+    rows.dims[0].attach_scale(file["n"])
+
+
+def never_filled(file: h5py.File) -> None:
+    rows = file.create_dataset("x", (50, 6), "f4", chunks=(5, 6), fill_time="never")
+    rows[:] = 3
+
+
+def never_filled_holes(file: h5py.File) -> None:
+    rows = file.create_dataset("x", (50, 6), "f4", chunks=(5, 6), fill_time="never")
+    rows[10:40] = 3
+
+
+def holes(file: h5py.File) -> None:
+    rows = file.create_dataset("x", (50, 6), "f4", chunks=(5, 2), fillvalue=-1.5)
+    rows[10:17, 3:] = 3
+
+
+def skipped_filter(file: h5py.File) -> None:
+    rows = file.create_dataset("x", (50, 6), "u1", chunks=(10, 6), compression="gzip")
+    rows[:] = 4
+    rows.id.write_direct_chunk((20, 0), bytes(range(60)), filter_mask=1)
+
+
+def bools(file: h5py.File) -> None:
+    file["x"] = np.arange(50) % 3 == 0
+
+
+def scaleoffset(file: h5py.File) -> None:
+    file.create_dataset("x", data=np.arange(50), chunks=(10,), scaleoffset=0)
+
+
+def compact(file: h5py.File) -> None:
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_layout(h5py.h5d.COMPACT)
+    space = h5py.h5s.create_simple((50,))
+    made = h5py.h5d.create(file.id, b"x", h5py.h5t.STD_U8LE, space, properties)
+    h5py.Dataset(made)[:] = np.arange(50)
+
+
+def odd_precision(file: h5py.File) -> None:
+    twelve_bits = h5py.h5t.STD_U16LE.copy()
+    twelve_bits.set_precision(12)
+    made = h5py.h5d.create(file.id, b"x", twelve_bits, h5py.h5s.create_simple((50,)))
+    h5py.Dataset(made)[:] = np.arange(50)
+
+
+def null_terminated(file: h5py.File) -> None:
+    kind = h5py.h5t.C_S1.copy()
+    kind.set_size(4)
+    kind.set_strpad(h5py.h5t.STR_NULLTERM)
+    made = h5py.h5d.create(file.id, b"x", kind, h5py.h5s.create_simple((50,)))
+    h5py.Dataset(made)[:] = b"ab"
+
+
+def never_written(file: h5py.File) -> None:
+    file.create_dataset("x", (50, 6), "f4", fillvalue=7)
+
+
+def padded(file: h5py.File) -> None:
+    file.create_dataset("x", (50,), np.dtype([("a", "u1"), ("b", "f4")], align=True))[:] = (1, 2.0)
+
+
+@pytest.mark.parametrize("userblock", [0, 512])
+@pytest.mark.parametrize("libver", ["earliest", "latest"])
+@pytest.mark.parametrize(
+    ("make", "way"),
+    [
+        (contiguous, "contiguous"),
+        (bools, "contiguous"),
+        (little_gzip, "storage chunks"),
+        (guessed, "storage chunks"),
+        (pytables, "storage chunks"),
+        (netcdf4, "storage chunks"),
+        (never_filled, "storage chunks"),
+        (holes, "storage chunks"),
+        (skipped_filter, "storage chunks"),
+        (never_filled_holes, "general"),
+        (scaleoffset, "general"),
+        (compact, "general"),
+        (odd_precision, "general"),
+        (null_terminated, "general"),
+        (never_written, "general"),
+        (padded, "general"),
+    ],
+)
+def test_each_kind_of_file_gets_its_way(
+    tmp_path: Path, make: Callable[[h5py.File], None], way: str, libver: str, userblock: int
+) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w", libver=libver, userblock_size=userblock) as file:
+        make(file)
+    description = describe(path)
+    assert (description.dataset("x").way, taken(description, "x")) == (way, way)
+    if make is never_filled_holes:  # what lies in the holes is nobody's promise
+        return
+    with h5py.File(path) as file:
+        for start, stop in [(0, 50), (9, 23), (49, 50)]:
+            expected = file["x"][start:stop].tobytes()
+            assert read(description, "x", start, stop, [1]) == expected
+
+
+@pytest.mark.parametrize("options", FILTERS, ids=str)
+def test_a_fast_decoder_is_taken_for_each_filter(tmp_path: Path, options: Any) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", data=PICTURES, chunks=(7, 6, 8, 3), **options)
+    description = describe(tmp_path / "a.h5")
+    slow = {"lzf", "blosc2"} & set(description.dataset("x").filters)
+    assert taken(description, "x") == ("general" if slow else "storage chunks")
+    assert read(description, "x", 5, 30) == PICTURES[5:30].tobytes()
