@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> None:
 
         backend = steering.start_backend()
     log.unlink(missing_ok=True)
-    label = f"Training on {backend}, {epochs} epochs"
+    label = f"Training on {backend}"
     with output.progress(label, epochs * steering.training_samples(samples)) as advance:
         outcome = steering.train(file, samples, epochs, seed, log, advance)
     summary = _summary(outcome, file, log) | {

@@ -68,14 +68,15 @@ class Advance(Protocol):
     """Tells a progress display that more is done."""
 
     def __call__(self, items: int, note: str = "") -> None:
-        """Counts `items` more; `note` replaces what stands behind the count, if it is given."""
+        """Counts `items` more, 0 or above; says `note`, if one is given."""
 
 
 @contextmanager
 def progress(label: str, total: int) -> Iterator[Advance]:
     """Shows how far a long work has come, on stderr.
 
-    A bar on a terminal; elsewhere a line for each note, every `PLAIN_LINE_SECONDS` and at the end.
+    A bar on a terminal, with the notes above it; elsewhere a line for each note, every
+    `PLAIN_LINE_SECONDS` and at the end.
     """
     console = notes()
     if not console.is_terminal:
@@ -85,18 +86,17 @@ def progress(label: str, total: int) -> Iterator[Advance]:
         return
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=None),
         MofNCompleteColumn(),
         TimeRemainingColumn(compact=True),
-        TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task(label, total=total, note="")
+    with Progress(*columns, console=console, expand=True) as bar:
+        task = bar.add_task(label, total=total)
 
         def advance(items: int, note: str = "") -> None:
             bar.update(task, advance=items)
             if note:
-                bar.update(task, note=note)
+                bar.console.print(note, markup=False)
 
         yield advance
 
@@ -108,24 +108,22 @@ class _PlainProgress:
         self._label = label
         self._total = total
         self._done = 0
-        self._note = ""
         self._unsaid = True
         self._said_at = monotonic()
 
     def __call__(self, items: int, note: str = "") -> None:
         self._done += items
-        self._note = note or self._note
         self._unsaid = True
         if note or monotonic() - self._said_at >= PLAIN_LINE_SECONDS:
-            self._say()
+            self._say(note)
 
     def finish(self) -> None:
         """Says how far the work came, unless the last line did."""
         if self._unsaid:
             self._say()
 
-    def _say(self) -> None:
-        say(f"{self._label}: {self._done:,} of {self._total:,} {self._note}".rstrip())
+    def _say(self, note: str = "") -> None:
+        say(f"{self._label}: {self._done:,} of {self._total:,} {note}".rstrip())
         self._unsaid = False
         self._said_at = monotonic()
 

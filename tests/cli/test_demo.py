@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 from pathlib import Path
@@ -11,7 +12,7 @@ import h5py
 import pytest
 
 import prefetcher
-from prefetcher.cli import demo, main
+from prefetcher.cli import demo, main, output
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +25,10 @@ def summary(out: Path) -> dict[str, Any]:
     """What the demo prints; a run of it costs some seconds, so all tests share one."""
     printed: list[dict[str, Any]] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demo.output, "write_json", printed.append)
+        patch.setattr(output, "write_json", printed.append)
         assert main(["demo", "--samples=384", "--epochs=4", f"--out={out}", "--json"]) == 0
-    return json.loads(json.dumps(printed[0], allow_nan=False))
+    json.dumps(printed[0], allow_nan=False)
+    return printed[0]
 
 
 def test_it_learns(summary: dict[str, Any]) -> None:
@@ -64,13 +66,14 @@ def test_the_summary_in_words(summary: dict[str, Any], capsys: pytest.CaptureFix
 
 
 def test_a_backend_that_is_installed_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "environ", environ := {})
-    monkeypatch.setattr(demo.importlib.util, "find_spec", lambda name: name == "torch")
+    environ: dict[str, str] = {}
+    monkeypatch.setattr(os, "environ", environ)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "torch")
     demo._choose_backend()
     assert environ["KERAS_BACKEND"] == "torch"
 
 
 def test_no_backend_at_all_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(prefetcher.SettingsError, match="pip install"):
         demo._choose_backend()

@@ -50,7 +50,7 @@ def test_without_a_terminal_progress_is_plain_lines(capsys: pytest.CaptureFixtur
     assert out == ""
     assert err.splitlines() == [
         "Working: 1,500 of 2,000 half way",
-        "Working: 2,000 of 2,000 half way",
+        "Working: 2,000 of 2,000",
     ]
 
 

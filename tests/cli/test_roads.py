@@ -16,8 +16,10 @@ def draw(count: int, seed: int = 0, grain: int = 3) -> tuple[roads.Pictures, roa
 
 def test_pictures_and_angles_have_the_promised_form() -> None:
     pictures, angles = draw(5)
-    assert (pictures.shape, pictures.dtype) == ((5, roads.SIDE, roads.SIDE, 3), np.uint8)
-    assert (angles.shape, angles.dtype) == ((5,), np.float32)
+    assert pictures.shape == (5, roads.SIDE, roads.SIDE, 3)
+    assert angles.shape == (5,)
+    assert pictures.dtype == np.uint8
+    assert angles.dtype == np.float32
     assert np.abs(angles).max() < 1.2
 
 
