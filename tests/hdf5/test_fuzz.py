@@ -1,0 +1,133 @@
+"""Thousands of damaged files: our error or an answer, never a crash, a hang or another error.
+
+Runs in a child process with a time limit, because a crash inside a decoder would take the test
+runner with it.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import h5py
+import hdf5plugin
+import numpy as np
+
+from prefetcher.errors import PrefetchError
+from prefetcher.hdf5.describe import describe
+from prefetcher.hdf5.source import Source
+
+MARK = "\nseen: "  # the plugins print too
+ROWS = (np.arange(40 * 48) % 50).astype("u1").reshape(40, 48)
+CHECKED: list[Mapping[str, Any]] = [
+    {"compression": "gzip"},
+    {"compression": "gzip", "shuffle": True, "fletcher32": True},
+    {"fletcher32": True},
+    {**hdf5plugin.LZ4(nbytes=64), "fletcher32": True},
+]
+UNCHECKED: list[Mapping[str, Any]] = [
+    {},
+    {"shuffle": True},
+    {**hdf5plugin.LZ4(nbytes=64)},
+    {**hdf5plugin.Zstd()},
+    {**hdf5plugin.Blosc(cname="lz4", shuffle=hdf5plugin.Blosc.SHUFFLE)},
+    {**hdf5plugin.Bitshuffle(cname="lz4", nelems=64)},
+    {**hdf5plugin.Bitshuffle(cname="zstd", nelems=64)},
+]
+
+
+def written(path: Path, options: Mapping[str, Any], libver: str) -> list[tuple[int, int]]:
+    """Writes the rows; returns where their stored bytes lie."""
+    spans: list[tuple[int, int]] = []
+    with h5py.File(path, "w", libver=libver) as file:
+        rows = file.create_dataset("x", data=ROWS, chunks=(8, 20), **options)
+        rows.id.chunk_iter(lambda chunk: spans.append((chunk.byte_offset, chunk.size)))
+    return spans
+
+
+def outcome(path: Path) -> str:
+    """What reading gives: "right", "wrong", or the name of our error."""
+    try:
+        description = describe(path)
+        rows = description.dataset("x")
+        if rows.rows * rows.row_bytes > 1 << 20:
+            return "large"  # a shape that was damaged; the engine bounds what it asks for
+        source = Source(description, ["x"])
+        try:
+            found = np.empty((rows.rows, rows.row_bytes), np.uint8)
+            source.read("x", 0, rows.rows, [found])
+        finally:
+            source.close()
+    except PrefetchError as error:
+        return type(error).__name__
+    return "right" if found.tobytes() == ROWS.tobytes() else "wrong"
+
+
+def damaged_rows(
+    rng: np.random.Generator, whole: bytes, spans: list[tuple[int, int]], count: int
+) -> Iterator[bytes]:
+    """Files with other bytes somewhere in their storage chunks."""
+    for _ in range(count):
+        file = bytearray(whole)
+        offset, size = spans[rng.integers(len(spans))]
+        file[offset + rng.integers(size)] ^= 1 << rng.integers(8)
+        yield bytes(file)
+
+
+def damaged_anywhere(rng: np.random.Generator, whole: bytes, count: int) -> Iterator[bytes]:
+    """Files with bits flipped anywhere, and files cut short."""
+    for number in range(count):
+        file = bytearray(whole)
+        for _ in range(rng.integers(1, 4)):
+            file[rng.integers(len(file))] ^= 1 << rng.integers(8)
+        yield bytes(file[: rng.integers(len(file))] if number % 5 == 0 else file)
+
+
+def run(folder: Path, kind: str) -> Counter[str]:
+    """Damages files of every kind 200 times each and counts what reading them gives."""
+    rng = np.random.default_rng(7)
+    path = folder / "damaged.h5"
+    seen: Counter[str] = Counter()
+    for libver in ("earliest", "latest"):
+        for options in CHECKED if kind == "checked" else CHECKED + UNCHECKED:
+            spans = written(path, options, libver)
+            whole = path.read_bytes()
+            files = [damaged_rows(rng, whole, spans, 100)]
+            if kind == "any":
+                files.append(damaged_anywhere(rng, whole, 100))
+            for file in chain(*files):
+                path.write_bytes(file)
+                seen[outcome(path)] += 1
+    return seen
+
+
+def in_a_child(folder: Path, kind: str) -> Counter[str]:
+    child = subprocess.run(
+        [sys.executable, "-X", "faulthandler", __file__, str(folder), kind],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert child.returncode == 0, child.stderr[-2000:]
+    return Counter(json.loads(child.stdout.rpartition(MARK)[2]))
+
+
+def test_no_damage_passes_where_a_checksum_was_there_to_tell(tmp_path: Path) -> None:
+    seen = in_a_child(tmp_path, "checked")
+    assert seen["wrong"] == 0
+    assert seen["CorruptError"] > 700
+    assert seen.total() == 800
+
+
+def test_no_damage_crashes_or_escapes_our_errors(tmp_path: Path) -> None:
+    seen = in_a_child(tmp_path, "any")
+    assert seen.total() == 4400
+    assert min(seen["right"], seen["CorruptError"], seen["NotHDF5Error"]) > 100
+
+
+if __name__ == "__main__":
+    print(MARK + json.dumps(run(Path(sys.argv[1]), sys.argv[2])))  # noqa: T201
