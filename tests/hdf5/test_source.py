@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
 import numpy as np
+import psutil
 import pytest
 
 from prefetcher.errors import ClosedError, FileChangedError, NoDatasetError, RowsError
+from prefetcher.hdf5.compressed import StorageChunkWay
+from prefetcher.hdf5.contiguous import ContiguousWay
 from prefetcher.hdf5.describe import describe
+from prefetcher.hdf5.general import GeneralWay
 from prefetcher.hdf5.places import Rows
 from prefetcher.hdf5.source import Source
 
@@ -91,3 +97,59 @@ def test_a_file_that_changes_while_it_is_read(samples: Path, name: str) -> None:
     with pytest.raises(FileChangedError, match=r"samples.h5 was written to"):
         source.read(name, 0, 1, room(12, [1]))
     source.close()
+
+
+def test_close_leaves_a_read_under_way_its_file(
+    samples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Source(describe(samples), ["plain"])
+    inside, closed = threading.Event(), threading.Event()
+    preadv = os.preadv
+
+    def slow(fd: int, views: Sequence[memoryview], offset: int) -> int:
+        inside.set()
+        assert closed.wait(30)
+        return preadv(fd, views, offset)
+
+    monkeypatch.setattr(os, "preadv", slow)
+    out = room(12, [50])
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(source.read, "plain", 0, 50, out)
+        assert inside.wait(30)
+        source.close()
+        with pytest.raises(ClosedError):
+            source.read("plain", 0, 1, room(12, [1]))
+        closed.set()
+        read.result(timeout=30)
+    with h5py.File(samples, "r+") as file:  # refused while the source has the file open
+        assert joined(out) == file["plain"][:].tobytes()
+
+
+def test_a_way_whose_bytes_differ_from_h5py_is_not_taken(
+    samples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StorageChunkWay, "_bytes_within", lambda *_: b"something else")
+    monkeypatch.setattr(ContiguousWay, "_row", lambda *_: b"something else")
+    source = Source(describe(samples), ["plain", "chunked"])
+    assert {type(way) for way in source._ways.values()} == {GeneralWay}
+    source.close()
+
+
+def test_a_failed_opening_leaves_no_file_open(samples: Path) -> None:
+    description = describe(samples)
+    touch(samples)
+    with pytest.raises(FileChangedError):
+        Source(description, ["plain"])
+    assert str(samples) not in {file.path for file in psutil.Process().open_files()}
+
+
+def test_the_general_way_spreads_rows_in_bounded_memory(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).integers(0, 99, (30, 1 << 20), np.uint8)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", data=rows, chunks=(3, 1 << 20), compression="lzf")
+    source = Source(describe(tmp_path / "a.h5"), ["x"])
+    assert source.scratch_bytes == 3 << 20
+    out = room(1 << 20, [1] * 20)
+    source.read("x", 5, 25, out)
+    source.close()
+    assert joined(out) == rows[5:25].tobytes()
