@@ -20,7 +20,8 @@ class CountEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # keras has 
         self._before = np.zeros(CAPACITY, np.int64)
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self._before = counted(self.model)
+        if self.model.get_layer("count").built:  # else TensorFlow builds it in the first step
+            self._before = counted(self.model)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         now = counted(self.model)

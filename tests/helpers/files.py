@@ -35,8 +35,9 @@ def ids_of(x: NDArray[np.generic]) -> list[int]:
 def write_samples(path: Path, n: int, storage: str = "contiguous") -> Path:
     """Writes `n` samples to `path`.
 
-    Datasets: `x` (n, WIDTH) and `y` (n, 1) hold the id, `other` (n, 2) and `half` (n, 1)
-    the id + 0.5, `double` (n, 1) twice the id, `weight` (n,) the id + 1 and `label` (n,) the id modulo CLASSES.
+    Datasets: `x` (n, WIDTH) and `y` (n, 1) hold the id, `other` (n, 2) and `half` (n, 1) the
+    id + 0.5, `double` (n, 1) twice the id, `weight` (n,) the id + 1 and `label` (n,) the id
+    modulo CLASSES.
     """
     ids = np.arange(n, dtype=np.float32)
     kind = np.int32 if storage == "scaleoffset" else np.float32
