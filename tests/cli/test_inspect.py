@@ -90,7 +90,7 @@ def test_the_guess(
 ) -> None:
     with h5py.File(tmp_path / "guess.h5", "w", track_order=True) as made:
         for name, shape in shapes.items():
-            made.create_dataset(name, shape, track_order=True)
+            made.create_dataset(name, shape, "f4", track_order=True)
     found = guess(describe(tmp_path / "guess.h5").datasets)
     assert (found and found.x.name) == x
     assert (found and found.y and found.y.name) == y
