@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prefetcher.clock import State, doing
 from prefetcher.config import Names, Transform
 from prefetcher.errors import TransformError
 from prefetcher.plan import Place
@@ -55,7 +56,8 @@ class Recipe:
             return batch
         samples = len(next(iter(arrays.values())))
         try:
-            changed = self._call(self._transform, batch, place)
+            with doing(State.TRANSFORM):
+                changed = self._call(self._transform, batch, place)
         except Exception as error:
             raise TransformError(
                 f"transform raised {type(error).__name__}: {error} (at {where()})"

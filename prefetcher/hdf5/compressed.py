@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from prefetcher.clock import State, doing
 from prefetcher.errors import CorruptError
 from prefetcher.hdf5.filters import Bytes, Decoder, stored_filters
 from prefetcher.hdf5.index import ChunkIndex, StoredChunk
@@ -121,7 +122,8 @@ class StorageChunkWay:
                 raise CorruptError("no storage chunk of this dataset can be that large")
             data: Bytes = self._scratch.stored[: chunk.size]
             self._stored.read(chunk.offset, [data])
-            decoded = self._decoder.decode(data, chunk.mask)
+            with doing(State.DECODE):
+                decoded = self._decoder.decode(data, chunk.mask)
         return decoded.view(self._element).reshape(self._chunk)
 
     @contextmanager

@@ -8,6 +8,7 @@ import threading
 import h5py
 import numpy as np
 
+from prefetcher.clock import State, doing
 from prefetcher.errors import CorruptError
 from prefetcher.hdf5.places import Places, Rows
 
@@ -34,12 +35,16 @@ class GeneralWay:
 
     def read(self, start: int, stop: int, places: Places) -> None:
         """Reads rows [start, stop). Waits while another thread reads from the same source."""
-        with self._lock:
+        with doing(State.LOCK):
+            self._lock.acquire()
+        try:
             whole = next(places.views(0, stop - start))
             if len(whole) == stop - start:
                 self._fetch(start, whole)
             else:
                 self._scatter(start, stop, places)
+        finally:
+            self._lock.release()
 
     def _scatter(self, start: int, stop: int, places: Places) -> None:
         if self._scratch is None:
@@ -57,7 +62,8 @@ class GeneralWay:
         shape = (len(rows), *self._dataset.shape[1:])
         typed = rows.reshape(-1).view(self._dataset.dtype).reshape(shape)
         try:
-            self._dataset.read_direct(typed, np.s_[start : start + len(rows)])
+            with doing(State.HDF5):
+                self._dataset.read_direct(typed, np.s_[start : start + len(rows)])
         except (OSError, RuntimeError, ValueError) as error:
             # An errno comes from the system; without one HDF5 did not like the bytes.
             if isinstance(error, OSError) and error.errno is not None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from prefetcher.clock import State, doing
 from prefetcher.errors import CorruptError, FileChangedError
 from prefetcher.hdf5.opening import Identity, identity_of
 from prefetcher.hdf5.places import Rows
@@ -51,7 +52,8 @@ class StoredBytes:
     def _fill(self, offset: int, pieces: Sequence[Rows]) -> None:
         views = [piece.data.cast("B") for piece in pieces if piece.nbytes]
         while views:
-            done = os.preadv(self._fd, views, offset)
+            with doing(State.READ):
+                done = os.preadv(self._fd, views, offset)
             if done == 0:
                 self.check_unchanged()
                 raise CorruptError(f"the file ends at byte {offset}, in the middle of the rows")

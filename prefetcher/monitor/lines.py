@@ -7,7 +7,7 @@ means not available, 0 means measured zero; docs/monitor.md explains every key.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TypeVar
 
 from prefetcher.monitor.system import SystemReadings
@@ -27,7 +27,9 @@ class Moment:
     system: SystemReadings
 
 
-def sample_line(before: Moment, after: Moment, gpu: list[Line] | None, cost_ms: float) -> Line:
+def sample_line(
+    before: Moment, after: Moment, gpu: list[Line] | None, cost_ms: float, late_ms: float
+) -> Line:
     """The line "sample": what happened between two moments, and where things stand at the second.
 
     Args:
@@ -35,6 +37,7 @@ def sample_line(before: Moment, after: Moment, gpu: list[Line] | None, cost_ms: 
         after: now.
         gpu: readings per card; None where there is no driver.
         cost_ms: CPU milliseconds the monitor took for this sample and for what it wrote before.
+        late_ms: milliseconds from when the sample was due until the monitor's thread ran.
     """
     system = after.system
     return {
@@ -54,7 +57,7 @@ def sample_line(before: Moment, after: Moment, gpu: list[Line] | None, cost_ms: 
             "memory_available_bytes": system.memory_available_bytes,
         },
         "gpu": gpu,
-        "monitor": {"cost_ms": round(cost_ms, 3)},
+        "monitor": {"cost_ms": round(cost_ms, 3), "late_ms": round(late_ms, 3)},
     }
 
 
@@ -124,9 +127,15 @@ def _stage(before: StageStats, after: StageStats, seconds: float) -> Line:
     had = after.workers * seconds
     return {
         "workers": after.workers,
+        "samples_per_s": _rate(after.samples - before.samples, seconds),
         "busy_pct": _share(after.busy_s - before.busy_s, had),
         "wait_in_pct": _share(after.wait_in_s - before.wait_in_s, had),
         "wait_out_pct": _share(after.wait_out_s - before.wait_out_s, had),
+        "cpu_pct": _share(after.cpu_s - before.cpu_s, had),
+        "work_pct": {
+            kind.removesuffix("_s"): _share(getattr(after.work, kind) - booked, had)
+            for kind, booked in asdict(before.work).items()
+        },
     }
 
 

@@ -129,7 +129,7 @@ class Recorder:
         while True:
             wait = due - self._clock()
             if wait <= 0:
-                self._write_sample()
+                self._write_sample(late_s=-wait)
                 due = next_due(due, self._clock(), self._interval)
                 continue
             try:
@@ -159,12 +159,12 @@ class Recorder:
             },
         )
 
-    def _write_sample(self) -> None:
+    def _write_sample(self, late_s: float) -> None:
         before, self._last = self._last, self._now()
         gpu = self._read_gpus()
         booked, self._cpu_s = self._cpu_s, thread_time()
         cost_ms = 1000 * (self._cpu_s - booked)
-        self._log.write("sample", sample_line(before, self._last, gpu, cost_ms))
+        self._log.write("sample", sample_line(before, self._last, gpu, cost_ms, 1000 * late_s))
         self._samples += 1
         self._rss_peak = max(
             filter(None, (self._rss_peak, self._last.system.rss_bytes)), default=None

@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from itertools import count
 
 from prefetcher.batch import Batch
+from prefetcher.clock import Clock
 from prefetcher.hdf5.shards import ShardedSource
 from prefetcher.pipeline.channel import Closed, Idle
 from prefetcher.pipeline.chunk import read_batch
-from prefetcher.pipeline.stats import Clock, Counters
+from prefetcher.pipeline.stats import Counters
 from prefetcher.pipeline.workers import Line, Run, make_batches, read_parts
 
 

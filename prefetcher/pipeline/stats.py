@@ -1,53 +1,13 @@
-"""Counters of the pipeline, their frozen snapshots, and what each one means.
-
-A worker owns one `Clock` and is the only thread that writes it; whoever takes a snapshot only
-reads. So the hot path takes no lock for its accounting, and a snapshot may be a few
-microseconds out of step with itself, never more.
-"""
+"""Counters of the pipeline, their frozen snapshots, and what each one means."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
 from time import perf_counter
 
+from prefetcher.clock import WORK, Clock, State
 from prefetcher.pipeline.buffers import Meter
 from prefetcher.plan import Place
-
-
-class State(IntEnum):
-    """What a worker's time goes to; every moment between its start and its end is one of these."""
-
-    WAIT_IN = 0
-    BUSY = 1
-    WAIT_OUT = 2
-
-
-class Clock:
-    """Splits one thread's wall time into states. Written by that thread alone, never blocks."""
-
-    __slots__ = ("_seconds", "_since", "_state", "bytes", "items")
-
-    def __init__(self) -> None:
-        self._seconds = [0.0, 0.0, 0.0]
-        self._state: State | None = None
-        self._since = 0.0
-        self.items = 0
-        self.bytes = 0
-
-    def switch(self, state: State | None) -> None:
-        """Books the time since the last switch and goes on in `state` (None: not running)."""
-        now = perf_counter()
-        if self._state is not None:
-            self._seconds[self._state] += now - self._since
-        self._since = now
-        self._state = state
-
-    def seconds(self, state: State) -> float:
-        """Seconds spent in `state` so far, the unfinished stretch included. Any thread may ask."""
-        running, since = self._state, self._since
-        booked = self._seconds[state]
-        return booked + (perf_counter() - since) if running is state else booked
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +31,57 @@ class QueueStats:
 
 
 @dataclass(frozen=True, slots=True)
+class Work:
+    """Seconds by what was done in them, summed over the workers of a stage."""
+
+    read_s: float
+    """Bytes on their way from storage, or copied from the page cache."""
+    hdf5_s: float
+    """Inside h5py, which reads and decodes in one, one thread of the process at a time."""
+    lock_s: float
+    """Waiting for another reader to be done inside h5py."""
+    decode_s: float
+    """Undoing the filters of storage chunks."""
+    gather_s: float
+    """Rows on the way to their places in batches, and all else that is not named here."""
+    transform_s: float
+    """The user's transform."""
+
+    @property
+    def total_s(self) -> float:
+        """Seconds of work of all kinds."""
+        return (
+            self.read_s
+            + self.hdf5_s
+            + self.lock_s
+            + self.decode_s
+            + self.gather_s
+            + self.transform_s
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class StageStats:
     """One kind of worker: `busy_s + wait_in_s + wait_out_s` is workers x running time."""
 
     workers: int
     items: int
     """Chunks read, or batches made."""
-    busy_s: float
-    """Seconds of work, summed over the workers: the stage with the largest share is the limit."""
+    samples: int
+    """Samples read, or put into batches."""
     wait_in_s: float
     """Seconds without input: the stage before is slower."""
     wait_out_s: float
     """Seconds without room: the stage after is slower."""
+    cpu_s: float
+    """CPU seconds of the stage's threads, up to 10 ms a thread behind. Much less than `busy_s`
+    means that the work itself waits: for a disk, a lock, the GIL or a CPU."""
+    work: Work
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds of work, summed over the workers: the stage with the largest share limits."""
+        return self.work.total_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +179,15 @@ class Counters:
 
 
 def _stage(clocks: tuple[Clock, ...]) -> StageStats:
+    def seconds(state: State) -> float:
+        return sum(clock.seconds(state) for clock in clocks)
+
     return StageStats(
         workers=len(clocks),
         items=sum(clock.items for clock in clocks),
-        busy_s=sum(clock.seconds(State.BUSY) for clock in clocks),
-        wait_in_s=sum(clock.seconds(State.WAIT_IN) for clock in clocks),
-        wait_out_s=sum(clock.seconds(State.WAIT_OUT) for clock in clocks),
+        samples=sum(clock.samples for clock in clocks),
+        wait_in_s=seconds(State.WAIT_IN),
+        wait_out_s=seconds(State.WAIT_OUT),
+        cpu_s=sum(clock.cpu_s for clock in clocks),
+        work=Work(**{f"{state.name.lower()}_s": seconds(state) for state in WORK}),
     )

@@ -18,9 +18,9 @@ from typing import Any, Generic, TypeVar
 from numpy.typing import NDArray
 
 from prefetcher.batch import Batch, Recipe
+from prefetcher.clock import Clock, State
 from prefetcher.pipeline.channel import Channel, Closed, Idle
 from prefetcher.pipeline.chunk import Chunk, Column, RowSource
-from prefetcher.pipeline.stats import Clock, State
 from prefetcher.plan import Plan
 
 T = TypeVar("T")
@@ -99,12 +99,14 @@ class Line(Generic[T]):
 
 def read_parts(run: Run, parts: Line[Part], clock: Clock) -> None:
     """A reader: fills chunks part by part; whoever does a chunk's last part hands it on."""
+    clock.begin()
     for chunk, part in parts:
         try:
             clock.switch(State.WAIT_OUT)
             run.chunks.reserve(chunk.number)
-            clock.switch(State.BUSY)
+            clock.switch(State.GATHER)
             done = chunk.read(part, run.source)
+            clock.samples += part[1] - part[0]
             clock.bytes += (part[1] - part[0]) * run.row_bytes
             if done:
                 run.chunks.put(chunk.number, chunk, takes=run.batches_wanted(chunk.number))
@@ -118,12 +120,13 @@ def read_parts(run: Run, parts: Line[Part], clock: Clock) -> None:
 
 def make_batches(run: Run, ordinals: Line[int], clock: Clock) -> None:
     """A batcher: takes batch after batch out of the chunks and through the recipe."""
+    clock.begin()
     for ordinal in ordinals:
         try:
             clock.switch(State.WAIT_IN)
             number, index = run.plan.chunk_of(ordinal)
             chunk = run.chunks.get(number)
-            clock.switch(State.BUSY)
+            clock.switch(State.GATHER)
             batch = run.finished(chunk.batch(index), chunk, ordinal)
             del chunk  # its memory is the next chunk's while this batch waits for room
             clock.switch(State.WAIT_OUT)
@@ -137,3 +140,4 @@ def make_batches(run: Run, ordinals: Line[int], clock: Clock) -> None:
             run.batches.fail(ordinal, error)
             return
         clock.items += 1
+        clock.samples += run.plan.batch_rows(run.plan.place(ordinal).position)

@@ -11,11 +11,14 @@ from helpers.watched import NEVER, MakeStats, Pipeline
 
 from prefetcher.monitor import Monitor
 from prefetcher.monitor.system import SystemReadings
-from prefetcher.pipeline.stats import QueueStats, StageStats, Stats
+from prefetcher.pipeline.stats import QueueStats, StageStats, Stats, Work
 
 MakeReadings = Callable[..., SystemReadings]
 
-NO_STAGE = StageStats(workers=1, items=0, busy_s=0.0, wait_in_s=0.0, wait_out_s=0.0)
+NO_WORK = Work(read_s=0.0, hdf5_s=0.0, lock_s=0.0, decode_s=0.0, gather_s=0.0, transform_s=0.0)
+NO_STAGE = StageStats(
+    workers=1, items=0, samples=0, wait_in_s=0.0, wait_out_s=0.0, cpu_s=0.0, work=NO_WORK
+)
 NO_STATS: dict[str, Any] = {
     "running_s": 0.0,
     "pass_number": 0,

@@ -53,7 +53,7 @@ def test_the_page_shows_the_samples_that_are_written(
     make_readings: Callable[..., SystemReadings],
 ) -> None:
     moment = Moment(0.0, make_stats(), make_readings())
-    line = {"v": 1, "kind": "sample", **sample_line(moment, moment, None, 0.0)}
+    line = {"v": 1, "kind": "sample", **sample_line(moment, moment, None, 0.0, 0.0)}
     assert keys(line) == keys(shown["sample"])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from prefetcher.monitor.lines import Moment, sample_line, summary_line
 from prefetcher.monitor.system import SystemReadings
-from prefetcher.pipeline.stats import QueueStats, StageStats
+from prefetcher.pipeline.stats import QueueStats, StageStats, Work
 
 MakeReadings = Callable[..., SystemReadings]
 
@@ -43,8 +44,28 @@ def after(make_stats: MakeStats, make_readings: MakeReadings) -> Moment:
         stall_s=0.5,
         replays=1,
         restarts=2,
-        read=StageStats(workers=2, items=4, busy_s=3.0, wait_in_s=0.0, wait_out_s=1.0),
-        batch=StageStats(workers=1, items=10, busy_s=0.5, wait_in_s=1.5, wait_out_s=0.0),
+        read=StageStats(
+            workers=2,
+            items=4,
+            samples=500,
+            wait_in_s=0.0,
+            wait_out_s=1.0,
+            cpu_s=2.0,
+            work=Work(
+                read_s=1.0, hdf5_s=0.0, lock_s=0.2, decode_s=1.5, gather_s=0.3, transform_s=0.0
+            ),
+        ),
+        batch=StageStats(
+            workers=1,
+            items=10,
+            samples=320,
+            wait_in_s=1.5,
+            wait_out_s=0.0,
+            cpu_s=0.2,
+            work=Work(
+                read_s=0.0, hdf5_s=0.0, lock_s=0.0, decode_s=0.0, gather_s=0.1, transform_s=0.4
+            ),
+        ),
         chunk_queue=QueueStats(capacity=2, depth=1, items=4, put_wait_s=1.0, get_wait_s=1.5),
         batch_queue=QueueStats(capacity=16, depth=0, items=10, put_wait_s=0.0, get_wait_s=0.5),
         buffer_peak_bytes=7000,
@@ -61,7 +82,7 @@ def after(make_stats: MakeStats, make_readings: MakeReadings) -> Moment:
 
 
 def test_a_sample_is_the_difference_of_two_moments(before: Moment, after: Moment) -> None:
-    assert sample_line(before, after, [{"index": 0}], cost_ms=0.71234) == {
+    assert sample_line(before, after, [{"index": 0}], cost_ms=0.71234, late_ms=0.0567) == {
         "t_s": 12.0,
         "dt_s": 2.0,
         "pass": 3,
@@ -69,8 +90,38 @@ def test_a_sample_is_the_difference_of_two_moments(before: Moment, after: Moment
         "samples_per_s": 160.0,
         "stall_pct": 25.0,
         "stage": {
-            "read": {"workers": 2, "busy_pct": 75.0, "wait_in_pct": 0.0, "wait_out_pct": 25.0},
-            "batch": {"workers": 1, "busy_pct": 25.0, "wait_in_pct": 75.0, "wait_out_pct": 0.0},
+            "read": {
+                "workers": 2,
+                "samples_per_s": 250.0,
+                "busy_pct": 75.0,
+                "wait_in_pct": 0.0,
+                "wait_out_pct": 25.0,
+                "cpu_pct": 50.0,
+                "work_pct": {
+                    "read": 25.0,
+                    "hdf5": 0.0,
+                    "lock": 5.0,
+                    "decode": 37.5,
+                    "gather": 7.5,
+                    "transform": 0.0,
+                },
+            },
+            "batch": {
+                "workers": 1,
+                "samples_per_s": 160.0,
+                "busy_pct": 25.0,
+                "wait_in_pct": 75.0,
+                "wait_out_pct": 0.0,
+                "cpu_pct": 10.0,
+                "work_pct": {
+                    "read": 0.0,
+                    "hdf5": 0.0,
+                    "lock": 0.0,
+                    "decode": 0.0,
+                    "gather": 5.0,
+                    "transform": 20.0,
+                },
+            },
         },
         "queue": {
             "chunk": {"capacity": 2, "depth": 1, "items_per_s": 2.0},
@@ -84,13 +135,13 @@ def test_a_sample_is_the_difference_of_two_moments(before: Moment, after: Moment
         },
         "machine": {"cpu_pct": 12.5, "memory_available_bytes": 900},
         "gpu": [{"index": 0}],
-        "monitor": {"cost_ms": 0.712},
+        "monitor": {"cost_ms": 0.712, "late_ms": 0.057},
     }
 
 
 def test_a_summary_holds_the_totals(before: Moment, after: Moment) -> None:
     line = summary(before, after)
-    assert line.pop("stage") == sample_line(before, after, None, 0.0)["stage"]
+    assert line.pop("stage") == sample_line(before, after, None, 0.0, 0.0)["stage"]
     assert line == {
         "t_s": 12.0,
         "duration_s": 2.0,
@@ -135,7 +186,7 @@ def test_zero_is_measured_and_null_is_not_available(
         memory_available_bytes=None,
     )
     old, new = Moment(0.0, make_stats(), nothing), Moment(1.0, make_stats(), nothing)
-    line: dict[str, Any] = sample_line(old, new, None, 0.0)
+    line: dict[str, Any] = sample_line(old, new, None, 0.0, 0.0)
     assert line["process"] == {
         "cpu_pct": None,
         "rss_bytes": None,
@@ -152,17 +203,17 @@ def test_before_the_first_batch_there_is_no_position(
 ) -> None:
     old = Moment(0.0, make_stats(), make_readings())
     new = Moment(1.0, make_stats(), make_readings())
-    assert sample_line(old, new, None, 0.0)["position"] is None
+    assert sample_line(old, new, None, 0.0, 0.0)["position"] is None
     line = summary(old, new)
     assert (line["passes"], line["position"], line["first_batch_s"]) == (0, None, None)
 
 
 def test_without_a_whole_there_is_no_share(before: Moment, make_stats: MakeStats) -> None:
-    no_workers = StageStats(workers=0, items=0, busy_s=0.0, wait_in_s=0.0, wait_out_s=0.0)
+    no_workers = replace(before.stats.read, workers=0)
     later = Moment(11.0, make_stats(read=no_workers), before.system)
-    line: dict[str, Any] = sample_line(before, later, None, 0.0)
+    line: dict[str, Any] = sample_line(before, later, None, 0.0, 0.0)
     assert line["stage"]["read"]["busy_pct"] is None
-    at_once: dict[str, Any] = sample_line(before, before, None, 0.0)
+    at_once: dict[str, Any] = sample_line(before, before, None, 0.0, 0.0)
     assert (at_once["samples_per_s"], at_once["stall_pct"]) == (None, None)
 
 
@@ -170,7 +221,7 @@ def test_a_counter_that_steps_back_a_microsecond_is_zero(
     before: Moment, make_stats: MakeStats
 ) -> None:
     later = Moment(11.0, make_stats(stall_s=-1e-6), before.system)
-    assert str(sample_line(before, later, None, 0.0)["stall_pct"]) == "0.0"
+    assert str(sample_line(before, later, None, 0.0, 0.0)["stall_pct"]) == "0.0"
 
 
 @given(st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 10**12)), min_size=1, max_size=8))
@@ -183,7 +234,7 @@ def test_the_samples_add_up_to_the_summary(
         samples, nbytes = samples + more_samples, nbytes + more_bytes
         stats = make_stats(samples=samples, read_bytes=nbytes)
         moments.append(Moment(float(second), stats, make_readings(storage_bytes=nbytes // 2)))
-    lines: list[Any] = [sample_line(old, new, None, 0.0) for old, new in pairwise(moments)]
+    lines: list[Any] = [sample_line(old, new, None, 0.0, 0.0) for old, new in pairwise(moments)]
     total = summary(moments[0], moments[-1])
     for key in ("read_requested_bytes", "read_storage_bytes"):
         assert sum(line["process"][key] for line in lines) == total["process"][key]
