@@ -176,7 +176,7 @@ def _lines(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield (
         "Memory",
         (
-            f"{output.size(summary['buffer_peak_bytes'])} of buffers at most for "
+            f"{output.size(summary['buffer_peak_bytes'])} of buffers at their peak for "
             f"{output.size(summary['data_bytes'])} of data (the settings allow "
             f"{output.size(summary['buffer_limit_bytes'])}); the process with "
             f"{summary['backend']} took {output.size(summary['rss_peak_bytes'])}"
