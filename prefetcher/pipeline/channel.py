@@ -129,6 +129,11 @@ class Channel(Generic[T]):
                 self._condition.release()
 
     @property
+    def lowest(self) -> int:
+        """The smallest number that is still to be taken."""
+        return self._lowest
+
+    @property
     def ready(self) -> int:
         """Items that could be got now."""
         return len(self._items)

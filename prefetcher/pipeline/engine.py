@@ -120,6 +120,8 @@ class Engine:
         except Idle:
             self.stop()
             self._on_idle()
+        except BaseException as error:  # noqa: BLE001 - a fault of ours must not end in a hang
+            self.run.batches.fail(self.run.batches.lowest, error)
         finally:
             clock.switch(None)
             self._leave()

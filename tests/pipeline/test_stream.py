@@ -172,6 +172,19 @@ def test_a_transform_error_takes_the_place_of_its_batch(samples: MakeSamples, th
         assert ids(stream, 11) == [planned(stream, 11)]
 
 
+def test_a_fault_of_our_own_is_raised_and_does_not_hang(
+    samples: MakeSamples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Plan, number: int) -> None:
+        raise AssertionError("a bug")
+
+    with streaming(samples(N), readers=2) as stream:
+        monkeypatch.setattr(Plan, "chunk", broken)
+        request = Task(lambda: ids(stream, 0))
+        with pytest.raises(AssertionError, match="a bug"):
+            request.result()
+
+
 def test_closing_ends_a_request_that_waits(samples: MakeSamples) -> None:
     entered, leave = threading.Event(), threading.Event()
 
