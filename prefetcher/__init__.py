@@ -4,6 +4,7 @@ with prefetcher.PrefetchSequence("samples.h5", x="images", y="angles") as train:
     model.fit(train, epochs=5)
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from prefetcher.errors import (
@@ -28,10 +29,12 @@ from prefetcher.monitor import Monitor, read_log
 from prefetcher.pipeline.stats import Stats
 
 if TYPE_CHECKING:
+    from prefetcher.hdf5.write import HDF5Writer
     from prefetcher.sequence import PrefetchSequence
 
 __all__ = [
     "PrefetchSequence",
+    "HDF5Writer",
     "Monitor",
     "Stats",
     "read_log",
@@ -54,10 +57,15 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Imports Keras, which takes seconds, when it is first needed: a log is read without it."""
-    if name == "PrefetchSequence":
-        from prefetcher.sequence import PrefetchSequence
+_LAZY = {
+    "PrefetchSequence": "prefetcher.sequence",
+    "HDF5Writer": "prefetcher.hdf5.write",
+}
+"""Where names live whose import takes time: Keras takes seconds, and a log is read without it."""
 
-        return PrefetchSequence
+
+def __getattr__(name: str) -> Any:
+    """Imports what takes time when it is first needed."""
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

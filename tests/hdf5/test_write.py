@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from helpers.processes import run_script
 from numpy.typing import NDArray
 
-from prefetcher.hdf5.write import STORAGE_CHUNK_BYTES, write_steps
+import prefetcher
+from prefetcher.errors import ClosedError, CorruptError, DatasetError, FileError, SettingsError
+from prefetcher.hdf5.codec import STORAGE_CHUNK_BYTES, CodecName
+from prefetcher.hdf5.growing import Witness
+from prefetcher.hdf5.partial import PartialFile, partial_of
+from prefetcher.hdf5.write import HDF5Writer, layouts, write_steps
 
 Step = dict[str, NDArray[np.generic]]
 
@@ -57,3 +64,186 @@ def test_a_failing_step_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
         write_steps(path, failing())
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+SPECS: Mapping[str, Any] = {"x": ((2, 3), "int16"), "y": ((), np.float32)}
+
+
+def test_no_none_and_no_leading_0(tmp_path: Path) -> None:
+    with prefetcher.HDF5Writer(tmp_path / "data.h5", x=((2, 3), "int16"), y=((), "f4")) as out:
+        out.append(x=X[:4], y=[0.0, 1.0, 2.0, 3.0])
+        out.append(x=X[4:], y=Y[4:])
+        assert out.rows == {"x": 11, "y": 11}
+    with h5py.File(tmp_path / "data.h5") as file:
+        assert np.array_equal(file["x"][:], X)
+        assert np.array_equal(file["y"][:], Y)
+
+
+@pytest.mark.parametrize("codec", ["none", "gzip", "lz4", "zstd"])
+def test_every_codec_gives_the_rows_back(tmp_path: Path, codec: CodecName) -> None:
+    rows = np.repeat(np.arange(700, dtype=np.int32)[:, None], 1000, axis=1)
+    with HDF5Writer(tmp_path / "data.h5", codec=codec, x=((1000,), "int32")) as out:
+        for start in range(0, 700, 90):
+            out.append(x=rows[start : start + 90])
+    with h5py.File(tmp_path / "data.h5") as file:
+        assert np.array_equal(file["x"][:], rows)
+        assert file["x"].chunks == (262, 1000)
+        stored = file["x"].id.get_storage_size()
+    assert (stored < rows.nbytes / 4) == (codec != "none")
+
+
+def test_groups_grow_on_their_own(tmp_path: Path) -> None:
+    with HDF5Writer(tmp_path / "data.h5", {"train/x": ((), "i8"), "val/x": ((), "i8")}) as out:
+        out.append({"train/x": [1, 2, 3]})
+        out.append({"val/x": [4], "train/x": [5]})
+    with h5py.File(tmp_path / "data.h5") as file:
+        assert file["train/x"][:].tolist() == [1, 2, 3, 5]
+        assert file["val/x"][:].tolist() == [4]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ({"x": X}, "takes them for"),
+        ({}, "nothing"),
+        ({"x": X, "y": Y, "z": Y}, "x, y, z"),
+        ({"x": X, "y": Y[:3]}, "equally many rows"),
+        ({"x": X[0], "y": Y}, r"\(rows, 2, 3\)"),
+        ({"x": X + 40_000.0, "y": Y}, "cannot hold"),
+        ({"x": X + 0.5, "y": Y}, "cannot hold"),
+        ({"x": X, "y": ["one"] * 11}, "cannot hold"),
+    ],
+)
+def test_rows_that_do_not_fit_leave_the_file_as_it_was(
+    tmp_path: Path, rows: Mapping[str, Any], message: str
+) -> None:
+    with HDF5Writer(tmp_path / "data.h5", SPECS) as out:
+        out.append(x=X[:2], y=Y[:2])
+        with pytest.raises(DatasetError, match=message):
+            out.append(rows)
+    with h5py.File(tmp_path / "data.h5") as file:
+        assert (len(file["x"]), len(file["y"])) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("specs", "codec"),
+    [
+        ({}, "none"),
+        ({"x": (None, "u1")}, "none"),
+        ({"x": ((None, 3), "u1")}, "none"),
+        ({"x": ((0, 3), "u1")}, "none"),
+        ({"x": ((3,), "picture")}, "none"),
+        ({"x": ((3,), object)}, "none"),
+        ({"x": ((3,), "u1")}, "zip"),
+    ],
+)
+def test_datasets_that_cannot_be_made_are_refused(
+    tmp_path: Path, specs: Mapping[str, Any], codec: Any
+) -> None:
+    with pytest.raises(SettingsError, match="write"):
+        HDF5Writer(tmp_path / "data.h5", specs, codec=codec)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_codec_that_is_not_installed_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prefetcher.hdf5.plugins.register", lambda: None)
+    with pytest.raises(SettingsError, match="pip install hdf5plugin"):
+        HDF5Writer(tmp_path / "data.h5", SPECS, codec="lz4")
+
+
+def test_closed_is_closed(tmp_path: Path) -> None:
+    with HDF5Writer(tmp_path / "data.h5", SPECS) as out:
+        out.append(x=X, y=Y)
+    out.close()
+    out.discard()
+    with pytest.raises(ClosedError):
+        out.append(x=X, y=Y)
+    assert list(tmp_path.iterdir()) == [tmp_path / "data.h5"]
+
+
+def test_two_writers_of_one_file(tmp_path: Path) -> None:
+    with HDF5Writer(tmp_path / "data.h5", SPECS), pytest.raises(FileError, match=r"data\.h5"):
+        HDF5Writer(tmp_path / "data.h5", SPECS)
+
+
+def test_rows_that_come_back_wrong_are_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_steps(tmp_path / "data.h5", steps(3))
+    see = Witness.see
+
+    def wrong(self: Witness, start: int, rows: NDArray[Any]) -> None:
+        see(self, start, rows + (rows.dtype == np.int16))
+
+    monkeypatch.setattr(Witness, "see", wrong)
+    with pytest.raises(CorruptError, match="row 0 of x"):
+        write_steps(tmp_path / "data.h5", steps(11))
+    with h5py.File(tmp_path / "data.h5") as file:
+        assert len(file["x"]) == 3
+    assert not partial_of(tmp_path / "data.h5").exists()
+
+
+def test_a_witness_is_spread_over_all_rows_and_stays_small() -> None:
+    witness = Witness()
+    for start in range(0, 100_000, 1000):
+        witness.see(start, np.arange(start, start + 1000))
+    rows = [row for row, _ in witness.state()["sums"]]
+    assert 32 <= len(rows) <= 64
+    assert max(np.diff(rows)) == min(np.diff(rows))
+    assert rows[-1] > 90_000
+    assert witness.state()["last"][0] == 99_999
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
+    """A limit on the size of files stands for the disk: HDF5 meets the same kind of error."""
+    path = tmp_path / "data.h5"
+    write_steps(path, steps(11))
+    before = path.read_bytes()
+    run_script(
+        f"""
+import resource, numpy, pytest, prefetcher
+resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 20, resource.RLIM_INFINITY))
+with pytest.raises(prefetcher.FileError, match="disk is full"):
+    with prefetcher.HDF5Writer({str(path)!r}, x=((1 << 20,), "u1")) as out:
+        for _ in range(8):
+            out.append(x=numpy.ones((1, 1 << 20), "u1"))
+"""
+    )
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
+    for name, sizes in (("one.h5", (11,)), ("two.h5", (1,) * 11)):
+        write_steps(tmp_path / name, steps(*sizes))
+    assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
+
+
+def test_a_checkpoint_is_whole_whatever_is_written_after_it(tmp_path: Path) -> None:
+    """What a killed process leaves: the bytes on the disk, while the file is open and written."""
+    path = tmp_path / "data.h5"
+    partial = PartialFile.create(path, layouts(SPECS, "none"), resumable=True)
+    rows = partial_rows = 200_000
+    x = np.arange(rows * 6, dtype=np.int16).reshape(rows, 2, 3)
+    partial.append("x", x)
+    partial.append("y", np.zeros(rows, np.float32))
+    kept = partial.rows
+    size, witnesses = partial.checkpoint()
+    for _ in range(5):
+        partial.append("x", x)
+    killed = partial_of(path).read_bytes()
+    partial.discard()
+    assert len(killed) > size
+
+    partial_of(path).write_bytes(killed)
+    resumed = PartialFile.resume(path, size, witnesses)
+    assert resumed.rows == kept
+    assert 0 < kept["x"] < partial_rows
+    resumed.append("x", x[kept["x"] :])
+    resumed.append("y", np.zeros(rows - kept["y"], np.float32))
+    resumed.commit()
+    with h5py.File(path) as file:
+        assert np.array_equal(file["x"][:], x)
+        assert len(file["y"]) == rows

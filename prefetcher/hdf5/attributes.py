@@ -1,0 +1,97 @@
+"""What a file says about itself: its default names, classes and origin. All values are JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from prefetcher.errors import NoDatasetError
+from prefetcher.hdf5.opening import damage_reported, open_file
+
+Names = str | tuple[str, ...]
+"""The name of a dataset, or of several."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What a file, or one group of it, says about itself."""
+
+    x: Names | None = None
+    """Datasets of the inputs, paths within the file; None where the group does not say."""
+    y: Names | None = None
+    """The same for the targets."""
+    splits: tuple[str, ...] = ()
+    """Groups of the file that are data sets of their own: ("train", "val")."""
+    class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """For each dataset of class numbers in the group, the name of class 0, 1, ..."""
+    source: str | None = None
+    """What the file was made from."""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """What it was made with."""
+    version: str | None = None
+    """The version of this package that made it."""
+
+
+def read_attributes(path: str | os.PathLike[str], group: str = "") -> Attributes:
+    """Reads what `prefetcher convert` wrote about a file; other files give an empty answer.
+
+    Args:
+        path: An HDF5 file.
+        group: A split ("train"); "" for the file itself.
+
+    Raises:
+        FileError: The file cannot be opened.
+        NoDatasetError: There is no such group.
+    """
+    path = Path(path)
+    with open_file(path) as file, damage_reported(path):
+        if group and not isinstance(file.get(group, getlink=True), h5py.HardLink):
+            raise NoDatasetError(f"no group {group!r} in {path.name}: it has {', '.join(file)}")
+        place = file[group] if group else file
+        prefix = group + "/" if group else ""
+        return Attributes(
+            x=_prefixed(prefix, _value(place, "x")),
+            y=_prefixed(prefix, _value(place, "y")),
+            splits=tuple(_value(file, "splits") or ()),
+            class_names={prefix + name: tuple(found) for name, found in _class_names(place)},
+            source=_value(file, "source"),
+            arguments=_value(file, "arguments") or {},
+            version=_value(file, "prefetcher_version"),
+        )
+
+
+def _value(item: h5py.HLObject, name: str) -> Any:
+    """An attribute, decoded; None where there is none, or somebody else's."""
+    value = item.attrs.get(name)
+    if not isinstance(value, str):
+        return None
+    try:
+        return json.loads(value)
+    except ValueError:
+        return None
+
+
+def _class_names(group: h5py.Group) -> Iterator[tuple[str, list[str]]]:
+    for name in group:
+        # Only what lies in this very file: a link could lead into another one.
+        if isinstance(group.get(name, getlink=True), h5py.HardLink):
+            names = _value(group[name], "class_names")
+            if names:
+                yield name, names
+
+
+def _prefixed(prefix: str, names: Any) -> Names | None:
+    if isinstance(names, str):
+        return prefix + names
+    return tuple(prefix + name for name in names) if names else None
+
+
+def encode(attributes: Mapping[str, Any]) -> dict[str, str]:
+    """Values as they are stored: one string each, because HDF5 holds no larger attribute."""
+    return {name: json.dumps(value) for name, value in attributes.items() if value is not None}
