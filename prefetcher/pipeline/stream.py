@@ -29,7 +29,7 @@ from prefetcher.pipeline.stats import Counters, Stats
 from prefetcher.pipeline.workers import Run
 from prefetcher.plan import Place, Plan
 
-_LOOSE_BATCHES = 2  # the one the caller works on, and the one it just asked for
+_LOOSE_BATCHES = 4  # what the caller works on, what it just asked for, and two that tf.data keeps
 _EXIT_PATIENCE = 5.0  # seconds that the interpreter's exit waits for a read or a transform
 
 
