@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Protocol
 
 import h5py
@@ -90,9 +90,10 @@ class Source:
     def _open(self, dataset: Dataset) -> _Way:
         """The way of the description, unless its bytes are not those that h5py gives."""
         opened = self._file[dataset.name]
-        way = self._fast_way(dataset, opened)
-        if way is not None and agrees(opened, way.probes()):
-            return way
+        with suppress(CorruptError):  # by an index that makes no sense
+            way = self._fast_way(dataset, opened)
+            if way is not None and agrees(opened, way.probes()):
+                return way
         return GeneralWay(opened, self._h5py)
 
     def _fast_way(self, dataset: Dataset, opened: h5py.Dataset) -> _FastWay | None:

@@ -94,6 +94,8 @@ def _why_not_storage_chunks(dataset: h5py.Dataset) -> str | None:
     properties = dataset.id.get_create_plist()
     if reason := why_left_to_hdf5(stored_filters(properties)):
         return reason
+    if _grows_sideways(dataset):
+        return "it may grow along one later axis, where HDF5 misplaces storage chunks"
     grid = math.prod(grid_of(dataset.shape, dataset.chunks))
     if grid > _MOST_CHUNKS or math.prod(dataset.chunks) * dataset.dtype.itemsize > _MOST_BYTES:
         return "its storage chunks are too many or too large"
@@ -102,6 +104,16 @@ def _why_not_storage_chunks(dataset: h5py.Dataset) -> str | None:
     if not _has_fill_value(properties) and dataset.id.get_num_chunks() < grid:
         return "parts of it were never written and have no value"
     return None
+
+
+def _grows_sideways(dataset: h5py.Dataset) -> bool:
+    """Whether one axis may grow without limit and it is not the rows.
+
+    New files (libver "latest") index such a dataset along that axis. Walking through that index,
+    HDF5 1.14.6 gives the storage chunks wrong coordinates; which index there is h5py cannot tell.
+    """
+    endless = [axis for axis, limit in enumerate(dataset.maxshape) if limit is None]
+    return len(endless) == 1 and endless != [0]
 
 
 def _has_fill_value(properties: h5py.h5p.PropDCID) -> bool:

@@ -187,8 +187,9 @@ def test_scratch_is_stated_and_kept_within(tmp_path: Path) -> None:
     assert isinstance(source._ways["x"], StorageChunkWay)
 
 
-def test_the_index_orders_what_the_file_holds_in_any_order(tmp_path: Path) -> None:
-    with h5py.File(tmp_path / "a.h5", "w") as file:
+@pytest.mark.parametrize("libver", ["earliest", "latest"])
+def test_the_index_finds_what_was_written_in_any_order(tmp_path: Path, libver: str) -> None:
+    with h5py.File(tmp_path / "a.h5", "w", libver=libver) as file:
         rows = file.create_dataset("x", (40, 4), "u1", chunks=(10, 2), compression="gzip")
         for a, b in reversed(list(itertools.product((0, 20, 30), (0, 2)))):
             rows[a : a + 10, b : b + 2] = a + b
@@ -202,3 +203,26 @@ def test_the_index_orders_what_the_file_holds_in_any_order(tmp_path: Path) -> No
     assert [chunk.offset for chunk in found.between(4, 6)] == [places[20, 0], places[20, 2]]
     assert [chunk.number for chunk in found.ends()] == [0, 7]
     assert found.between(2, 4) == []
+
+
+def test_an_index_in_any_order_is_put_in_the_order_of_rows() -> None:
+    class Walked:
+        """A dataset whose own index goes another way."""
+
+        shape, chunks = (40, 4), (10, 2)
+
+        def __init__(self, corners: list[tuple[int, int]]) -> None:
+            self.id = self
+            self._corners = corners
+
+        def chunk_iter(self, note: Callable[[h5py.h5d.StoreInfo], None]) -> None:
+            for at, corner in enumerate(self._corners):
+                note(h5py.h5d.StoreInfo(corner, 0, 100 + at, 9))
+
+    found = index.ChunkIndex(Walked([(30, 2), (0, 0), (20, 2)]))
+    assert [(c.number, c.offset) for c in found.between(0, 8)] == [(0, 101), (5, 102), (7, 100)]
+    with pytest.raises(CorruptError, match="twice"):
+        index.ChunkIndex(Walked([(10, 2), (10, 2)]))
+    for corner in [(40, 0), (0, 4), (5, 0)]:
+        with pytest.raises(CorruptError, match="off the grid"):
+            index.ChunkIndex(Walked([corner]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from importlib import metadata
 from pathlib import Path
 
 import h5py
@@ -13,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefetcher.errors import CorruptError, DatasetError
-from prefetcher.hdf5 import plugins
 from prefetcher.hdf5.describe import describe
 from prefetcher.hdf5.filters import (
     FLETCHER32,
@@ -110,10 +108,3 @@ def test_a_filter_that_is_not_installed_is_named_when_it_is_wanted(
     assert [d.name for d in found.datasets] == ["x"]
     with pytest.raises(DatasetError, match=r"needs the HDF5 filter gzip-4.*pip install hdf5plugin"):
         found.dataset("x")
-
-
-def test_an_old_plugin_package_is_left_to_hdf5(monkeypatch: pytest.MonkeyPatch) -> None:
-    plugins._function.cache_clear()
-    monkeypatch.setattr(metadata, "version", lambda _: "6.9.1")
-    assert plugins.decoder(plugins.LZ4, ()) is None
-    plugins._function.cache_clear()

@@ -56,6 +56,7 @@ class Case(NamedTuple):
     shape: tuple[int, ...]
     dtype: Any
     chunks: tuple[int, ...] | None
+    limit: tuple[int | None, ...] | None
     filters: Mapping[str, Any]
     written: tuple[int, int]
     fill_time: str
@@ -63,6 +64,11 @@ class Case(NamedTuple):
     file: Mapping[str, Any]
     rows: tuple[int, int]
     cuts: Sequence[int]
+
+
+def limits(extent: int) -> st.SearchStrategy[int | None]:
+    # Storage chunks may reach two elements beyond the shape, never beyond the limit.
+    return st.sampled_from([extent + 2, 3 * extent + 2, None])
 
 
 @st.composite
@@ -77,6 +83,7 @@ def cases(draw: st.DrawFn) -> Case:
         shape,
         draw(st.sampled_from(DTYPES)),
         chunks,
+        draw(st.tuples(*map(limits, shape))) if chunks else None,
         draw(st.sampled_from(FILTERS)) if chunks else {},
         draw(st.sampled_from([(0, shape[0]), (0, shape[0] // 2), (shape[0] // 3, shape[0])])),
         draw(st.sampled_from(["ifset", "alloc"])),
@@ -108,9 +115,8 @@ def values(case: Case) -> Any:
 def write(path: Path, case: Case) -> None:
     with h5py.File(path, "w", **case.file) as file:
         options = {**case.filters, "fill_time": case.fill_time} if case.chunks else {}
-        limit = (None,) * len(case.shape) if case.chunks else None
         data = file.create_dataset(
-            "x", case.shape, case.dtype, chunks=case.chunks, maxshape=limit, **options
+            "x", case.shape, case.dtype, chunks=case.chunks, maxshape=case.limit, **options
         )
         begin, end = case.written
         if end > begin:
@@ -234,6 +240,10 @@ def compact(file: h5py.File) -> None:
     h5py.Dataset(made)[:] = np.arange(50)
 
 
+def grows_sideways(file: h5py.File) -> None:
+    file.create_dataset("x", data=BIG_ENDIAN, chunks=(25, 2), maxshape=(50, None))
+
+
 def odd_precision(file: h5py.File) -> None:
     twelve_bits = h5py.h5t.STD_U16LE.copy()
     twelve_bits.set_precision(12)
@@ -274,6 +284,7 @@ def padded(file: h5py.File) -> None:
         (never_filled_holes, "general"),
         (scaleoffset, "general"),
         (compact, "general"),
+        (grows_sideways, "general"),
         (odd_precision, "general"),
         (null_terminated, "general"),
         (never_written, "general"),
@@ -288,6 +299,8 @@ def test_each_kind_of_file_gets_its_way(
         make(file)
     description = describe(path)
     assert (description.dataset("x").way, taken(description, "x")) == (way, way)
+    if make is never_written:  # with a userblock it has an offset all the same
+        assert description.dataset("x").why == "nothing was ever written to it"
     if make is never_filled_holes:  # what lies in the holes is nobody's promise
         return
     with h5py.File(path) as file:
