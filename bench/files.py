@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from prefetcher.cli import roads
 from prefetcher.cli.output import progress
 
 STEP = 32
-"""Rows written at a time, and rows of a storage chunk."""
+"""Rows of a storage chunk, where we choose."""
 FLOAT_SHARE = 4
 """A float32 row weighs as much as four uint8 rows, so such a file has a quarter of the rows."""
 _PLACES = np.array([1 << 16, 1 << 8, 1])
@@ -99,21 +100,23 @@ def _fill(file: h5py.File, kind: Kind, rows: int, seed: int) -> None:
     shape = (rows, roads.SIDE, roads.SIDE, 3)
     images = file.create_dataset("images", shape, kind.dtype, **kind.storage)
     file["ids"] = np.arange(rows)
+    # Whole storage chunks: a part of one would have to be read and compressed again.
+    together = images.chunks[0] if images.chunks else STEP
     with progress(f"Writing {kind.name}", rows) as advance:
-        for start, pictures in _numbered(kind, rows, seed):
+        numbered = _numbered(kind, rows, seed)
+        for start in range(0, rows, together):
+            pictures = np.stack(list(islice(numbered, together)))
             images[start : start + len(pictures)] = pictures
             advance(len(pictures))
 
 
-def _numbered(kind: Kind, rows: int, seed: int) -> Iterator[tuple[int, NDArray[np.generic]]]:
-    """Pictures with the row's number in the first pixel, and the row of the first of them."""
-    start = 0
-    for drawn, _ in roads.draw_in_steps(rows, seed, kind.grain, STEP):
-        numbers = np.arange(start, start + len(drawn))[:, None] // _PLACES % 256
-        pictures = drawn if kind.dtype == "uint8" else drawn / np.float32(255)
-        pictures[:, 0, 0] = numbers
-        yield start, pictures
-        start += len(drawn)
+def _numbered(kind: Kind, rows: int, seed: int) -> Iterator[NDArray[np.generic]]:
+    """One picture after the other, its row's number in its first pixel."""
+    numbers = count()
+    for drawn, _ in roads.draw_in_steps(rows, seed, kind.grain):
+        for picture in drawn if kind.dtype == "uint8" else drawn / np.float32(255):
+            picture[0, 0] = next(numbers) // _PLACES % 256
+            yield picture
 
 
 def numbers_in(pictures: NDArray[np.generic]) -> NDArray[np.int64]:
