@@ -261,10 +261,12 @@ def test_a_sequence_that_only_fit_knew(
     assert not open_hdf5_files()
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], PrefetchSequence]:
-    """Makes sequences whose threads end when nobody has asked for a twentieth of a second."""
-    monkeypatch.setattr("prefetcher.sequence.Feed", partial(Feed, idle=0.05))
+@pytest.fixture(params=[0.2, 0.0], ids=["soon", "at once"])
+def impatient(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Path], PrefetchSequence]:
+    """Makes sequences whose threads end soon, or as soon as nobody is waiting for a batch."""
+    monkeypatch.setattr("prefetcher.sequence.Feed", partial(Feed, idle=request.param))
     return small
 
 

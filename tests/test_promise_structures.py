@@ -165,6 +165,39 @@ def test_validating_every_second_epoch(samples: MakeSamples, model: Any) -> None
     assert_each(model, 13, times=2, weight="evaluated")
 
 
+@pytest.mark.parametrize("steps", [None, 23])
+def test_validating_on_the_training_sequence(
+    samples: MakeSamples, model: Any, steps: int | None
+) -> None:
+    """Two iterators take turns on one sequence."""
+    seen = CountEpochs()
+    with small(samples(N)) as train:
+        model.fit(
+            train,
+            validation_data=train,
+            epochs=3,
+            steps_per_epoch=steps,
+            callbacks=[seen],
+            verbose=0,
+        )
+    seen.assert_each_once(N, epochs=3)
+    assert_each(model, N, times=3, weight="evaluated")
+
+
+def test_a_callback_that_evaluates(samples: MakeSamples, model: Any) -> None:
+    """As loggers do, on the training sequence at the end of each epoch."""
+
+    class Evaluate(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            self.model.evaluate(train, verbose=0)
+
+    seen = CountEpochs()
+    with small(samples(N)) as train:
+        model.fit(train, epochs=3, callbacks=[seen, Evaluate()], verbose=0)
+    seen.assert_each_once(N, epochs=3)
+    assert_each(model, N, times=3, weight="evaluated")
+
+
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("n", [N, 96, 13, 3])
 def test_evaluate(samples: MakeSamples, n: int, shuffle: bool) -> None:
