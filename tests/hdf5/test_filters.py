@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefetcher.errors import CorruptError, DatasetError
@@ -29,6 +29,7 @@ def as_bytes(data: bytes) -> Bytes:
     return np.frombuffer(data, np.uint8)
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=3000) | st.integers(1, 3000).map(lambda n: b"\xff" * n))
 def test_fletcher32_is_that_of_hdf5(data: bytes) -> None:
     with h5py.File("memory", "w", driver="core", backing_store=False) as file:
@@ -82,6 +83,7 @@ def test_a_mask_skips_filters() -> None:
         decoder.decode(as_bytes(b"abc"), 0b11)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 9), st.binary(max_size=100))
 def test_unshuffle_undoes_shuffle(element: int, data: bytes) -> None:
     whole = len(data) // element * element

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefetcher.hdf5.places import Places
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=8), st.data())
 def test_views_cover_exactly_the_rows_asked_for(counts: list[int], data: st.DataObject) -> None:
     total = sum(counts)

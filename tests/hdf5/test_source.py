@@ -13,11 +13,18 @@ import numpy as np
 import psutil
 import pytest
 
-from prefetcher.errors import ClosedError, FileChangedError, NoDatasetError, RowsError
+from prefetcher.errors import (
+    ClosedError,
+    CorruptError,
+    FileChangedError,
+    NoDatasetError,
+    RowsError,
+)
 from prefetcher.hdf5.compressed import StorageChunkWay
 from prefetcher.hdf5.contiguous import ContiguousWay
 from prefetcher.hdf5.describe import describe
 from prefetcher.hdf5.general import GeneralWay
+from prefetcher.hdf5.index import ChunkIndex
 from prefetcher.hdf5.places import Rows
 from prefetcher.hdf5.source import Source
 
@@ -132,6 +139,18 @@ def test_a_way_whose_bytes_differ_from_h5py_is_not_taken(
     monkeypatch.setattr(ContiguousWay, "_row", lambda *_: b"something else")
     source = Source(describe(samples), ["plain", "chunked"])
     assert {type(way) for way in source._ways.values()} == {GeneralWay}
+    source.close()
+
+
+def test_an_index_that_makes_no_sense_is_left_to_h5py(
+    samples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def numbers(*_: object) -> None:
+        raise CorruptError("its index names a storage chunk off the grid")
+
+    monkeypatch.setattr(ChunkIndex, "_numbers", numbers)
+    source = Source(describe(samples), ["chunked"])
+    assert isinstance(source._ways["chunked"], GeneralWay)
     source.close()
 
 
