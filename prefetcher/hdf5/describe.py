@@ -138,16 +138,17 @@ def describe(path: str | os.PathLike[str], *, allow_external: bool = False) -> F
     with open_file(path) as file, damage_reported(path):
         status = path.stat()
         datasets = tuple(
-            _describe(name, dataset) for name, dataset in walk(file, allow_external=allow_external)
+            _describe(file, name, dataset)
+            for name, dataset in walk(file, allow_external=allow_external)
         )
     return FileDescription(path, status.st_size, identity_of(status), datasets)
 
 
-def _describe(name: str, dataset: h5py.Dataset) -> Dataset:
+def _describe(file: h5py.File, name: str, dataset: h5py.Dataset) -> Dataset:
     properties = dataset.id.get_create_plist()
     filters = stored_filters(properties)
     missing = unavailable(filters)
-    way, why = choose(dataset)
+    way, why = choose(file, dataset)
     return Dataset(
         name=name,
         shape=dataset.shape or (),

@@ -20,8 +20,6 @@ _LAYOUTS = {
     h5py.h5d.CHUNKED: "chunked",
     h5py.h5d.VIRTUAL: "virtual",
 }
-
-
 _MOST_CHUNKS = 1 << 60  # their numbers are 64-bit integers
 _MOST_BYTES = 1 << 32  # HDF5's own limit for one storage chunk
 
@@ -42,13 +40,19 @@ def dtype_of(dataset: h5py.Dataset) -> np.dtype[np.generic]:
     return dtype
 
 
-def choose(dataset: h5py.Dataset) -> tuple[Way, str]:
+def choose(file: h5py.File, dataset: h5py.Dataset) -> tuple[Way, str]:
     """The fastest way that gives the bytes h5py would give, and one clause why.
 
     Each rule below keeps a case out in which stored bytes are not the bytes of the array, or in
     which they cannot be found.
+
+    Args:
+        file: The file that is read.
+        dataset: One that was found in it, perhaps through a link into another file.
     """
     layout = layout_of(dataset.id.get_create_plist())
+    if h5py.h5o.get_info(dataset.id).fileno != h5py.h5o.get_info(file.id).fileno:
+        return "general", "it lies in another file"
     if reason := _why_general(dataset, layout):
         return "general", reason
     if layout == "contiguous":

@@ -317,3 +317,16 @@ def test_a_fast_decoder_is_taken_for_each_filter(tmp_path: Path, options: Any) -
     slow = {"lzf", "blosc2"} & set(description.dataset("x").filters)
     assert taken(description, "x") == ("general" if slow else "storage chunks")
     assert read(description, "x", 5, 30) == PICTURES[5:30].tobytes()
+
+
+def test_rows_behind_a_link_are_not_looked_for_in_this_file(tmp_path: Path) -> None:
+    for name, value in (("a.h5", 1), ("b.h5", 2)):
+        with h5py.File(tmp_path / name, "w") as file:
+            rows = np.zeros((50, 4), "u1")
+            rows[20] = value  # the first and the last row are alike
+            file["own"] = rows
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        file["x"] = h5py.ExternalLink("b.h5", "own")
+    description = describe(tmp_path / "a.h5", allow_external=True)
+    assert description.dataset("x").why == "it lies in another file"
+    assert read(description, "x", 20, 21) == bytes([2] * 4)
