@@ -12,14 +12,14 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
-from prefetcher.cli import demo, inspect, output
+from prefetcher.cli import demo, inspect, output, report
 from prefetcher.errors import PrefetchError
 
 DONE = 0
 FAILED = 1
 INTERRUPTED = 130
 
-_COMMANDS = {"demo": demo, "inspect": inspect}
+_COMMANDS = {"demo": demo, "inspect": inspect, "report": report}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,9 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code. Wrong usage does not return: argparse exits with 2.
     """
     arguments = _parser().parse_args(argv)
-    run: Callable[[argparse.Namespace], None] = arguments.run
+    run: Callable[[argparse.Namespace], int | None] = arguments.run
     try:
-        run(arguments)
+        return run(arguments) or DONE
     except BrokenPipeError:
         # The reader of our output has gone, as `head` does. Without this the interpreter would
         # try to flush once more at its end, and complain. Rich does the same for its tables.
@@ -46,7 +46,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         output.say("prefetcher: interrupted")
         return INTERRUPTED
-    return DONE
 
 
 def _parser() -> argparse.ArgumentParser:

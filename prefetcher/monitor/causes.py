@@ -122,8 +122,9 @@ def more_workers(
         return None
     stalled = min(stretch.stall_pct / 100, 0.9)  # beyond that, who knows what training could take
     ceiling = min(rate / (1 - stalled), other.capacity or math.inf)
-    room = now + math.floor(machine.spare(stretch) + 0.5) if on_cpu else math.inf
-    wanted = min(max(now + 1, math.ceil(now * _SPARE * ceiling / capacity)), room, 4 * now)
+    room = now + machine.spare(stretch) + 0.5 if on_cpu else math.inf
+    enough = max(now + 1, math.ceil(now * _SPARE * ceiling / capacity))
+    wanted = math.floor(min(enough, room, 4 * now))
     reached = min(capacity * (1 + _SCALING * (wanted / now - 1)), ceiling)
     gain = reached / rate - 1
     if wanted <= now or gain < _WORTH:
