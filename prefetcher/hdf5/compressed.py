@@ -55,8 +55,7 @@ class StorageChunkWay:
         self._row_bytes = self._element.itemsize * math.prod(self._shape[1:])
         self._chunk_bytes = self._element.itemsize * math.prod(self._chunk)
         self._decoder = Decoder(stored_filters(dataset.id.get_create_plist()), self._chunk_bytes)
-        # No filter makes storage chunks much larger: a size beyond this is a lie, not memory.
-        self._most_stored = min(self._index.largest, 2 * self._chunk_bytes + (64 << 10))
+        self._most_stored = min(self._index.largest, most_stored(self._chunk_bytes))
         band_bytes = self._element.itemsize * math.prod((*self._chunk[:2], *self._shape[2:]))
         self._scratch = _Scratch(self._most_stored, band_bytes)
         self.scratch_bytes = self._most_stored + band_bytes + 2 * self._chunk_bytes
@@ -153,6 +152,11 @@ class StorageChunkWay:
     def _place(self, chunk: StoredChunk) -> tuple[int, ...]:
         """The coordinates of a storage chunk in the grid of them."""
         return tuple(map(int, np.unravel_index(chunk.number, self._index.grid)))
+
+
+def most_stored(chunk_bytes: int) -> int:
+    """What a storage chunk may take in the file: more is a lie, as no filter adds much."""
+    return 2 * chunk_bytes + (64 << 10)
 
 
 def _element(nbytes: int) -> np.dtype[np.generic]:

@@ -11,7 +11,9 @@ import h5py
 import numpy as np
 
 from prefetcher.errors import DatasetError, NoDatasetError
+from prefetcher.hdf5.compressed import most_stored
 from prefetcher.hdf5.filters import stored_filters, unavailable
+from prefetcher.hdf5.general import SCRATCH_BYTES
 from prefetcher.hdf5.opening import Identity, damage_reported, identity_of, open_file, walk
 from prefetcher.hdf5.ways import Way, choose, dtype_of, layout_of
 
@@ -60,6 +62,18 @@ class Dataset:
     def storage_rows(self) -> int:
         """Rows of one storage chunk, which are decoded together; 1 where there are none."""
         return self.storage_chunk[0] if self.storage_chunk else 1
+
+    @property
+    def scratch_bytes(self) -> int:
+        """The most memory that one thread holds, beside the caller's arrays, to read this."""
+        if self.way == "contiguous":
+            return 0
+        chunk = self.dtype.itemsize * math.prod(self.storage_chunk or (0,))
+        slab = self.storage_rows * self.row_bytes
+        if self.way == "general":
+            return max(SCRATCH_BYTES, slab)
+        # The stored bytes, two steps of decoding, and what is put together of them.
+        return most_stored(chunk) + 2 * chunk + slab
 
     def __str__(self) -> str:
         return f"{self.name} {self.dtype} {self.shape}"

@@ -12,7 +12,7 @@ from prefetcher.clock import State, doing
 from prefetcher.errors import CorruptError
 from prefetcher.hdf5.places import Places, Rows
 
-_SCRATCH_BYTES = 4 << 20
+SCRATCH_BYTES = 4 << 20
 """Enough that h5py's cost of a call is small beside the copy, little enough to stay in cache."""
 
 
@@ -30,7 +30,7 @@ class GeneralWay:
 
     def _rows_at_once(self) -> int:
         """Whole storage chunks, so that none is decoded twice in one read."""
-        fitting = _SCRATCH_BYTES // max(self._row_bytes * self._storage_rows, 1)
+        fitting = SCRATCH_BYTES // max(self._row_bytes * self._storage_rows, 1)
         return max(fitting, 1) * self._storage_rows
 
     def read(self, start: int, stop: int, places: Places) -> None:

@@ -56,7 +56,10 @@ class Feed:
     @property
     def memory_bytes(self) -> int:
         """The most that queues, buffers and workers hold together, transforms not counted."""
-        return bytes_needed(self.datasets, self.plan, self.settings.chunk_queue, self.loose_batches)
+        datasets, settings = self.datasets, self.settings
+        buffers = bytes_needed(datasets, self.plan, settings.chunk_queue, self.loose_batches)
+        threads = settings.readers + 1  # who asks for a batch out of turn reads beside the readers
+        return buffers + threads * sum(dataset.scratch_bytes for dataset in datasets)
 
     @property
     def loose_batches(self) -> int:

@@ -172,3 +172,11 @@ def test_the_general_way_spreads_rows_in_bounded_memory(tmp_path: Path) -> None:
     source.read("x", 5, 25, out)
     source.close()
     assert joined(out) == rows[5:25].tobytes()
+
+
+@pytest.mark.parametrize("name", ["plain", "chunked", "virgin", "flags"])
+def test_reading_takes_no_more_memory_than_the_description_says(samples: Path, name: str) -> None:
+    description = describe(samples)
+    source = Source(description, [name])
+    source.close()
+    assert source.scratch_bytes <= description.dataset(name).scratch_bytes
