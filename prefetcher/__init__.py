@@ -29,12 +29,15 @@ from prefetcher.monitor import Monitor, read_log
 from prefetcher.pipeline.stats import Stats
 
 if TYPE_CHECKING:
+    from prefetcher.conversion.convert import Converted, convert
     from prefetcher.hdf5.write import HDF5Writer
     from prefetcher.sequence import PrefetchSequence
 
 __all__ = [
     "PrefetchSequence",
     "HDF5Writer",
+    "convert",
+    "Converted",
     "Monitor",
     "Stats",
     "read_log",
@@ -60,6 +63,8 @@ __all__ = [
 _LAZY = {
     "PrefetchSequence": "prefetcher.sequence",
     "HDF5Writer": "prefetcher.hdf5.write",
+    "convert": "prefetcher.conversion.convert",
+    "Converted": "prefetcher.conversion.convert",
 }
 """Where names live whose import takes time: Keras takes seconds, and a log is read without it."""
 

@@ -44,12 +44,13 @@ class Witness:
         return {"every": self._every, "sums": list(self._sums.items()), "last": self._last}
 
     @classmethod
-    def of_state(cls, state: dict[str, Any]) -> Self:
-        """The witness that `state` was taken of."""
+    def of_state(cls, state: dict[str, Any], rows: int) -> Self:
+        """The witness that `state` was taken of, for the first so many rows."""
         witness = cls()
         witness._every = state["every"]
-        witness._sums = dict(state["sums"])
-        witness._last = tuple(state["last"]) if state["last"] else None
+        witness._sums = {row: crc for row, crc in state["sums"] if row < rows}
+        if state["last"] and state["last"][0] < rows:
+            witness._last = tuple(state["last"])
         return witness
 
 

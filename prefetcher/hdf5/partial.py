@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -81,14 +81,22 @@ class PartialFile:
         return made
 
     @classmethod
-    def resume(cls, path: Path, nbytes: int, witnesses: Mapping[str, Any]) -> Self:
-        """Goes on from a checkpoint: `nbytes` and `witnesses` are what it returned."""
+    def resume(cls, path: Path, nbytes: int, datasets: Mapping[str, Any]) -> Self:
+        """Goes on from a checkpoint: `nbytes` and `datasets` are what it returned.
+
+        Rows of a dataset beyond the number given there are dropped.
+        """
         partial = partial_of(path)
         os.truncate(partial, nbytes)
         made = cls(path, partial, _opened(partial, "r+"))
-        _hold_metadata(made._file)
-        for name, state in witnesses.items():
-            made._grown[name] = GrowingDataset(made._file[name], Witness.of_state(state))
+        with made._errors_named():
+            _hold_metadata(made._file)
+            for name, state in datasets.items():
+                dataset = made._file[name]
+                dataset.resize(state["rows"], axis=0)
+                made._grown[name] = GrowingDataset(
+                    dataset, Witness.of_state(state["witness"], state["rows"])
+                )
         return made
 
     @property
@@ -101,7 +109,7 @@ class PartialFile:
         with self._errors_named():
             self._grown[name].append(rows)
 
-    def flush(self, names: Mapping[str, Any] | None = None) -> None:
+    def flush(self, names: Iterable[str] | None = None) -> None:
         """Writes the rows that wait for their storage chunk: no more are to come."""
         with self._errors_named():
             for name in self._grown if names is None else names:
@@ -113,12 +121,15 @@ class PartialFile:
             self._file[place or "/"].attrs.update(attributes)
 
     def checkpoint(self) -> tuple[int, dict[str, Any]]:
-        """Puts what was written safely on the disk; returns what `resume` needs."""
+        """Puts what was written safely on the disk; returns what `resume` needs, as JSON."""
         with self._errors_named():
             self._file.flush()
             os.fsync(self._file.id.get_vfd_handle())
-        witnesses = {name: dataset.witness.state() for name, dataset in self._grown.items()}
-        return self._partial.stat().st_size, witnesses
+        datasets = {
+            name: {"rows": dataset.written, "witness": dataset.witness.state()}
+            for name, dataset in self._grown.items()
+        }
+        return self._partial.stat().st_size, datasets
 
     def commit(self) -> None:
         """Closes the file, reads a sample of its rows back, and gives it its name.

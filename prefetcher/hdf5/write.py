@@ -82,8 +82,7 @@ class HDF5Writer:
             FileError: The disk is full, or the file cannot be written.
             ClosedError: The file was closed.
         """
-        if not self._open:
-            raise ClosedError(f"{self._name} was closed: append within the with block")
+        self._check_open()
         given = {name.strip("/"): value for name, value in {**(rows or {}), **more}.items()}
         self._check_names(given)
         fitting = {name: self._fitting(name, value) for name, value in given.items()}
@@ -91,6 +90,10 @@ class HDF5Writer:
         for name, array in fitting.items():
             self._partial.append(name, array)
             self._counts[name] += len(array)
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise ClosedError(f"{self._name} was closed: write within the with block")
 
     def _check_names(self, given: Mapping[str, ArrayLike]) -> None:
         groups = {_group(name) for name in given}
@@ -120,6 +123,15 @@ class HDF5Writer:
                     f"{found}: datasets of {'group ' + group if group else 'a file'} get equally "
                     "many rows in every append"
                 )
+
+    def set_attributes(self, attributes: Mapping[str, str], place: str = "") -> None:
+        """Sets attributes of a group or dataset; "" is the file itself.
+
+        Raises:
+            ClosedError: The file was closed.
+        """
+        self._check_open()
+        self._partial.set_attributes(place, attributes)
 
     def close(self) -> None:
         """Ends the file and gives it its name. A second call does nothing.

@@ -230,7 +230,7 @@ def test_a_checkpoint_is_whole_whatever_is_written_after_it(tmp_path: Path) -> N
     partial.append("x", x)
     partial.append("y", np.zeros(rows, np.float32))
     kept = partial.rows
-    size, witnesses = partial.checkpoint()
+    size, datasets = partial.checkpoint()
     for _ in range(5):
         partial.append("x", x)
     killed = partial_of(path).read_bytes()
@@ -238,7 +238,7 @@ def test_a_checkpoint_is_whole_whatever_is_written_after_it(tmp_path: Path) -> N
     assert len(killed) > size
 
     partial_of(path).write_bytes(killed)
-    resumed = PartialFile.resume(path, size, witnesses)
+    resumed = PartialFile.resume(path, size, datasets)
     assert resumed.rows == kept
     assert 0 < kept["x"] < partial_rows
     resumed.append("x", x[kept["x"] :])

@@ -1,0 +1,162 @@
+"""Make an HDF5 file that is ready to train on: from pictures, arrays or another HDF5 file."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from prefetcher.cli import output
+from prefetcher.conversion.convert import Conversion, Converted
+from prefetcher.conversion.options import Options, cores
+from prefetcher.conversion.plan import Plan
+from prefetcher.hdf5.codec import CODECS
+
+PARTLY_DONE = 3
+"""Exit code where something was left out."""
+NOTE_SECONDS = 5.0
+"""Between two notes on the rate: each is a line where no terminal watches."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds this command's options."""
+    add = parser.add_argument
+    add("source", type=Path, help="a folder of pictures, a .npy, .npz or HDF5 file")
+    add("out", type=Path, help="the HDF5 file to make")
+    add("--x", nargs="+", metavar="NAME", help="inputs, where the source has several arrays")
+    add("--y", nargs="+", metavar="NAME", help="targets, where the source has several arrays")
+    add("--size", nargs=2, type=output.at_least(1), metavar=("H", "W"), help="of the pictures")
+    add("--resize", choices=("stretch", "pad", "crop"), help="how (default: stretch)")
+    add("--color", choices=("rgb", "grey", "rgba"), help="of the pictures (default: rgb)")
+    add("--labels", type=Path, metavar="FILE", help="a CSV or JSONL table of labels")
+    add("--path-col", metavar="NAME", help="its column of paths (default: the first)")
+    add(
+        "--label-col",
+        dest="label_cols",
+        action="append",
+        metavar="NAME[:DTYPE]",
+        help="a column of labels; may be given several times (default: all others)",
+    )
+    add("--codec", choices=(*CODECS, "auto"), help="auto measures (default: none)")
+    add("--split", type=_split, metavar="NAME=SHARE,...", help="groups: train=0.8,val=0.2")
+    add("--shuffle", action="store_true", help="write the rows in a shuffled order")
+    add("--seed", type=output.at_least(0), metavar="N", help="of split and shuffle (default: 0)")
+    add("--shards", type=output.at_least(1), metavar="N", help="write N files and a manifest")
+    add("--workers", type=output.at_least(1), metavar="N", help=f"(default: {cores()}, the cores)")
+    add("--on-error", choices=("fail", "skip"), help="over damaged pictures (default: fail)")
+    add("--resume", action="store_true", help="go on with what a broken off run left")
+    add("--dry-run", action="store_true", help="only print the plan")
+
+
+def _split(text: str) -> dict[str, float]:
+    try:
+        pairs = (part.split("=") for part in text.split(","))
+        return {name.strip(): float(share) for name, share in pairs}
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: write train=0.8,val=0.2") from error
+
+
+def run(arguments: argparse.Namespace) -> int | None:
+    """Plans, converts, and prints the result; returns the exit code where it is not 0."""
+    with Conversion(arguments.source, arguments.out, _options(arguments)) as conversion:
+        if arguments.dry_run:
+            _show_plan(conversion.plan, arguments)
+            conversion.plan.check(arguments.out)
+            return None
+        for line in plan_lines(conversion.plan):
+            output.say(line)
+        with _progress(conversion.plan.rows) as advance:
+            converted = conversion.run(progress=advance)
+    if arguments.json:
+        output.write_json(_as_json(conversion.plan, converted))
+    else:
+        for line in _result_lines(converted):
+            output.data().print(line, markup=False, soft_wrap=True)
+    return PARTLY_DONE if converted.skipped else None
+
+
+def _options(arguments: argparse.Namespace) -> Options:
+    """What was given; `Options` has the defaults."""
+    names = (field.name for field in fields(Options))
+    given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
+    for name in ("x", "y"):
+        if name in given:
+            one, *more = given[name]
+            given[name] = (one, *more) if more else one
+    for name in ("size", "label_cols"):
+        if name in given:
+            given[name] = tuple(given[name])
+    return Options(**given)
+
+
+def _show_plan(plan: Plan, arguments: argparse.Namespace) -> None:
+    if arguments.json:
+        output.write_json(plan.as_dict())
+        return
+    for line in plan_lines(plan):
+        output.data().print(line, markup=False, soft_wrap=True)
+
+
+def plan_lines(plan: Plan) -> Iterator[str]:
+    """The plan in words."""
+    yield from plan.about
+    groups = ", ".join(f"{portion.name} {len(portion.rows):,}" for portion in plan.portions)
+    yield f"rows: {groups.strip()}"
+    for name, layout in plan.layouts.items():
+        chunk = "x".join(map(str, (layout.storage_rows, *layout.shape)))
+        yield f"{name}: {layout.dtype} {layout.shape}, storage chunks {chunk}"
+    for trial in plan.trials:
+        yield f"tried {trial}"
+    yield f"codec: {plan.codec} ({plan.why_codec})"
+    if plan.failures:
+        yield f"{len(plan.failures):,} lines have no usable label and are left out"
+    yield f"about {output.size(plan.nbytes)}; {output.size(plan.free_bytes)} are free on the disk"
+    if plan.replaces:
+        yield "it replaces the file of that name when it is whole"
+
+
+@contextmanager
+def _progress(rows: int) -> Iterator[Callable[[int, int], None]]:
+    """A progress display that also tells the rate and what was left out."""
+    with output.progress("Converting", rows) as show:
+        started = told = monotonic()
+        done = skipped = 0
+
+        def advance(more: int, left_out: int) -> None:
+            nonlocal done, skipped, told
+            done, skipped = done + more, skipped + left_out
+            now, note = monotonic(), ""
+            if now - told >= NOTE_SECONDS:
+                told = now
+                rate = done / (now - started)
+                note = f"{rate:,.0f}/s, {skipped:,} skipped, {(rows - done) / rate:,.0f} s to go"
+            show(more, note)
+
+        yield advance
+
+
+def _as_json(plan: Plan, converted: Converted) -> dict[str, Any]:
+    return {
+        "file": str(converted.file),
+        "rows": converted.rows,
+        "skipped": converted.skipped,
+        "report": converted.report and str(converted.report),
+        "seconds": round(converted.seconds, 3),
+        "rows_per_s": round(converted.rows / converted.seconds, 1),
+        "bytes": converted.nbytes,
+        "plan": plan.as_dict(),
+    }
+
+
+def _result_lines(converted: Converted) -> Iterator[str]:
+    rate = converted.rows / converted.seconds
+    yield (
+        f"{converted.file}: {converted.rows:,} rows, {output.size(converted.nbytes)}, in "
+        f"{converted.seconds:.1f} s ({rate:,.0f}/s)"
+    )
+    if converted.report:
+        yield f"{converted.skipped:,} were left out; why is told in {converted.report}"

@@ -1,0 +1,229 @@
+"""`convert`: from whatever holds the data to a file, or files, ready to train on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from prefetcher.conversion.arrays import array_source
+from prefetcher.conversion.failures import Failures
+from prefetcher.conversion.folder import picture_source
+from prefetcher.conversion.options import Color, OnError, Options, Resize
+from prefetcher.conversion.plan import Plan, make_plan
+from prefetcher.conversion.repack import StoredSource
+from prefetcher.conversion.sharded import ShardedFiles
+from prefetcher.conversion.single import Progress, SingleFile
+from prefetcher.conversion.source import Source
+from prefetcher.conversion.stream import Sample, write_stream
+from prefetcher.conversion.work import executor_for
+from prefetcher.errors import FileMissingError, SettingsError
+from prefetcher.hdf5.attributes import Names
+from prefetcher.hdf5.codec import CodecName
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """What a conversion wrote."""
+
+    file: Path
+    """The file, or the manifest of several: what `PrefetchSequence` takes."""
+    rows: int
+    """Rows written, of all splits together."""
+    skipped: int
+    """Rows left out because they could not be read."""
+    report: Path | None
+    """What was left out and why, one JSON object a line; None where nothing was."""
+    seconds: float
+    nbytes: int
+    """Bytes written, of all files together."""
+
+
+class Conversion:
+    """A conversion that is planned, and then run. Close it, or use it in a ``with``.
+
+    Args:
+        source: A folder of pictures, a .npy or .npz file, an HDF5 file, or a mapping of names to
+            arrays or .npy files.
+        out: The file to make; with shards what their names begin with.
+        options: The settings.
+
+    Raises:
+        PrefetchError: As `convert`.
+    """
+
+    def __init__(
+        self, source: PathLike | Mapping[str, Any], out: PathLike, options: Options
+    ) -> None:
+        self._options = options
+        self._out = Path(out)
+        self._source = _source(source, options)
+        try:
+            self._refuse_own_source(source)
+            self.plan: Plan = make_plan(self._source, self._out, options)
+        except BaseException:
+            self._source.close()
+            raise
+
+    def _refuse_own_source(self, source: PathLike | Mapping[str, Any]) -> None:
+        if not isinstance(source, Mapping) and self._out.exists() and self._out.samefile(source):
+            raise SettingsError(
+                f"{self._out.name} is read and cannot be written: give another name"
+            )
+
+    def run(self, executor: Executor | None = None, progress: Progress | None = None) -> Converted:
+        """Writes what was planned; as `convert`."""
+        self.plan.check(self._out)
+        started = perf_counter()
+        how = ShardedFiles if self._options.shards else SingleFile
+        work = how(self._source, self.plan, self._out, self._options)
+        ours, ahead = executor_for(executor, self._options.workers)
+        with ours as running:
+            failures = work.write(running, ahead, progress or _unseen)
+        if isinstance(work, ShardedFiles):
+            return self._converted(work.manifest, list(work.paths()), failures, started)
+        return self._converted(self._out, [self._out], failures, started)
+
+    def _converted(
+        self, file: Path, files: Sequence[Path], failures: Failures, started: float
+    ) -> Converted:
+        return Converted(
+            file=file,
+            rows=self.plan.rows + len(self.plan.failures) - len(failures),
+            skipped=len(failures),
+            report=failures.report(self._out.with_name(self._out.name + ".skipped.jsonl")),
+            seconds=perf_counter() - started,
+            nbytes=sum(path.stat().st_size for path in files),
+        )
+
+    def close(self) -> None:
+        """Gives up what the source holds open."""
+        self._source.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def convert(
+    source: PathLike | Mapping[str, Any] | Iterable[Sample],
+    out: PathLike,
+    *,
+    x: Names | None = None,
+    y: Names | None = None,
+    size: tuple[int, int] | None = None,
+    resize: Resize = "stretch",
+    color: Color = "rgb",
+    labels: PathLike | None = None,
+    path_col: str | None = None,
+    label_cols: Sequence[str] = (),
+    codec: CodecName | Literal["auto"] = "none",
+    split: Mapping[str, float] | None = None,
+    shuffle: bool = False,
+    seed: int = 0,
+    on_error: OnError = "fail",
+    workers: int | None = None,
+    executor: Executor | None = None,
+    shards: int | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Converted:
+    """Makes an HDF5 file that is ready to train on; the same whatever the number of workers.
+
+    Args:
+        source: A folder of pictures (one class to each sub-folder, or a table of `labels`, or
+            neither), a .npy or .npz file, an HDF5 file, a mapping of names to arrays or .npy files,
+            or an iterable of samples: dicts, (x, y) tuples or arrays.
+        out: The file to make. It is written under another name and replaces a file of this one only
+            when it is whole.
+        x: Inputs, where the source has several arrays: a name, or several.
+        y: The same for the targets.
+        size: Height and width of the pictures, in pixels; None where they all have the same.
+        resize: "stretch"; "pad" keeps the proportions with black bars; "crop" cuts the edges off.
+        color: "rgb", "grey" (one channel) or "rgba"; always 8 bits for each channel.
+        labels: A CSV or JSONL table with a line for each picture.
+        path_col: Its column of paths, relative to the folder; None takes the first.
+        label_cols: Its columns of labels; none takes all others. "angle:float64" sets a dtype.
+        codec: "none", because nothing reads faster; "gzip", "lz4", "zstd"; "auto" measures.
+        split: Shares of groups that the rows are dealt out to, by class where there are classes:
+            ``{"train": 0.8, "val": 0.2}``.
+        shuffle: True writes the rows in a shuffled order.
+        seed: Of split and shuffle, 0 to 2**64 - 1.
+        on_error: "fail" lists the first ten files that cannot be read; "skip" leaves them out.
+        workers: Threads that decode; None takes as many as there are cores.
+        executor: Where to decode instead: any `concurrent.futures` executor.
+        shards: Writes so many files and a manifest instead of one file.
+        resume: Goes on with what a broken off conversion left, if it left something.
+        progress: Called with the rows that are done, and how many of them were left out, each time.
+
+    Returns:
+        What was written.
+
+    Raises:
+        SettingsError: A setting cannot work; the message says what to write instead.
+        FileError: Files cannot be read, the disk is or would be full, or nothing is found.
+        DatasetError: The arrays do not fit together.
+        ReadError: A source broke while it was read, or a worker process died.
+
+    Each choice behind these defaults is told in docs/convert.md.
+    """
+    options = Options(
+        x=x,
+        y=y,
+        size=size,
+        resize=resize,
+        color=color,
+        labels=None if labels is None else Path(labels),
+        path_col=path_col,
+        label_cols=tuple(label_cols),
+        codec=codec,
+        split=split,
+        shuffle=shuffle,
+        seed=seed,
+        on_error=on_error,
+        workers=workers,
+        shards=shards,
+        resume=resume,
+    )
+    if isinstance(source, str | os.PathLike | Mapping):
+        with Conversion(source, out, options) as conversion:
+            return conversion.run(executor, progress)
+    started = perf_counter()
+    out = Path(out)
+    rows = write_stream(source, out, options, progress or _unseen)
+    return Converted(out, rows, 0, None, perf_counter() - started, out.stat().st_size)
+
+
+def _source(source: PathLike | Mapping[str, Any], options: Options) -> Source:
+    if isinstance(source, Mapping):
+        return array_source(source, options)
+    path = Path(source)
+    if not path.exists():
+        raise FileMissingError(f"there is no {path}: check the path")
+    if path.is_dir():
+        return picture_source(path, options)
+    if options.labels or options.size:
+        raise SettingsError(
+            f"labels and size are for folders of pictures, and {path.name} is a file"
+        )
+    if path.suffix in (".npy", ".npz"):
+        return array_source(path, options)
+    return StoredSource(path, options)
+
+
+def _unseen(rows: int, left_out: int) -> None:
+    """Shows no progress."""

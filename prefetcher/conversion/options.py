@@ -1,0 +1,104 @@
+"""What the user asked for: frozen, checked at construction."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from prefetcher.errors import SettingsError
+from prefetcher.hdf5.attributes import Names
+from prefetcher.hdf5.codec import CODECS, CodecName, check
+
+Resize = Literal["stretch", "pad", "crop"]
+Color = Literal["rgb", "grey", "rgba"]
+OnError = Literal["fail", "skip"]
+CHANNELS: Mapping[Color, int] = {"rgb": 3, "grey": 1, "rgba": 4}
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The settings of a conversion; `prefetcher.convert` tells what each one means."""
+
+    x: Names | None = None
+    y: Names | None = None
+    size: tuple[int, int] | None = None
+    resize: Resize = "stretch"
+    color: Color = "rgb"
+    labels: Path | None = None
+    path_col: str | None = None
+    label_cols: tuple[str, ...] = ()
+    codec: CodecName | Literal["auto"] = "none"
+    split: Mapping[str, float] | None = None
+    shuffle: bool = False
+    seed: int = 0
+    on_error: OnError = "fail"
+    workers: int | None = None
+    shards: int | None = None
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        _one_of("resize", self.resize, ("stretch", "pad", "crop"))
+        _one_of("color", self.color, tuple(CHANNELS))
+        _one_of("on_error", self.on_error, ("fail", "skip"))
+        _one_of("codec", self.codec, (*CODECS, "auto"))
+        if self.codec != "auto":
+            check(self.codec)
+        self._check_size()
+        self._check_split()
+        for name in ("workers", "shards"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise SettingsError(f"{name}={value}: write 1 or more")
+        if self.labels is None and (self.path_col or self.label_cols):
+            raise SettingsError("path_col and label_cols are columns of a table: write labels= too")
+        if not 0 <= self.seed < 2**64:
+            raise SettingsError(f"seed={self.seed}: write a number from 0 to 2**64 - 1")
+
+    def _check_size(self) -> None:
+        if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
+            raise SettingsError(f"size={self.size}: write height and width, as in (128, 128)")
+
+    def _check_split(self) -> None:
+        if self.split is None:
+            return
+        if self.shards:
+            raise SettingsError("split and shards do not go together: convert once for each split")
+        bad = [name for name in self.split if not name or "/" in name or name in (".", "..")]
+        fractions = self.split.values()
+        if bad or not self.split or min(fractions) <= 0 or not math.isclose(sum(fractions), 1):
+            raise SettingsError(
+                f"split={dict(self.split)}: write names and shares that add up to 1, as in "
+                "train=0.8,val=0.2"
+            )
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Those that decide what is in the file, for its attributes: no paths, no workers."""
+        return {
+            "size": self.size,
+            "resize": self.resize,
+            "color": self.color,
+            "labels": self.labels and self.labels.name,
+            "path_col": self.path_col,
+            "label_cols": self.label_cols,
+            "codec": self.codec,
+            "split": self.split and dict(self.split),
+            "shuffle": self.shuffle,
+            "seed": self.seed,
+            "on_error": self.on_error,
+            "shards": self.shards,
+        }
+
+
+def _one_of(name: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise SettingsError(f"{name}={value!r}: write one of {', '.join(known)}")

@@ -1,0 +1,188 @@
+"""Rows into several files and a manifest.
+
+A shard is one task. Whoever runs it, and however often, its bytes are the same: it is written under
+a name of its own and then renamed.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from prefetcher.conversion.failures import LISTED, Failures
+from prefetcher.conversion.journal import Journal
+from prefetcher.conversion.options import Options
+from prefetcher.conversion.plan import Plan, attributes
+from prefetcher.conversion.single import Progress
+from prefetcher.conversion.source import Failure, Part, RowNumbers, Source
+from prefetcher.conversion.work import in_order
+from prefetcher.errors import FileError
+from prefetcher.hdf5.manifest import Shard, checksum, write_manifest
+from prefetcher.hdf5.partial import Layout, PartialFile
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came of a shard."""
+
+    shard: Shard | None
+    """None where it was given up because of its failures."""
+    failures: Mapping[int, Failure]
+    """By the row of the source."""
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """One file to write: picklable, and the same whoever runs it."""
+
+    path: Path
+    parts: tuple[tuple[RowNumbers, Part], ...]
+    layouts: Mapping[str, Layout]
+    attributes: tuple[tuple[str, Mapping[str, str]], ...]
+    skip: bool
+    """Whether rows that cannot be loaded are left out; else the file is given up."""
+
+    def run(self) -> Done:
+        """Loads and writes all rows, and gives the file its name."""
+        # Two workers may run it at once, when one was thought dead.
+        temporary = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}.partial")
+        file = PartialFile.create(self.path, self.layouts, partial=temporary)
+        try:
+            failures = self._fill(file)
+            if failures and not self.skip:
+                file.discard()
+                return Done(None, failures)
+            rows = next(iter(file.rows.values()))
+            file.commit()
+        except BaseException:
+            file.discard()
+            raise
+        name, nbytes = self.path.name, self.path.stat().st_size
+        return Done(Shard(name, rows, nbytes, checksum(self.path)), failures)
+
+    def _fill(self, file: PartialFile) -> dict[int, Failure]:
+        failures: dict[int, Failure] = {}
+        for rows, part in self.parts:
+            loaded = part.load()
+            failures |= {int(rows[at]): why for at, why in loaded.failures.items()}
+            if not self.skip and len(failures) >= LISTED:
+                break
+            for name, array in loaded.arrays.items():
+                file.append(name, array)
+        for place, values in self.attributes:
+            file.set_attributes(place, values)
+        file.flush()
+        return failures
+
+
+def run(task: ShardTask) -> Done:
+    """Runs a task: a function of a module, so that it can be sent to another process."""
+    return task.run()
+
+
+class ShardedFiles:
+    """One conversion into several files."""
+
+    def __init__(self, source: Source, plan: Plan, out: Path, options: Options) -> None:
+        self._source = source
+        self._plan = plan
+        self._out = out
+        self._options = options
+        self._journal = Journal(self._out, plan.fingerprint)
+        self._failures = Failures(options.on_error)
+        self._done: dict[int, Done] = {}
+
+    def write(self, executor: Executor, ahead: int, progress: Progress) -> Failures:
+        """Writes every shard and then the manifest; shards that are done stay if it is broken off.
+
+        Returns:
+            The rows that were left out, those of the plan included.
+        """
+        self._failures.add(self._plan.failures.rows)
+        if self._options.resume:
+            self._recall()
+        else:
+            self._journal.remove()
+        spans = self._spans()
+        left = [number for number in range(len(spans)) if number not in self._done]
+        progress(sum(len(spans[number]) for number in self._done), len(self._failures))
+        tasks = (self._task(number, spans[number]) for number in left)
+        try:
+            for number, done in zip(left, in_order(executor, run, tasks, ahead), strict=True):
+                self._keep(number, done)
+                progress(len(spans[number]), len(done.failures))
+        finally:
+            self._clear()
+        self._failures.check()
+        self._finish()
+        return self._failures
+
+    def _spans(self) -> list[RowNumbers]:
+        """The rows of each shard: as many in each, to within one."""
+        (portion,) = self._plan.portions
+        return np.array_split(portion.rows, self.count)
+
+    @property
+    def count(self) -> int:
+        """How many files there will be."""
+        return min(self._options.shards or 1, self._plan.rows)
+
+    def _task(self, number: int, rows: RowNumbers) -> ShardTask:
+        step = self._plan.storage_rows
+        steps = [rows[start : start + step] for start in range(0, len(rows), step)]
+        return ShardTask(
+            self._path(number),
+            tuple((some, self._source.part(some)) for some in steps),
+            self._plan.layouts,
+            tuple(attributes(self._source, self._plan, self._options)),
+            self._options.on_error == "skip",
+        )
+
+    def _path(self, number: int) -> Path:
+        # A worker may run in another folder.
+        return self._out.resolve().with_name(f"{self._out.stem}-{number:05}-of-{self.count:05}.h5")
+
+    def _keep(self, number: int, done: Done) -> None:
+        self._failures.add(done.failures)
+        if done.shard is None:
+            return
+        self._done[number] = done
+        self._journal.write({"shards": {n: asdict(done) for n, done in self._done.items()}})
+
+    def _recall(self) -> None:
+        """Takes the shards of another run that are still what they were."""
+        state = self._journal.read() or {"shards": {}}
+        for number, kept in state["shards"].items():
+            shard = Shard(**kept["shard"])
+            with suppress(FileError):
+                if checksum(self._path(int(number))) == shard.sha256:
+                    failures = {int(row): Failure(*why) for row, why in kept["failures"].items()}
+                    self._done[int(number)] = Done(shard, failures)
+                    self._failures.add(failures)
+
+    def _clear(self) -> None:
+        """Removes what workers left that were killed."""
+        for number in range(self.count):
+            path = self._path(number)
+            for left in path.parent.glob(f"{path.name}.*.partial"):
+                left.unlink(missing_ok=True)
+
+    def _finish(self) -> None:
+        shards = [self._done[number].shard for number in sorted(self._done)]
+        write_manifest(self.manifest, [shard for shard in shards if shard])
+        self._journal.remove()
+
+    @property
+    def manifest(self) -> Path:
+        """Where the manifest is written."""
+        return self._out.with_suffix(".json")
+
+    def paths(self) -> Iterator[Path]:
+        """The files, in order."""
+        return map(self._path, range(self.count))
