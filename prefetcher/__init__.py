@@ -29,6 +29,8 @@ from prefetcher.monitor import Monitor, read_log
 from prefetcher.pipeline.stats import Stats
 
 if TYPE_CHECKING:
+    from prefetcher.callbacks import MonitorCallback
+    from prefetcher.ceiling import replay
     from prefetcher.conversion.convert import Converted, convert
     from prefetcher.hdf5.write import HDF5Writer
     from prefetcher.sequence import PrefetchSequence
@@ -39,6 +41,8 @@ __all__ = [
     "convert",
     "Converted",
     "Monitor",
+    "MonitorCallback",
+    "replay",
     "Stats",
     "read_log",
     "PrefetchError",
@@ -62,6 +66,8 @@ __all__ = [
 
 _LAZY = {
     "PrefetchSequence": "prefetcher.sequence",
+    "MonitorCallback": "prefetcher.callbacks",
+    "replay": "prefetcher.ceiling",
     "HDF5Writer": "prefetcher.hdf5.write",
     "convert": "prefetcher.conversion.convert",
     "Converted": "prefetcher.conversion.convert",

@@ -1,4 +1,4 @@
-"""PrefetchSequence: an HDF5 file as a Keras dataset. The only module that imports keras."""
+"""PrefetchSequence: an HDF5 file as a Keras dataset."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from prefetcher.batch import Batch, Recipe
 from prefetcher.config import Files, Names, Rows, Settings, Transform, samples_of
 from prefetcher.errors import DatasetError, ProcessError, RowsError, SettingsError
 from prefetcher.hdf5.shards import Shards, describe_all
-from prefetcher.monitor import Monitor
+from prefetcher.monitor import Monitor, claimed, wait_scope
 from prefetcher.pipeline.stats import Stats
 from prefetcher.pipeline.stream import Feed, Stream
 from prefetcher.plan import Plan, default_block_size
@@ -126,7 +126,8 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         self._tickets = Tickets(self.plan.num_batches, in_file_order=not settings.shuffle)
         # Held while a batch is waited for, so that tickets and the stream keep the same order.
         self._turn = threading.Lock()
-        self._stream = Stream(self._feed, _claimed(monitor), _run_info(self._feed))
+        self._monitor = claimed(monitor)
+        self._stream = Stream(self._feed, self._monitor, _run_info(self._feed))
         weakref.finalize(self, self._stream.abandon)
 
     def __len__(self) -> int:
@@ -180,6 +181,11 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
     def close(self) -> None:
         """Ends the threads, closes the file and waits for both. Any thread, any number of times."""
         self._stream.close()
+
+    @property
+    def monitor(self) -> Monitor | None:
+        """The monitor that writes this sequence's log, if there is one."""
+        return self._monitor
 
     @property
     def plan(self) -> Plan:
@@ -273,14 +279,6 @@ def _keras_resets() -> bool:
     return any(frame.f_code.co_name == "reset" for frame, _ in callers)
 
 
-def _claimed(monitor: Monitor | str | os.PathLike[str] | None) -> Monitor | None:
-    if monitor is None:
-        return None
-    monitor = monitor if isinstance(monitor, Monitor) else Monitor(monitor)
-    monitor.claim()
-    return monitor
-
-
 def _feed(settings: Settings) -> Feed:
     """Checks the settings against the file."""
     shards = describe_all(settings.file, allow_external=settings.allow_external)
@@ -349,8 +347,7 @@ def _run_info(feed: Feed) -> dict[str, object]:
     settings = {field.name: getattr(feed.settings, field.name) for field in fields(Settings)}
     return {
         "backend": backend,
-        # tf.data runs ahead of training, so our wait is at least the accelerator's.
-        "wait_scope": "upper_bound" if backend == "tensorflow" else "exposed",
+        "wait_scope": wait_scope(backend),
         "settings": settings
         | {"file": feed.shards.name, "rows": len(feed.plan.samples)}
         | {"block_size": feed.plan.block_size},

@@ -90,6 +90,11 @@ class Monitor:
         if (recorder := self._recorder) is not None:
             recorder.event(name, data or {})
 
+    @property
+    def gpu_busy(self) -> tuple[float, int]:
+        """The sum of the cards' mean utilization in percent, and of how many samples it is."""
+        return (0.0, 0) if (recorder := self._recorder) is None else recorder.gpu_busy
+
     def stop(self, *, wait: bool = True) -> None:
         """Ends the log with its summary. Calling it twice, or without a start, is fine.
 
@@ -109,6 +114,27 @@ class Monitor:
         self._parts += 1
         identity = {"run_id": self._run_id, "part": self._parts}
         return Recorder(log, {**identity, **run}, snapshot, self.interval, origin)
+
+
+def claimed(monitor: Monitor | str | os.PathLike[str] | None) -> Monitor | None:
+    """The monitor, or one for that path, as the monitor of one sequence; None for none.
+
+    Raises:
+        SettingsError: It is another sequence's already, or no log can be at that path.
+    """
+    if monitor is None:
+        return None
+    monitor = monitor if isinstance(monitor, Monitor) else Monitor(monitor)
+    monitor.claim()
+    return monitor
+
+
+def wait_scope(backend: str) -> str:
+    """What a wait at our queue says of training's: "exposed", or "upper_bound" on TensorFlow.
+
+    There tf.data runs ahead of training, so our wait is at least the accelerator's.
+    """
+    return "upper_bound" if backend == "tensorflow" else "exposed"
 
 
 def _checked_path(path: Path) -> Path:

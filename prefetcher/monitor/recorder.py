@@ -22,6 +22,7 @@ from prefetcher.monitor.limits import allowed
 from prefetcher.monitor.lines import Line, Moment, sample_line, summary_line
 from prefetcher.monitor.log import LogFile
 from prefetcher.monitor.reasons import Reasons
+from prefetcher.monitor.stretch import gpu_util_pct
 from prefetcher.monitor.system import System
 from prefetcher.pipeline.stats import Stats
 
@@ -76,6 +77,8 @@ class Recorder:
         self._events: Counter[str] = Counter()
         self._samples = 0
         self._cpu_s = 0.0
+        self.gpu_busy = (0.0, 0)
+        """Sum of the cards' mean utilization in percent, over so many samples. Any thread."""
         with ExitStack() as opened:
             self._log = log
             opened.callback(log.close)
@@ -166,6 +169,8 @@ class Recorder:
         cost_ms = 1000 * (self._cpu_s - booked)
         self._log.write("sample", sample_line(before, self._last, gpu, cost_ms, 1000 * late_s))
         self._samples += 1
+        if (busy := gpu_util_pct({"gpu": gpu})) is not None:
+            self.gpu_busy = self.gpu_busy[0] + busy, self.gpu_busy[1] + 1
         self._rss_peak = max(
             filter(None, (self._rss_peak, self._last.system.rss_bytes)), default=None
         )

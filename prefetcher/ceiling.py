@@ -1,0 +1,111 @@
+"""The ceiling: a few batches from memory again and again, as fast as loading could ever be."""
+
+from __future__ import annotations
+
+import os
+import threading
+from itertools import islice
+from types import TracebackType
+from typing import Self
+
+import keras
+
+from prefetcher.batch import Batch, flatten
+from prefetcher.errors import SettingsError
+from prefetcher.monitor import Monitor, claimed, wait_scope
+from prefetcher.pipeline.buffers import Meter
+from prefetcher.pipeline.stats import Counters, Stats
+from prefetcher.plan import Place
+from prefetcher.sequence import PrefetchSequence
+
+
+def replay(
+    sequence: PrefetchSequence,
+    batches: int = 32,
+    *,
+    monitor: Monitor | str | os.PathLike[str] | None = None,
+) -> Replay:
+    """A sequence of the same length that hands out the same few batches from memory.
+
+    The pace of a fit with it is what perfect loading would reach: what a fit with `sequence` lacks
+    is what loading costs. `prefetcher report LOG REPLAY_LOG` shows it. What the model learns from
+    it is worth nothing.
+
+    Args:
+        sequence: Where the batches come from; it stays open, and its next pass is whole.
+        batches: How many are kept. 32 are enough that a processor's cache does not hold them.
+        monitor: A `Monitor`, or the path of the log that one is to write; None for none.
+
+    Raises:
+        SettingsError: `batches` is less than 1, or the monitor is another sequence's.
+    """
+    if batches < 1:
+        raise SettingsError(f"batches={batches}: write 1 or more; 32 outgrow a processor's cache")
+    return Replay(sequence, batches, claimed(monitor))
+
+
+class Replay(keras.utils.Sequence):  # type: ignore[misc]  # keras has no types
+    """What `replay` returns. Draws its batches at the first request; any thread may ask."""
+
+    def __init__(self, sequence: PrefetchSequence, batches: int, monitor: Monitor | None) -> None:
+        super().__init__()
+        self.monitor = monitor
+        self._sequence = sequence
+        self._count = min(batches, len(sequence))
+        self._kept: list[Batch] = []
+        self._lock = threading.Lock()
+        self._counters = Counters(0, 0, Meter())
+
+    def __len__(self) -> int:
+        """Batches in a pass, as many as the sequence has."""
+        return len(self._sequence)
+
+    def __getitem__(self, index: int) -> Batch:
+        """One of the kept batches: of index 0, 1, 2, ... in turn.
+
+        Raises:
+            PrefetchError: At the first request, if the sequence could not be read.
+        """
+        with self._lock:
+            if not self._kept:
+                self._kept = list(islice(self._sequence, self._count))
+                self._start()
+            self._counters.requested()
+            batch = self._kept[index % self._count]
+            self._deliver(batch)
+        return batch
+
+    def stats(self) -> Stats:
+        """Counters as of a sequence; it has no workers and no queues."""
+        return self._counters.snapshot((0, 0), (0, 0))
+
+    def close(self) -> None:
+        """Ends the monitor; the sequence stays open. Any number of times."""
+        if self.monitor is not None:
+            self.monitor.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _start(self) -> None:
+        if self.monitor is None:
+            return
+        backend = keras.config.backend()
+        settings = {"replay": self._count, "batch_size": self._sequence.plan.batch_size}
+        run = {"backend": backend, "wait_scope": wait_scope(backend), "settings": settings}
+        counters = self._counters  # not self: a monitor's thread must not keep the batches alive
+        self.monitor.start(run | {"file": {}}, lambda: counters.snapshot((0, 0), (0, 0)))
+
+    def _deliver(self, batch: Batch) -> None:
+        leaves = list(flatten(batch))
+        place = Place(*divmod(self._counters.batches, len(self)))
+        nbytes = sum(getattr(leaf, "nbytes", 0) for leaf in leaves)
+        self._counters.delivered(place, len(leaves[0]), nbytes)
