@@ -39,7 +39,7 @@ class Channel(Generic[T]):
     Args:
         depth: Items that may be in here, or under way to it, at once; at least 1.
         first: The number of the first item.
-        idle: Seconds without a take after which waiting for room gives up; None for never.
+        idle: Seconds since the last get after which waiting for room gives up; None for never.
     """
 
     def __init__(self, depth: int, first: int = 0, idle: float | None = None) -> None:
@@ -53,7 +53,8 @@ class Channel(Generic[T]):
         self._failed_at: int | None = None
         self._error: BaseException | None = None
         self._idle = idle
-        self._last_take = monotonic()
+        self._getters = 0
+        self._last_get: float | None = None
 
     def reserve(self, number: int) -> None:
         """Waits until there is room for item `number`; a later put of it does not wait.
@@ -88,8 +89,7 @@ class Channel(Generic[T]):
             BaseException: What `fail` was given, if that was for this number or an earlier one.
         """
         with self._condition:
-            while not self._ended(number) and number not in self._items:
-                self._condition.wait()
+            self._wait_for(number)
             if self._closed:
                 raise Closed
             if number not in self._items and self._error is not None:
@@ -141,17 +141,27 @@ class Channel(Generic[T]):
     def _ended(self, number: int) -> bool:
         return self._closed or (self._failed_at is not None and number >= self._failed_at)
 
+    def _wait_for(self, number: int) -> None:
+        self._getters += 1
+        try:
+            while not self._ended(number) and number not in self._items:
+                self._condition.wait()
+        finally:
+            self._getters -= 1
+            self._last_get = monotonic()
+            self._condition.notify_all()
+
     def _patience(self) -> float | None:
-        if self._idle is None:
+        """Seconds to wait for room; no limit while somebody waits, or before the first has come."""
+        if self._idle is None or self._getters or self._last_get is None:
             return None
-        left = self._last_take + self._idle - monotonic()
+        left = self._last_get + self._idle - monotonic()
         if left <= 0:
             raise Idle
         return left
 
     def _take(self, number: int) -> T:
         item, takes = self._items.pop(number)
-        self._last_take = monotonic()
         if takes > 1:
             self._items[number] = item, takes - 1
             return item

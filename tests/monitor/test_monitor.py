@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ def test_many_threads_may_send_events(monitor: Monitor, path: Path, pipeline: Pi
             monitor.event("read_retry", {"thread": thread, "number": number})
 
     monitor.start(RUN, pipeline.snapshot)
-    for task in [Task(lambda thread=thread: send(thread)) for thread in range(4)]:
+    for task in [Task(partial(send, thread)) for thread in range(4)]:
         task.result()
     monitor.stop()
     events = [line["data"] for line in read_log(path) if line["kind"] == "event"]

@@ -134,9 +134,30 @@ def test_a_failure_reported_twice_is_noted_once() -> None:
 def test_waiting_for_room_gives_up_when_nobody_takes() -> None:
     channel: Channel[str] = Channel(depth=1, idle=0.01)
     channel.put(0, "a")
-    with pytest.raises(Idle):
-        channel.put(1, "b")
     assert channel.get(0) == "a"
+    channel.put(1, "b")
+    with pytest.raises(Idle):
+        channel.put(2, "c")
+    assert channel.get(1) == "b"
+
+
+def test_nobody_gives_up_before_the_first_get_or_while_one_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    channel: Channel[str] = Channel(depth=1, idle=0.0)
+    waiting = waits(channel, monkeypatch)
+    channel.put(0, "a")
+    late = Task(lambda: channel.put(1, "b"))
+    wait_for(waiting, "the put waits for room before anybody has asked")
+    assert channel.get(0) == "a"
+    late.result()
+    waiting.clear()
+    reader = Task(lambda: channel.get(2))
+    wait_for(waiting, "somebody waits for an item")
+    later = Task(lambda: channel.put(2, "c"))
+    assert channel.get(1) == "b"
+    later.result()
+    assert reader.result() == "c"
 
 
 def test_a_finalizer_in_a_thread_that_holds_the_lock_can_close() -> None:
