@@ -15,7 +15,7 @@ from prefetcher.errors import RowsError, SettingsError
 
 File = str | os.PathLike[str]
 Files = File | Sequence[File]
-"""One path, a pattern such as "train-*.h5", or several of them in the order of their rows."""
+"""A path, a pattern such as "train-*.h5", a manifest, or a list of these in order of their rows."""
 
 Names = str | tuple["Names", ...] | dict[str, "Names"]
 """A dataset's name, or a tuple or dict of names for models with several inputs or outputs."""
@@ -36,8 +36,8 @@ class Settings:
     """What the user asked for.
 
     Attributes:
-        file: The HDF5 file, a pattern that matches several, or a list; their rows follow each
-            other.
+        file: The HDF5 file; or a pattern that matches several, their manifest, or a list. Their
+            rows follow each other.
         x: Name or names of the inputs.
         y: Name or names of the targets; None for predicting.
         sample_weight: Name of the sample weights; None for equal weights.

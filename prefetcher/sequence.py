@@ -11,7 +11,7 @@ import traceback
 import warnings
 import weakref
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import islice
 from types import TracebackType
 from typing import NoReturn, Self, SupportsIndex
@@ -22,6 +22,8 @@ import psutil
 from prefetcher.batch import Batch, Recipe
 from prefetcher.config import Files, Names, Rows, Settings, Transform, samples_of
 from prefetcher.errors import DatasetError, ProcessError, RowsError, SettingsError
+from prefetcher.hdf5.attributes import read_attributes
+from prefetcher.hdf5.describe import FileDescription
 from prefetcher.hdf5.shards import Shards, describe_all
 from prefetcher.monitor import Monitor, claimed, wait_scope
 from prefetcher.pipeline.stats import Stats
@@ -31,6 +33,7 @@ from prefetcher.tickets import Tickets
 
 _logger = logging.getLogger("prefetcher")
 
+_DEFAULT_X, _DEFAULT_Y = "x", "y"
 _MANY_REPLAYS = 100  # a TensorFlow fit makes 2; this many mean that somebody asks at random
 
 
@@ -43,9 +46,10 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
     before the first request. Any thread may ask; a request blocks until its batch is there.
 
     Args:
-        file: Path of the HDF5 file; or a pattern such as "train-*.h5", or a list of paths, which
-            are one data set in that order.
-        x: Name of the inputs' dataset, or a tuple or dict of names.
+        file: Path of the HDF5 file; or a pattern such as "train-*.h5", a manifest, or a list of
+            paths, which are one data set in that order.
+        x: Name of the inputs' dataset, or a tuple or dict of names. A file that was made by
+            `prefetcher convert` knows the names of its x and y, so they can be left out.
         y: The same for the targets; None for predicting.
         sample_weight: The same for sample weights; None for none.
         batch_size: Samples in a batch.
@@ -80,8 +84,8 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
     def __init__(
         self,
         file: Files,
-        x: Names = "x",
-        y: Names | None = "y",
+        x: Names = _DEFAULT_X,
+        y: Names | None = _DEFAULT_Y,
         sample_weight: Names | None = None,
         *,
         batch_size: int = 32,
@@ -282,6 +286,7 @@ def _keras_resets() -> bool:
 def _feed(settings: Settings) -> Feed:
     """Checks the settings against the file."""
     shards = describe_all(settings.file, allow_external=settings.allow_external)
+    settings = _with_own_names(settings, shards.files[0])
     parts = (settings.x, settings.y, settings.sample_weight)
     recipe = Recipe(
         tuple(part for part in parts if part is not None), settings.transform, settings.seed
@@ -289,6 +294,16 @@ def _feed(settings: Settings) -> Feed:
     feed = Feed(settings, shards, _plan(settings, shards, recipe.names), recipe)
     _check_memory(feed)
     return feed
+
+
+def _with_own_names(settings: Settings, file: FileDescription) -> Settings:
+    """Names that were left out, as the file itself has them."""
+    if settings.x != _DEFAULT_X or any(dataset.name == _DEFAULT_X for dataset in file.datasets):
+        return settings
+    own = read_attributes(file.path)
+    if own.x is None:
+        return settings
+    return replace(settings, x=own.x, y=own.y if settings.y == _DEFAULT_Y else settings.y)
 
 
 def _check_memory(feed: Feed) -> None:

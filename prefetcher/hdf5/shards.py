@@ -19,6 +19,7 @@ from pathlib import Path
 from prefetcher.config import File, Files
 from prefetcher.errors import DatasetError, FileMissingError, SettingsError
 from prefetcher.hdf5.describe import Dataset, FileDescription, describe
+from prefetcher.hdf5.manifest import is_manifest, read_manifest
 from prefetcher.hdf5.places import Places, Rows
 from prefetcher.hdf5.source import Source
 
@@ -68,7 +69,7 @@ class Shards:
 
 
 def describe_all(files: Files, *, allow_external: bool = False) -> Shards:
-    """Describes one file, every file that a pattern matches (sorted), or a list of both.
+    """Describes one file, those a pattern matches (sorted) or a manifest names, or a list of these.
 
     Raises:
         FileError: A file is missing or cannot be used, or a pattern matches none.
@@ -82,6 +83,8 @@ def describe_all(files: Files, *, allow_external: bool = False) -> Shards:
 
 
 def _matching(file: File) -> list[Path]:
+    if is_manifest(file):
+        return list(read_manifest(file).paths)
     if Path(file).exists() or not glob.has_magic(str(file)):
         return [Path(file)]
     found = sorted(glob.glob(str(file), recursive=True))  # noqa: PTH207 - also absolute patterns

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from prefetcher import DatasetError, FileMissingError, NoDatasetError, PrefetchSequence
 from prefetcher.errors import SettingsError
+from prefetcher.hdf5.attributes import encode
+from prefetcher.hdf5.manifest import Shard, checksum, write_manifest
 from prefetcher.hdf5.shards import ShardedSource, describe_all
 
 LENGTHS = (7, 1, 12, 5)
@@ -103,3 +105,36 @@ def test_a_dataset_that_one_file_lacks(files: list[Path], tmp_path: Path) -> Non
     odd = write(tmp_path / "odd.h5", x=np.zeros((3, 3), np.int64))
     with pytest.raises(NoDatasetError, match=r"no dataset 'y' in odd\.h5"):
         PrefetchSequence([files[0], odd])
+
+
+def test_a_manifest_names_the_files_and_their_order(files: list[Path], tmp_path: Path) -> None:
+    shards = []
+    for number in (2, 0):
+        copy = tmp_path / files[number].name
+        copy.write_bytes(files[number].read_bytes())
+        shards.append(Shard(copy.name, LENGTHS[number], copy.stat().st_size, checksum(copy)))
+    manifest = tmp_path / "samples.json"
+    write_manifest(manifest, shards)
+    with PrefetchSequence(manifest, batch_size=4, shuffle=False) as seq:
+        ids = np.concatenate([y for _, y in seq]).tolist()
+    assert ids == [*range(8, 20), *range(7)]
+
+
+@pytest.mark.parametrize(
+    ("given", "parts"), [({}, 2), ({"y": None}, 1), ({"x": "angles"}, None), ({"y": "images"}, 2)]
+)
+def test_a_file_that_knows_its_names_needs_none(
+    tmp_path: Path, given: dict[str, Any], parts: int | None
+) -> None:
+    path = tmp_path / "named.h5"
+    with h5py.File(path, "w") as file:
+        file["images"], file["angles"] = np.zeros((5, 2), np.uint8), np.ones(5)
+        file.attrs.update(encode({"x": "images", "y": "angles"}))
+    if parts is None:  # a name that was given is not replaced, nor is the one beside it
+        with pytest.raises(NoDatasetError, match="no dataset 'y'"):
+            PrefetchSequence(path, **given)
+        return
+    with PrefetchSequence(path, **given) as seq:
+        batch = seq[0]
+    assert len(batch) == parts
+    assert batch[0].shape == (5, 2)
