@@ -12,14 +12,14 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
-from prefetcher.cli import convert, demo, inspect, output, report
+from prefetcher.cli import convert, demo, inspect, output, report, top
 from prefetcher.errors import PrefetchError
 
 DONE = 0
 FAILED = 1
 INTERRUPTED = 130
 
-_COMMANDS = {"demo": demo, "convert": convert, "inspect": inspect, "report": report}
+_COMMANDS = {"demo": demo, "convert": convert, "inspect": inspect, "report": report, "top": top}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
