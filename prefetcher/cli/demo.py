@@ -22,6 +22,7 @@ from prefetcher.cli import output, roads
 from prefetcher.errors import SettingsError
 from prefetcher.hdf5.write import write_steps
 from prefetcher.monitor import read_log
+from prefetcher.monitor.verdict import judge
 
 if TYPE_CHECKING:
     from prefetcher.cli.steering import Outcome
@@ -126,7 +127,8 @@ def _choose_backend() -> None:
 def _summary(outcome: Outcome, file: Path, log: Path) -> dict[str, Any]:
     """The figures of a training, under names that carry their units."""
     stall = outcome.training.stall_s + outcome.validation.stall_s
-    first, *_, last = read_log(log)
+    lines = read_log(log)
+    first, *_, last = lines
     return {
         "epochs": len(outcome.loss),
         "samples": outcome.samples,
@@ -136,6 +138,7 @@ def _summary(outcome: Outcome, file: Path, log: Path) -> dict[str, Any]:
         "samples_per_s": round(outcome.samples * len(outcome.loss) / outcome.seconds, 1),
         "stall_pct": round(100 * stall / outcome.seconds, 2),
         "wait_scope": first["wait_scope"],
+        "verdict": judge(lines).headline,
         "data_bytes": file.stat().st_size,
         "buffer_peak_bytes": outcome.training.buffer_peak_bytes
         + outcome.validation.buffer_peak_bytes,
@@ -173,6 +176,7 @@ def _lines(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         f"{'at most ' if upper else ''}{summary['stall_pct']:.1f} % of that time went to waiting "
         "for data" + (" (TensorFlow asks ahead, so the model itself waited less)" if upper else ""),
     )
+    yield "Verdict", summary["verdict"]
     yield (
         "Memory",
         (

@@ -43,6 +43,7 @@ def test_it_says_what_the_time_and_the_memory_went_to(summary: dict[str, Any]) -
     assert 0 <= summary["stall_pct"] < 100
     exposed = "upper_bound" if summary["backend"] == "tensorflow" else "exposed"
     assert summary["wait_scope"] == exposed
+    assert "of the time" in summary["verdict"]
     assert summary["buffer_peak_bytes"] > 0
     assert summary["rss_peak_bytes"] > summary["data_bytes"] > 384 * 128 * 128 * 3
 
@@ -62,7 +63,7 @@ def test_the_summary_in_words(
     demo._print(summary | {"wait_scope": scope})
     text = capsys.readouterr().out
     assert [line.split()[0] for line in text.splitlines()] == [
-        "Loss", "Steering", "Speed", "Waiting", "Memory", "Log",
+        "Loss", "Steering", "Speed", "Waiting", "Verdict", "Memory", "Log",
     ]  # fmt: skip
     assert ("at most" in text) == (scope == "upper_bound")
     assert summary["log"] in text
