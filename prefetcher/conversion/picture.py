@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,8 @@ def decode(path: Path, look: Look) -> NDArray[np.uint8]:
         ValueError: The picture cannot be turned into what was asked for.
         Exception: Whatever the decoder makes of damaged bytes.
     """
-    with Image.open(path, formats=FORMATS) as image:
+    # Read at once: decoders ask for a few bytes at a time, and each time take Python's lock again.
+    with Image.open(BytesIO(path.read_bytes()), formats=FORMATS) as image:
         if look.resize:
             # A JPEG's own decoder halves much faster; twice the size loses nothing one could see.
             twice = 2 * max(look.height, look.width)
