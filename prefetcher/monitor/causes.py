@@ -125,7 +125,8 @@ def more_workers(
     room = now + machine.spare(stretch) + 0.5 if on_cpu else math.inf
     enough = max(now + 1, math.ceil(now * _SPARE * ceiling / capacity))
     wanted = math.floor(min(enough, room, 4 * now))
-    reached = min(capacity * (1 + _SCALING * (wanted / now - 1)), ceiling)
+    scaled = 1 + _SCALING * (wanted / now - 1)  # also of what it did, should it have had to wait
+    reached = min(min(capacity, rate) * scaled, ceiling)
     gain = reached / rate - 1
     if wanted <= now or gain < _WORTH:
         return None
