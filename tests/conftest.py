@@ -77,6 +77,15 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> MakeSamples:
     return make
 
 
+@pytest.fixture(params=["gathered", "placed"])
+def row_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Runs a test for both ways that rows get to their batches, whatever size its rows have."""
+    way: str = request.param
+    smallest_placed = 0 if way == "placed" else 1 << 40
+    monkeypatch.setattr("prefetcher.pipeline.chunk._PLACED_ROW_BYTES", smallest_placed)
+    return way
+
+
 @pytest.fixture(scope="session")
 def _shared_model() -> Any:
     from helpers.models import id_model

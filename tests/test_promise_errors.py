@@ -193,6 +193,7 @@ def read_damaged(damaged: Path) -> PrefetchSequence:
     return small(damaged, shuffle=False, readers=2, chunk_size=8)
 
 
+@pytest.mark.usefixtures("row_way")
 def test_a_read_that_fails(read_damaged: PrefetchSequence) -> None:
     """The error names file, dataset and rows, comes for the rows it is about, and no others."""
     with read_damaged as train:

@@ -60,6 +60,7 @@ def test_any_blocks_and_chunks(
     assert_each(model, 90, times=2)
 
 
+@pytest.mark.usefixtures("row_way")
 @pytest.mark.parametrize("storage", STORAGES)
 def test_any_storage(samples: MakeSamples, model: Any, storage: str) -> None:
     with small(samples(90, storage), readers=2, batchers=2) as train:

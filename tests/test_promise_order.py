@@ -41,6 +41,7 @@ def two_passes(file: Any, **how: Any) -> list[list[tuple[str, tuple[int, ...], b
 # promise 6: the same order
 
 
+@pytest.mark.usefixtures("row_way")
 @pytest.mark.parametrize("transform", [None, augment], ids=["rows", "augmented"])
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_threads_and_queues_do_not_change_a_byte(
@@ -57,6 +58,7 @@ def test_threads_and_queues_do_not_change_a_byte(
         assert run(threads, depths) == expected, f"{threads} threads, queues of {depths}"
 
 
+@pytest.mark.usefixtures("row_way")
 @pytest.mark.parametrize("readers", [1, 3])
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_storage_does_not_change_a_byte(samples: MakeSamples, shuffle: bool, readers: int) -> None:
@@ -220,6 +222,7 @@ def test_file_order_in_any_order_of_asking(samples: MakeSamples, seed: int) -> N
             assert ids(sequence[i]) == list(range(i * BATCH, min((i + 1) * BATCH, N)))
 
 
+@pytest.mark.usefixtures("row_way")
 def test_rows_keep_the_order_they_were_given_in(samples: MakeSamples) -> None:
     rows = np.array([70, 3, 4, 5, 6, 89, 0, 41, 42, 43, 20])
     order = passes(samples(N), 1, shuffle=False, rows=rows)[0]
@@ -229,6 +232,7 @@ def test_rows_keep_the_order_they_were_given_in(samples: MakeSamples) -> None:
 # promise 7: batches that stay
 
 
+@pytest.mark.usefixtures("row_way")
 @pytest.mark.parametrize("storage", ["contiguous", "gzip"])
 def test_a_batch_never_changes(samples: MakeSamples, storage: str) -> None:
     """A caller who keeps everything, over two passes and after closing."""
@@ -240,6 +244,7 @@ def test_a_batch_never_changes(samples: MakeSamples, storage: str) -> None:
     assert [frozen(batch) for batch in kept] == at_once
 
 
+@pytest.mark.usefixtures("row_way")
 def test_a_part_of_a_batch_never_changes(samples: MakeSamples) -> None:
     """A view of one row keeps the row, though the batch itself is gone."""
     with small(samples(N), shuffle=False, chunk_queue=1, batch_queue=1) as sequence:
@@ -249,6 +254,7 @@ def test_a_part_of_a_batch_never_changes(samples: MakeSamples) -> None:
     assert [int(row[0]) for row in rows] == [i * BATCH + 1 for i in range(STEPS)]
 
 
+@pytest.mark.usefixtures("row_way")
 def test_what_the_caller_writes_reaches_nobody(samples: MakeSamples) -> None:
     """Batches are the caller's own: either writable and never seen again, or not writable."""
     with small(samples(N), shuffle=False, chunk_queue=1, batch_queue=1) as sequence:
