@@ -207,19 +207,22 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
 
     @property
     def workers(self) -> int:
-        """Keras's own threads around this sequence; 1, as ours are inside."""
-        return int(super().workers)
+        """Keras's own threads around this sequence: always 1, as ours are inside.
+
+        More would not only wait for ours: the queue that Keras then puts around us keeps batches of
+        a round that it stopped, and loses others for them.
+        """
+        return 1
 
     @workers.setter
     def workers(self, value: int) -> None:
         if value > 1:
             warnings.warn(
-                f"workers={value}: the threads are already inside a PrefetchSequence, so Keras's "
-                "own only wait for them. Write readers= and batchers= instead",
+                f"workers={value} is left at 1: the threads are already inside a PrefetchSequence. "
+                "Write readers= and batchers= instead",
                 UserWarning,
                 stacklevel=2,
             )
-        self._workers = value
 
     @property
     def use_multiprocessing(self) -> bool:
