@@ -114,6 +114,10 @@ class GrowingDataset:
         held, self._held = self._held, 0
         self._write(self._room[:held])
 
+    def drop(self) -> None:
+        """Gives up all rows, also those that HDF5 still has to write."""
+        self._dataset.resize(0, axis=0)
+
     def _write(self, rows: NDArray[Any]) -> None:
         if not len(rows):
             return

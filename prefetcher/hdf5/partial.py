@@ -47,6 +47,7 @@ class PartialFile:
         self._path = path
         self._partial = partial
         self._file = file
+        self._closed = False
         self._grown: dict[str, GrowingDataset] = {}
 
     @classmethod
@@ -140,7 +141,8 @@ class PartialFile:
         """
         self.flush()
         with self._errors_named():
-            self._file.close()
+            self._file.flush()  # a full disk is met here, where the file can still be given up
+            self._close()
             self._verify()
             _sync(self._partial)
             self._partial.replace(self._path)
@@ -159,10 +161,20 @@ class PartialFile:
         """Closes the file and leaves it as it is; it can be resumed from its last checkpoint."""
         # HDF5 raises once more for a disk that is full, which was told already.
         with suppress(OSError, RuntimeError):
+            self._close()
+
+    def _close(self) -> None:
+        """Closes the file once: HDF5 2.0 crashes on a second try after one that failed."""
+        if not self._closed:
+            self._closed = True
             self._file.close()
 
     def discard(self) -> None:
         """Closes the file and removes it."""
+        # What HDF5 cannot write, it must not try to at the close: HDF5 2.0 crashes when that fails.
+        with suppress(OSError, RuntimeError, ValueError):
+            for dataset in self._grown.values():
+                dataset.drop()
         self.suspend()
         self._partial.unlink(missing_ok=True)
 
