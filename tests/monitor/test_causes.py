@@ -175,3 +175,10 @@ def test_a_setting_in_use_is_what_changes() -> None:
     run = run_line(settings=SETTINGS | {"batchers": 3}, cpus_allowed={"affinity": 16})
     finding = found(stage(read=10), stage(transform=99, cpu=95, workers=3), run=run, stall=20.0)
     assert (finding.advice or "").startswith("batchers=3 -> 5")
+
+
+def test_a_balanced_pipeline_is_limited_by_both() -> None:
+    """Both queues are empty or nearly so, as when one stage alone is too slow."""
+    finding = found(stage(decode=96, cpu=95), stage(wait_in=5, transform=95, cpu=94))
+    assert (finding.level, finding.limit) == ("input-bound", "read and batch")
+    assert finding.cause == "decoding and transform"

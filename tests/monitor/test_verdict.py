@@ -198,18 +198,6 @@ def test_gathering_is_the_limit(
     assert told(verdict(gate, samples(N), path)) == ("input-bound", "batch", "gathering")
 
 
-def test_a_balanced_pipeline_is_limited_by_both(
-    gate: Gate, samples: MakeSamples, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Both queues are empty or nearly so, as when one stage alone is too slow."""
-    all_on_cpu(monkeypatch)
-    monkeypatch.setattr(Decoder, "decode", gate.before(Decoder.decode))
-    found = verdict(gate, samples(N, "gzip"), path, transform=gate.before(lambda x, y: (x, y)))
-    level, limit, cause = told(found)
-    assert (level, limit) == ("input-bound", "read and batch")
-    assert cause == "decoding and transform"
-
-
 def test_the_cold_first_pass_is_told_apart(
     gate: Gate, samples: MakeSamples, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
