@@ -22,6 +22,7 @@ from prefetcher.errors import (
     ReadError,
     RowsError,
     SettingsError,
+    StateError,
     TransformError,
     UnsafeFileError,
 )
@@ -33,10 +34,14 @@ if TYPE_CHECKING:
     from prefetcher.ceiling import replay
     from prefetcher.conversion.convert import Converted, convert
     from prefetcher.hdf5.write import HDF5Writer
+    from prefetcher.resume.backup import Backup
+    from prefetcher.resume.training import fit
     from prefetcher.sequence import PrefetchSequence
 
 __all__ = [
     "PrefetchSequence",
+    "fit",
+    "Backup",
     "HDF5Writer",
     "convert",
     "Converted",
@@ -49,6 +54,7 @@ __all__ = [
     "SettingsError",
     "ClosedError",
     "ProcessError",
+    "StateError",
     "TransformError",
     "FileError",
     "FileMissingError",
@@ -71,6 +77,8 @@ _LAZY = {
     "HDF5Writer": "prefetcher.hdf5.write",
     "convert": "prefetcher.conversion.convert",
     "Converted": "prefetcher.conversion.convert",
+    "fit": "prefetcher.resume.training",
+    "Backup": "prefetcher.resume.backup",
 }
 """Where names live whose import takes time: Keras takes seconds, and a log is read without it."""
 

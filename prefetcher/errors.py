@@ -4,6 +4,7 @@ PrefetchError
 ├── SettingsError        ValueError          settings that cannot work, with what to write instead
 ├── ClosedError          RuntimeError        you asked a sequence that was closed
 ├── ProcessError         RuntimeError        a running sequence was pickled or taken over a fork
+├── StateError           ValueError          a saved state that does not fit, or is damaged
 ├── TransformError       RuntimeError        the user's transform raised, or gave a wrong batch
 ├── FileError            OSError             the file cannot be used
 │   ├── FileMissingError FileNotFoundError   there is no such file
@@ -35,6 +36,10 @@ class ClosedError(PrefetchError, RuntimeError):
 
 class ProcessError(PrefetchError, RuntimeError):
     """A running sequence was pickled or used in a forked process; threads do not travel."""
+
+
+class StateError(PrefetchError, ValueError):
+    """A saved state belongs to another file, other settings or another model, or is damaged."""
 
 
 class TransformError(PrefetchError, RuntimeError):

@@ -10,11 +10,11 @@ import threading
 import traceback
 import warnings
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from itertools import islice
 from types import TracebackType
-from typing import NoReturn, Self, SupportsIndex
+from typing import Any, NoReturn, Self, SupportsIndex
 
 import keras
 import psutil
@@ -29,6 +29,7 @@ from prefetcher.monitor import Monitor, claimed, wait_scope
 from prefetcher.pipeline.stats import Stats
 from prefetcher.pipeline.stream import Feed, Stream
 from prefetcher.plan import Plan, default_block_size
+from prefetcher.state import Identity
 from prefetcher.tickets import Tickets
 
 _logger = logging.getLogger("prefetcher")
@@ -127,6 +128,7 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         )
         self._settings = settings
         self._feed = _feed(settings)
+        self._identity = Identity(self._feed)
         self._tickets = Tickets(self.plan.num_batches, in_file_order=not settings.shuffle)
         # Held while a batch is waited for, so that tickets and the stream keep the same order.
         self._turn = threading.Lock()
@@ -135,8 +137,11 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         weakref.finalize(self, self._stream.abandon)
 
     def __len__(self) -> int:
-        """Batches in a pass: ceil(samples / batch_size), or the whole ones only."""
-        return self.plan.num_batches
+        """Batches in a pass: ceil(samples / batch_size), or the whole ones only.
+
+        After `load_state_dict`, until that pass has ended: those of it that are left.
+        """
+        return len(self._tickets)
 
     def __getitem__(self, index: SupportsIndex) -> Batch:
         """The batch that answers a request for `index`: (x,), (x, y) or (x, y, sample_weight).
@@ -177,6 +182,42 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
     def on_epoch_end(self) -> None:
         """For Keras: an epoch ended, or a fit is about to begin."""
         self._tickets.epoch_end(reset=_keras_resets())
+
+    def state_dict(self, trained: int | None = None) -> dict[str, Any]:
+        """Where training stands in the data, for JSON: below 4 KB, if batches came in order.
+
+        The first call reads a few rows of the file, to know it again.
+
+        Args:
+            trained: Batches of this iteration that were trained, in the order of asking. None
+                counts all that were handed out, which is right for a loop of your own; Keras runs
+                ahead, so there count its training steps (`prefetcher.Backup` does).
+
+        Raises:
+            SettingsError: So many batches were not handed out, or Keras's own threads
+                (`workers`) ask, so that the order of asking is not the order of training.
+        """
+        if self.workers > 1:
+            raise SettingsError(
+                f"workers={self.workers}: Keras's own threads ask in an order that nobody knows, "
+                "so what was trained cannot be told. Write workers=1 and readers= instead"
+            )
+        pass_number, rest = self._tickets.after(trained)
+        return self._identity.state(pass_number, rest)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Makes the next iteration go on where `state` was taken.
+
+        Until the pass has ended, `len` is what is left of it. Keras reads that once for a whole
+        fit, so a broken epoch is a fit of its own (`prefetcher.fit` sees to that). Call it while
+        nobody iterates.
+
+        Raises:
+            StateError: The state is of another file, or of settings that give another order;
+                readers, batchers, queues and `transform` may differ.
+        """
+        self._stream.check()
+        self._tickets.resume(*self._identity.place(state))
 
     def stats(self) -> Stats:
         """A frozen snapshot of all counters. Any thread, never waits."""

@@ -228,4 +228,4 @@ def test_tickets_in_order_take_no_memory(order: Sequence[int]) -> None:
     for index in order:
         tickets.place(index)
     in_order = order[0] == 0
-    assert (len(tickets._positions._others) == 0) is in_order
+    assert (len(tickets._drawn._others) == 0) is in_order

@@ -1,0 +1,211 @@
+"""`fit`: `model.fit` that goes on where a killed one stopped. A thin layer, no trainer of its own.
+
+Keras counts the batches of an epoch once for a whole fit, so the rest of a broken epoch and the
+epochs after it are fits of their own. Each begins from a backup, as after a kill; what watches the
+training is told of one.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+
+from prefetcher.errors import SettingsError
+from prefetcher.resume import variables
+from prefetcher.resume.backup import Backup, checked
+from prefetcher.resume.schedule import Fit, next_fit
+from prefetcher.resume.store import Saved
+from prefetcher.sequence import PrefetchSequence
+
+
+def fit(
+    model: Any,
+    sequence: PrefetchSequence,
+    *,
+    backup: str | os.PathLike[str],
+    epochs: int = 1,
+    every: int = 500,
+    on_sigterm: str | None = None,
+    callbacks: Sequence[Any] | None = None,
+    verbose: str | int = "auto",
+    shuffle: bool = False,
+    steps_per_epoch: int | None = None,
+    **arguments: Any,
+) -> Any:
+    """Trains as `model.fit` does, or goes on where it stopped: the same line for both.
+
+    Blocks until all epochs are trained. A training that has ended, also by a callback, is given
+    back as it ended; with more `epochs` it goes on.
+
+    Args:
+        model: A compiled `keras.Model`, made by the same code each time, built or not.
+        sequence: What to train on, with the same file and order each time.
+        backup: A folder of this training's own. Remove it to begin anew.
+        epochs: Epochs in all, those before a kill included.
+        every: Steps (batches) from one backup to the next; one is made after each epoch too.
+        on_sigterm: "save" makes SIGTERM save after the step that runs, and end the process with
+            exit status 75; None leaves the signal alone. For the main thread.
+        callbacks: As in `model.fit`. Their counters go on, and they are told of one training.
+        verbose: As in `model.fit`.
+        shuffle: Whether Keras shuffles indices. Off, because the sequence has the order.
+        steps_per_epoch: As in `model.fit`; None for a pass.
+        arguments: What else `model.fit` takes: `validation_data`, `class_weight`, ...
+
+    Returns:
+        The `keras.callbacks.History` of all epochs.
+
+    Raises:
+        StateError: The backup is of another model, file or order, or none of them is whole.
+        SettingsError: A setting cannot work.
+    """
+    others = _checked_callbacks(callbacks)
+    _check(sequence, on_sigterm, arguments)
+    saver = Backup(backup, sequence, every=every, callbacks=others)
+    watchers = _OneTraining(
+        [*others, saver],
+        add_progbar=verbose != 0,
+        verbose=verbose,
+        epochs=epochs,
+        steps=steps_per_epoch or sequence.plan.num_batches,
+        model=model,
+    )
+    with _saving_on_sigterm(saver, wanted=on_sigterm is not None):
+        saved = _prepared(model, sequence, saver)
+        while call := _next(model, sequence, saved, epochs, steps_per_epoch):
+            watchers.begin_at(saved)
+            model.fit(
+                sequence,
+                callbacks=watchers,
+                verbose=verbose,
+                shuffle=shuffle,
+                **arguments | call._asdict(),
+            )
+            saved = _prepared(model, sequence, saver)
+        watchers.finish(saved)
+    return saver
+
+
+class _OneTraining(keras.callbacks.CallbackList):  # type: ignore[misc]  # keras has no types
+    """Tells callbacks of one training, though Keras runs several fits.
+
+    Args:
+        callbacks: The callbacks to tell, `saver` last.
+        settings: As for `keras.callbacks.CallbackList`.
+    """
+
+    def __init__(self, callbacks: list[Any], **settings: Any) -> None:
+        super().__init__(callbacks, **settings)
+        self._saver: Backup = callbacks[-1]
+        self._saved = Saved({}, {})
+        self._begun = False
+        self._skipped = 0  # steps of the running epoch that were trained before this fit
+        self._logs: Any = None
+
+    def begin_at(self, saved: Saved) -> None:
+        """The next fit goes on from there."""
+        self._saved = saved
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        if not self._begun:
+            super().on_train_begin(logs)
+            self._begun = True
+        self._saver.put_back(self._saved)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        super().on_epoch_begin(epoch, logs)
+        facts = self._saved.facts
+        self._skipped = facts["step"] if epoch == facts["epoch"] else 0
+        if self._skipped:
+            # Once more: some callbacks change a rate or a counter here, and had done so already.
+            self._saver.put_back(self._saved, metrics=True)
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        super().on_train_batch_begin(batch + self._skipped, logs)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        super().on_train_batch_end(batch + self._skipped, logs)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self._logs = logs  # told when the last fit has ended
+
+    def finish(self, saved: Saved) -> None:
+        """Tells of the end. A training that had ended before is first put back as it was."""
+        if not self._begun:
+            self.begin_at(saved)
+            self.on_train_begin()
+            if saved.arrays and self.model.optimizer is not None:
+                self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
+        super().on_train_end(self._logs)
+
+
+def _prepared(model: Any, sequence: PrefetchSequence, saver: Backup) -> Saved:
+    """The newest backup, or the beginning; the sequence is set to it, the model can take it."""
+    saved = checked(saver.store.newest() or saver.begin())
+    sequence.load_state_dict(saved.facts["data"])
+    if saved.arrays:
+        variables.build(model, saved.arrays, lambda: sequence[0])
+    return saved
+
+
+def _next(
+    model: Any, sequence: PrefetchSequence, saved: Saved, epochs: int, steps_per_epoch: int | None
+) -> Fit | None:
+    facts = saved.facts
+    if facts["stopped"]:
+        return None
+    return next_fit(
+        facts["epoch"],
+        facts["step"],
+        len(sequence),
+        epochs=epochs,
+        num_batches=sequence.plan.num_batches,
+        steps_per_epoch=steps_per_epoch,
+        steps_per_execution=model.steps_per_execution,
+    )
+
+
+def _checked_callbacks(callbacks: Sequence[Any] | None) -> list[Any]:
+    others = list(callbacks or ())
+    for callback in others:
+        if isinstance(callback, Backup | keras.callbacks.BackupAndRestore):
+            raise SettingsError(
+                f"callbacks holds a {type(callback).__name__}, and fit makes one itself: leave it "
+                "out, or call model.fit"
+            )
+    return others
+
+
+def _check(sequence: PrefetchSequence, on_sigterm: str | None, arguments: dict[str, Any]) -> None:
+    if not isinstance(sequence, PrefetchSequence):
+        raise SettingsError(f"got a {type(sequence).__name__}: fit needs a PrefetchSequence")
+    if on_sigterm not in (None, "save"):
+        raise SettingsError(f"on_sigterm={on_sigterm!r}: write 'save', or leave it out")
+    if "initial_epoch" in arguments:
+        raise SettingsError("initial_epoch: leave it out, the backup says where to go on")
+    if arguments.get("validation_data") is sequence:
+        raise SettingsError(
+            "validation_data is the training sequence, whose passes it would use up: make another "
+            "PrefetchSequence over the same file"
+        )
+
+
+@contextmanager
+def _saving_on_sigterm(saver: Backup, *, wanted: bool) -> Iterator[None]:
+    if not wanted:
+        yield
+        return
+    if threading.current_thread() is not threading.main_thread():
+        raise SettingsError(
+            "on_sigterm='save': Python sets signal handlers in the main thread only"
+        )
+    before = signal.signal(signal.SIGTERM, lambda *_: saver.request_exit())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,92 @@
+"""Every variable that training changes: as arrays, and back into a model.
+
+Works on the variables' values alone, in the order in which Keras lists them; that order is the
+code's, while names get a number that depends on what else the process has made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from prefetcher.batch import Batch
+from prefetcher.errors import StateError
+from prefetcher.resume.store import Arrays
+
+MODEL, OPTIMIZER, METRICS = "model", "optimizer", "metrics"
+
+
+def read(model: Any, *, metrics: bool) -> dict[str, Any]:
+    """The values now, by "group/number". May share memory with the model: write, do not keep.
+
+    Args:
+        model: A built `keras.Model`; on JAX one whose state is synced (`Callback.model` is).
+        metrics: Whether the metrics' running sums are wanted, as in mid-epoch.
+    """
+    groups = [MODEL, OPTIMIZER, *([METRICS] if metrics else [])]
+    return {
+        f"{group}/{number}": keras.ops.convert_to_numpy(variable)
+        for group in groups
+        for number, variable in enumerate(_variables(model, group))
+    }
+
+
+def build(model: Any, arrays: Arrays, batch: Callable[[], Batch]) -> None:
+    """Makes sure that every variable exists which `arrays` has a value for.
+
+    Args:
+        model: A compiled model, built or not.
+        arrays: What `read` gave.
+        batch: Gives a batch, asked for only if the model needs one to be built.
+
+    Raises:
+        StateError: The model has other variables; the message names the first.
+    """
+    if not model.built or any(_differing(model, arrays, METRICS)):
+        # The public call that builds layers and metrics on every backend; all that it changes
+        # is put back afterwards.
+        model.test_on_batch(*batch())
+    if model.optimizer is not None and not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    for group in (MODEL, OPTIMIZER, METRICS):
+        for difference in _differing(model, arrays, group):
+            raise StateError(
+                f"the backup is of another model: {difference}. Build and compile it as before, or "
+                "choose another folder to begin anew"
+            )
+
+
+def write(model: Any, arrays: Arrays, *, metrics: bool) -> None:
+    """Puts values back into a model that `build` has seen."""
+    for group in [MODEL, OPTIMIZER, *([METRICS] if metrics else [])]:
+        for number, variable in enumerate(_variables(model, group)):
+            saved = arrays[f"{group}/{number}"]
+            if saved.dtype.kind == "V":  # numpy's files do not know bfloat16 and its like
+                saved = saved.view(keras.ops.convert_to_numpy(variable).dtype)
+            variable.assign(saved)
+
+
+def _variables(model: Any, group: str) -> list[Any]:
+    if group == METRICS:
+        return list(model.metrics_variables)
+    if group == OPTIMIZER:
+        return [] if model.optimizer is None else list(model.optimizer.variables)
+    counted = {id(variable) for variable in model.metrics_variables}
+    return [variable for variable in model.variables if id(variable) not in counted]
+
+
+def _differing(model: Any, arrays: Arrays, group: str) -> Iterator[str]:
+    """What does not fit in a group; nothing where the backup has none of it."""
+    saved = [name for name in arrays if name.startswith(f"{group}/")]
+    variables = _variables(model, group)
+    if not saved:
+        return
+    if len(saved) != len(variables):
+        yield f"it had {len(saved)} {group} variables, this one has {len(variables)}"
+    for number, variable in enumerate(variables[: len(saved)]):
+        shape = np.shape(arrays[f"{group}/{number}"])
+        if shape != tuple(variable.shape):
+            yield f"{variable.path} had shape {shape}, here it has {tuple(variable.shape)}"
