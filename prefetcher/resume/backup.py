@@ -117,6 +117,7 @@ class Backup(keras.callbacks.History):  # type: ignore[misc]  # keras has no typ
         if not arrays:
             return
         variables.write(self.model, arrays, metrics=metrics)
+        variables.write_dice(arrays)
         self._counters.thaw(facts["counters"], arrays)
         self.epoch = thaw(facts["epochs"], arrays)
         self.history = thaw(facts["history"], arrays)
@@ -137,7 +138,7 @@ class Backup(keras.callbacks.History):  # type: ignore[misc]  # keras has no typ
     def _save(self, epoch: int, step: int, place: dict[str, Any]) -> None:
         model = self.model  # on JAX this syncs the state, so it is asked for only here
         facts = self._facts(epoch, step, place) | {"stopped": bool(model.stop_training)}
-        arrays: dict[str, Any] = variables.read(model, metrics=step > 0)
+        arrays: dict[str, Any] = variables.read(model, metrics=step > 0) | variables.read_dice()
         facts["counters"], counted = self._counters.freeze()
         facts["epochs"] = freeze(self.epoch, "epochs", arrays)
         facts["history"] = freeze(self.history, "history", arrays)

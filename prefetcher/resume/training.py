@@ -17,10 +17,10 @@ from typing import Any
 import keras
 
 from prefetcher.errors import SettingsError
-from prefetcher.resume import variables
 from prefetcher.resume.backup import Backup, checked
 from prefetcher.resume.schedule import Fit, next_fit
 from prefetcher.resume.store import Saved
+from prefetcher.resume.variables import build, write_dice
 from prefetcher.sequence import PrefetchSequence
 
 
@@ -69,6 +69,7 @@ def fit(
     saver = Backup(backup, sequence, every=every, callbacks=others)
     watchers = _OneTraining(
         [*others, saver],
+        shared_iterator=steps_per_epoch is not None,
         add_progbar=verbose != 0,
         verbose=verbose,
         epochs=epochs,
@@ -95,14 +96,17 @@ class _OneTraining(keras.callbacks.CallbackList):  # type: ignore[misc]  # keras
     """Tells callbacks of one training, though Keras runs several fits.
 
     Args:
-        callbacks: The callbacks to tell, `saver` last.
+        callbacks: The callbacks to tell, the `Backup` last.
+        shared_iterator: Whether one iterator serves several epochs (`steps_per_epoch`).
         settings: As for `keras.callbacks.CallbackList`.
     """
 
-    def __init__(self, callbacks: list[Any], **settings: Any) -> None:
+    def __init__(self, callbacks: list[Any], *, shared_iterator: bool, **settings: Any) -> None:
         super().__init__(callbacks, **settings)
+        self._shared_iterator = shared_iterator
         self._saver: Backup = callbacks[-1]
         self._saved = Saved({}, {})
+        self._dice_due = False
         self._begun = False
         self._skipped = 0  # steps of the running epoch that were trained before this fit
         self._logs: Any = None
@@ -116,6 +120,9 @@ class _OneTraining(keras.callbacks.CallbackList):  # type: ignore[misc]  # keras
             super().on_train_begin(logs)
             self._begun = True
         self._saver.put_back(self._saved)
+        # PyTorch's data loader throws the global dice when an iterator is made: for each epoch
+        # that begins, but not within one, nor between two that share an iterator.
+        self._dice_due = self._saved.facts["step"] > 0 or self._shared_iterator
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         super().on_epoch_begin(epoch, logs)
@@ -126,6 +133,9 @@ class _OneTraining(keras.callbacks.CallbackList):  # type: ignore[misc]  # keras
             self._saver.put_back(self._saved, metrics=True)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        if self._dice_due:
+            write_dice(self._saved.arrays)
+            self._dice_due = False
         super().on_train_batch_begin(batch + self._skipped, logs)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -149,7 +159,7 @@ def _prepared(model: Any, sequence: PrefetchSequence, saver: Backup) -> Saved:
     saved = checked(saver.store.newest() or saver.begin())
     sequence.load_state_dict(saved.facts["data"])
     if saved.arrays:
-        variables.build(model, saved.arrays, lambda: sequence[0])
+        build(model, saved.arrays, lambda: sequence[0])
     return saved
 
 

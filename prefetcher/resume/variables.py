@@ -16,7 +16,7 @@ from prefetcher.batch import Batch
 from prefetcher.errors import StateError
 from prefetcher.resume.store import Arrays
 
-MODEL, OPTIMIZER, METRICS = "model", "optimizer", "metrics"
+MODEL, OPTIMIZER, METRICS, DICE = "model", "optimizer", "metrics", "dice"
 
 
 def read(model: Any, *, metrics: bool) -> dict[str, Any]:
@@ -67,6 +67,31 @@ def write(model: Any, arrays: Arrays, *, metrics: bool) -> None:
             if saved.dtype.kind == "V":  # numpy's files do not know bfloat16 and its like
                 saved = saved.view(keras.ops.convert_to_numpy(variable).dtype)
             variable.assign(saved)
+
+
+def read_dice() -> dict[str, Any]:
+    """PyTorch's global generators, from which Keras's Dropout draws there.
+
+    On TensorFlow and JAX it draws from seeds that are variables of the model, so nothing is global.
+    """
+    if keras.config.backend() != "torch":
+        return {}
+    import torch
+
+    states = [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
+    return {f"{DICE}/{number}": state.numpy() for number, state in enumerate(states)}
+
+
+def write_dice(arrays: Arrays) -> None:
+    """Puts back what `read_dice` gave; a backup of another backend, or none, has nothing of it."""
+    saved = [array for name, array in arrays.items() if name.startswith(f"{DICE}/")]
+    if not saved or keras.config.backend() != "torch":
+        return
+    import torch
+
+    processor, *cards = map(torch.from_numpy, saved)
+    torch.set_rng_state(processor)
+    torch.cuda.set_rng_state_all(cards[: torch.cuda.device_count()])
 
 
 def _variables(model: Any, group: str) -> list[Any]:
