@@ -160,6 +160,7 @@ def _prepared(model: Any, sequence: PrefetchSequence, saver: Backup) -> Saved:
     sequence.load_state_dict(saved.facts["data"])
     if saved.arrays:
         build(model, saved.arrays, lambda: sequence[0])
+        sequence.load_state_dict(saved.facts["data"])  # building may have drawn all that is left
     return saved
 
 
