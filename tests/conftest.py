@@ -21,6 +21,8 @@ from helpers.leaks import join_pipeline_threads, open_hdf5_files
 
 TEST_LIMIT_S = 180.0
 """Seconds after which a test counts as hung: all stacks are written and the run ends."""
+SLOW_TEST_LIMIT_S = 1200.0
+"""The same for a test that is marked slow."""
 
 MakeSamples = Callable[..., Path]
 
@@ -43,7 +45,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Ends a hung run with the stacks of all its threads, setting up and tearing down included."""
-    faulthandler.dump_traceback_later(TEST_LIMIT_S, exit=True, file=item.config.stash[_stderr])
+    limit = SLOW_TEST_LIMIT_S if item.get_closest_marker("slow") else TEST_LIMIT_S
+    faulthandler.dump_traceback_later(limit, exit=True, file=item.config.stash[_stderr])
     try:
         return (yield)
     finally:

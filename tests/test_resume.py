@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ import prefetcher
 from prefetcher.errors import SettingsError, StateError
 
 ADAM = functools.partial(keras.optimizers.Adam, 0.01)
+SLOW = pytest.mark.slow
 ON_TORCH = keras.backend.backend() == "torch"
 
 
@@ -69,7 +70,12 @@ def cut_and_go_on(file: Path, folder: Path, batch: int, case: Mapping[str, Any])
     return train(file, folder, **case)
 
 
-@pytest.mark.parametrize("case", CASES)
+def some(values: Iterable[Any], *quick: Any) -> list[Any]:
+    """The values as parameters, all slow but the quick ones: each case is three trainings."""
+    return [each if each in quick else pytest.param(each, marks=SLOW) for each in values]
+
+
+@pytest.mark.parametrize("case", some(CASES, "as it comes"))
 def test_a_training_that_was_broken_off_is_the_one_that_was_not(
     samples: MakeSamples, tmp_path: Path, case: str
 ) -> None:
@@ -81,7 +87,7 @@ def test_a_training_that_was_broken_off_is_the_one_that_was_not(
     cut_and_go_on(file, tmp_path / "cut", 2 * executions - 2, settings).assert_same(whole)
 
 
-@pytest.mark.parametrize("batch", [0, BATCHES - 3, BATCHES - 2, BATCHES - 1, BATCHES])
+@pytest.mark.parametrize("batch", some([0, *range(BATCHES - 3, BATCHES + 1)], BATCHES - 1))
 def test_it_may_be_broken_off_around_the_end_of_an_epoch(
     samples: MakeSamples, tmp_path: Path, batch: int
 ) -> None:
@@ -92,6 +98,7 @@ def test_it_may_be_broken_off_around_the_end_of_an_epoch(
     cut_and_go_on(file, tmp_path / "cut", batch, case).assert_same(whole)
 
 
+@SLOW
 def test_broken_off_again_and_again(samples: MakeSamples, tmp_path: Path) -> None:
     file = samples(SAMPLES)
     whole = train(file, tmp_path / "whole")
@@ -200,7 +207,7 @@ def test_another_model_is_refused(samples: MakeSamples, tmp_path: Path) -> None:
     train(file, tmp_path, epochs=1)
     other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
     other.compile("sgd", "mse")
-    with small(file) as data, pytest.raises(StateError, match="another model: .* variables"):
+    with small(file) as data, pytest.raises(StateError, match=r"another model: .* variables"):
         prefetcher.fit(other, data, backup=tmp_path)
 
 

