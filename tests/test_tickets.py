@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prefetcher.errors import SettingsError
 from prefetcher.plan import Place
 from prefetcher.tickets import Tickets
 
@@ -229,3 +230,56 @@ def test_tickets_in_order_take_no_memory(order: Sequence[int]) -> None:
         tickets.place(index)
     in_order = order[0] == 0
     assert (len(tickets._drawn._others) == 0) is in_order
+
+
+def epoch(tickets: Tickets) -> list[Place]:
+    """One epoch, as long as Keras is told that it is."""
+    tickets.epoch_begin()
+    places = [tickets.place(index) for index in range(len(tickets))]
+    tickets.epoch_end()
+    return places
+
+
+def test_a_resumed_pass_gives_what_is_left_and_then_the_next_pass_whole() -> None:
+    tickets = Tickets(N, in_file_order=False)
+    tickets.resume(3, range(4, N))
+    assert len(tickets) == N - 4
+    assert epoch(tickets) == in_pass(3)[4:]
+    tickets.num_batches_read()
+    assert len(tickets) == N
+    assert tickets.place(0) == (4, 0)
+
+
+@pytest.mark.parametrize("left", [1, 2])
+def test_drawing_shapes_does_not_use_up_a_resumed_pass(left: int) -> None:
+    """TensorFlow draws two batches and resets before it trains on any."""
+    tickets = Tickets(N, in_file_order=False)
+    tickets.resume(3, range(N - left, N))
+    for index in range(left):
+        tickets.place(index)
+    tickets.num_batches_read()
+    assert len(tickets) == left
+    tickets.epoch_end(reset=True)
+    assert epoch(tickets) == in_pass(3)[-left:]
+
+
+def test_what_is_left_after_training_follows_the_order_of_asking() -> None:
+    tickets = Tickets(N, in_file_order=True)
+    asked = [3, 0, 1]
+    for index in asked:
+        tickets.place(index)
+    pass_number, rest = tickets.after(2)
+    assert pass_number == 0
+    assert list(rest) == [position for position in range(N) if position not in asked[:2]]
+    tickets.resume(pass_number, rest)
+    assert tickets.place(0) == (0, 1)
+
+
+def test_a_pass_that_was_trained_whole_is_followed_by_the_next() -> None:
+    tickets = Tickets(2, in_file_order=False)
+    tickets.place(0)
+    tickets.place(1)
+    assert tickets.after(2) == (1, range(2))
+    assert tickets.after(0) == (0, range(2))
+    with pytest.raises(SettingsError, match="trained=3"):
+        tickets.after(3)

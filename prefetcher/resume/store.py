@@ -1,8 +1,8 @@
 """Backups in a folder: each one whole or not there at all, the last two kept.
 
 A backup is written under a temporary name, forced to the disk and only then renamed, so a kill at
-any moment leaves those before it as they were. They are numpy's own .npz, in which every array has
-a checksum.
+any moment leaves those before it as they were. It is numpy's own .npz, which `numpy.load` opens,
+with a SHA-256 of all that after its end.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-import zipfile
 from collections.abc import Mapping
+from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ Arrays = Mapping[str, NDArray[Any]]
 
 _KEPT = 2  # a disk that loses the newest one still leaves the other
 _FACTS = "facts.json"
+_DIGEST_BYTES = 32
+_PIECE = 1 << 20
 
 _logger = logging.getLogger("prefetcher")
 
@@ -61,8 +63,10 @@ class Store:
         path = self._folder / f"backup-{number:06d}.npz"
         part = path.with_suffix(".part")
         text = np.frombuffer(json.dumps(facts).encode(), np.uint8)
-        with part.open("wb") as file:
+        with part.open("w+b") as file:
             np.savez(file, allow_pickle=False, **{_FACTS: text, **arrays})
+            file.seek(0)
+            file.write(file_digest(file, "sha256").digest())
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
@@ -75,13 +79,14 @@ class Store:
 
         Raises:
             StateError: There are backups, and not one is whole.
+            OSError: A file cannot be read.
         """
         backups = self._backups()
         for path in reversed(backups):
-            try:
-                return _load(path)
-            except _DAMAGE as error:
-                _logger.warning("%s is damaged (%s): taking the one before it", path.name, error)
+            saved = _load(path)
+            if saved is not None:
+                return saved
+            _logger.warning("%s is damaged: taking the one before it", path.name)
         if backups:
             raise StateError(
                 f"no backup in {self._folder.name} is whole: copy one back, or remove the folder "
@@ -93,15 +98,26 @@ class Store:
         return sorted(self._folder.glob("backup-*.npz"), key=_number)
 
 
-# All that zipfile, numpy and json were seen to raise over flipped and missing bytes.
-_DAMAGE = (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile)
-
-
-def _load(path: Path) -> Saved:
-    with np.load(path) as archive:
-        arrays = {name: archive[name] for name in archive.files}
+def _load(path: Path) -> Saved | None:
+    """The backup in a file, None if it is not as it was written."""
+    with path.open("rb") as file:
+        if not _is_whole(file):
+            return None
+        file.seek(0)
+        with np.load(file) as archive:
+            arrays = {name: archive[name] for name in archive.files}
     facts = json.loads(arrays.pop(_FACTS).tobytes())
     return Saved(facts, arrays)
+
+
+def _is_whole(file: BinaryIO) -> bool:
+    left = file.seek(0, os.SEEK_END) - _DIGEST_BYTES
+    file.seek(0)
+    digest = sha256()
+    while left > 0 and (piece := file.read(min(_PIECE, left))):
+        digest.update(piece)
+        left -= len(piece)
+    return file.read() == digest.digest()
 
 
 def _number(path: Path) -> int:

@@ -1,8 +1,8 @@
 """A training that is killed with SIGKILL again and again until it has ended.
 
-Run as a script: ``python -m helpers.lives FILE FOLDER SEED MOST``. Each life is a fork of this process,
-which has imported everything and computed nothing; it kills itself at a moment drawn from all that
-a training goes through, those inside of a save included. Prints how many were killed.
+Run as a script: ``python -m helpers.lives FILE FOLDER SEED MOST``. Each life is a fork of this
+process, which has imported everything and computed nothing; it kills itself at a moment drawn from
+all that a training goes through, those inside of a save included. Prints how many were killed.
 """
 
 from __future__ import annotations
