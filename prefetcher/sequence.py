@@ -194,14 +194,8 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
                 ahead, so there count its training steps (`prefetcher.Backup` does).
 
         Raises:
-            SettingsError: So many batches were not handed out, or Keras's own threads
-                (`workers`) ask, so that the order of asking is not the order of training.
+            SettingsError: So many batches were not handed out.
         """
-        if self.workers > 1:
-            raise SettingsError(
-                f"workers={self.workers}: Keras's own threads ask in an order that nobody knows, "
-                "so what was trained cannot be told. Write workers=1 and readers= instead"
-            )
         pass_number, rest = self._tickets.after(trained)
         return self._identity.state(pass_number, rest)
 

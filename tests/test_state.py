@@ -146,11 +146,3 @@ def test_more_than_was_handed_out_cannot_have_been_trained(samples: MakeSamples)
         sequence[0]
         with pytest.raises(SettingsError, match="trained=2"):
             sequence.state_dict(trained=2)
-
-
-def test_kerass_own_threads_leave_no_order(samples: MakeSamples) -> None:
-    with small(samples(N)) as sequence:
-        with pytest.warns(UserWarning, match="threads are already inside"):
-            sequence.workers = 2
-        with pytest.raises(SettingsError, match="workers=2"):
-            sequence.state_dict()
