@@ -32,7 +32,7 @@ class Backup(keras.callbacks.History):  # type: ignore[misc]  # keras has no typ
         folder: Where the last two backups are kept; made if it is not there.
         sequence: What the model is trained on.
         every: Steps (batches) from one backup to the next. 500 loses minutes at most, and costs
-            well under one percent for most models (docs/resuming.md has figures).
+            under one percent of a small model's time, and some of a large one's (docs/resuming.md).
         callbacks: Callbacks whose counters are saved too, such as `EarlyStopping`.
 
     Raises:
