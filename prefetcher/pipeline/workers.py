@@ -132,9 +132,9 @@ def make_batches(run: Run, ordinals: Line[int], clock: Clock) -> None:
             clock.switch(State.WAIT_OUT)
             run.batches.put(ordinal, batch)
             del batch
-        except (Closed, Idle) as ending:
-            if isinstance(ending, Idle):
-                raise
+        except Idle:
+            raise
+        except Closed:
             return
         except BaseException as error:  # noqa: BLE001
             run.batches.fail(ordinal, error)
