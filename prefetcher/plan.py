@@ -11,7 +11,6 @@ before it. That is what replay, resuming and sharding rest on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -22,6 +21,8 @@ from numpy.typing import NDArray
 
 Samples = range | NDArray[np.int64]
 """The file row of each sample, in the order the user named them."""
+Run = tuple[int, int]
+"""The first of some file rows that lie side by side, and one past the last."""
 
 _ROUNDS = 8  # Luby and Rackoff need 4 with an ideal round function; ours is only a good mixer
 _PARTS = 16  # pieces of a chunk's reading: enough for 8 readers to end together
@@ -54,9 +55,9 @@ class ChunkPlan:
     order: NDArray[np.int64]
     parts: tuple[tuple[int, int], ...]
 
-    def runs(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
-        """Yields reading indices (start, stop) of stretches whose rows lie side by side."""
-        return runs_of(self.rows, start, stop)
+    def runs(self, start: int, stop: int) -> list[Run]:
+        """The runs of file rows that reading indices `start` to `stop` stand for."""
+        return runs_of(self.rows[start:stop])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,11 +195,11 @@ def default_block_size(chunk_size: int, row_bytes: int, align: int) -> int:
     return align * max(1, wanted // align)
 
 
-def runs_of(rows: NDArray[np.int64], start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """Yields the (start, stop) of stretches of `rows[start:stop]` that rise by one."""
-    breaks = np.flatnonzero(np.diff(rows[start:stop]) != 1) + start + 1
-    bounds = [start, *breaks.tolist(), stop]
-    return pairwise(bounds)
+def runs_of(rows: NDArray[np.int64]) -> list[Run]:
+    """Where `rows` rise by one they are a run; at least one row."""
+    breaks = np.flatnonzero(np.diff(rows) != 1)
+    first, last = rows[np.append(0, breaks + 1)], rows[np.append(breaks, -1)]
+    return list(zip(first.tolist(), (last + 1).tolist(), strict=True))
 
 
 def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -116,7 +116,7 @@ class Identity:
             for dataset in self._feed.datasets:
                 row = np.empty((1, dataset.row_bytes), np.uint8)
                 for at in np.linspace(0, dataset.rows - 1, _PROBED_ROWS, dtype=np.int64).tolist():
-                    source.read(dataset.name, at, at + 1, [row])
+                    source.read(dataset.name, [(at, at + 1)], [row])
                     digest.update(row.tobytes())
         finally:
             source.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -77,11 +78,9 @@ def test_parts_cover_a_chunk_and_do_not_cut_storage_chunks(plan: Plan, number: i
 
 @given(st.lists(st.integers(0, 30), min_size=1))
 def test_runs_are_the_stretches_that_rise_by_one(rows: list[int]) -> None:
-    runs = list(runs_of(np.array(rows), 0, len(rows)))
-    assert [i for start, stop in runs for i in range(start, stop)] == list(range(len(rows)))
-    for start, stop in runs:
-        assert rows[start:stop] == list(range(rows[start], rows[start] + stop - start))
-    assert all(rows[stop] != rows[stop - 1] + 1 for _, stop in runs[:-1])
+    runs = runs_of(np.array(rows))
+    assert [row for start, stop in runs for row in range(start, stop)] == rows
+    assert all(stop != start for (_, stop), (start, _) in pairwise(runs))
 
 
 def test_the_order_depends_on_seed_and_pass_and_on_nothing_else() -> None:
@@ -111,8 +110,7 @@ def test_blocks_start_at_the_edges_of_storage_chunks() -> None:
     plan = Plan(range(13, 13 + 640), 8, 64, 16, align=16)
     for number in range(plan.num_chunks - 1):
         chunk = plan.chunk(number)
-        starts = [int(chunk.rows[start]) for start, _ in chunk.runs(0, len(chunk.rows))]
-        assert all(start % 16 == 0 for start in starts)
+        assert all(start % 16 == 0 for start, _ in chunk.runs(0, len(chunk.rows)))
 
 
 def test_neighbours_drawn_from_all_over_the_file() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from prefetcher.errors import DatasetError, SettingsError
 from prefetcher.hdf5.attributes import Attributes, Names, read_attributes
 from prefetcher.hdf5.describe import Dataset, describe
 from prefetcher.hdf5.source import Source as Reader
+from prefetcher.plan import runs_of
 
 
 @dataclass(frozen=True)
@@ -50,18 +51,15 @@ class _Reading:
         taken = np.empty((len(rows), *dataset.row_shape), dataset.dtype)
         places = taken.view(np.uint8).reshape(len(rows), -1)
         order = np.argsort(rows, kind="stable")
-        for run in np.split(order, np.flatnonzero(np.diff(rows[order]) != 1) + 1):
-            start = int(rows[run[0]])
-            self._reader.read(name, start, start + len(run), list(_pieces(places, run)))
+        self._reader.read(name, runs_of(rows[order]), _pieces(places, order))
         return taken.astype(dataset.dtype.newbyteorder("="), copy=False)
 
 
-def _pieces(places: NDArray[np.uint8], run: NDArray[np.intp]) -> Iterator[NDArray[np.uint8]]:
-    """Room for the rows of a run: in one piece where they stay side by side."""
-    if run[-1] - run[0] == len(run) - 1 and bool((np.diff(run) == 1).all()):
-        yield places[run[0] : run[-1] + 1]
-    else:
-        yield from (places[at : at + 1] for at in run)
+def _pieces(places: NDArray[np.uint8], order: NDArray[np.intp]) -> list[NDArray[np.uint8]]:
+    """`places` in this order: in one piece where they stay as they are."""
+    if bool((np.diff(order) == 1).all()):
+        return [places]
+    return [places[at : at + 1] for at in order]
 
 
 class _Readers:

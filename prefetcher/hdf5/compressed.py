@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -60,13 +60,13 @@ class StorageChunkWay:
         self._scratch = _Scratch(self._most_stored, band_bytes)
         self.scratch_bytes = self._most_stored + band_bytes + 2 * self._chunk_bytes
 
-    def read(self, start: int, stop: int, places: Places) -> None:
-        """Reads rows [start, stop): every storage chunk they touch is read and decoded once."""
+    def read(self, start: int, stop: int, places: Places, at: int) -> None:
+        """Reads rows [start, stop) to places `at` on, each storage chunk once."""
         rows = self._chunk[0]
         for slab in range(start // rows, -(-stop // rows)):
             first, last = max(start, slab * rows), min(stop, (slab + 1) * rows)
             for band in range(self._grid[1]):
-                self._read_band(slab, band, (first, last), places, first - start)
+                self._read_band(slab, band, (first, last), places, at + first - start)
 
     def _read_band(
         self, slab: int, band: int, rows: tuple[int, int], places: Places, at: int
@@ -76,7 +76,7 @@ class StorageChunkWay:
         found = self._index.between(number, number + self._per_band)
         first, last = (row - slab * self._chunk[0] for row in rows)
         if self._whole_rows and found and self._decoder.is_plain(found[0].mask):
-            self._read_plain(found[0], first, list(places.views(at, last - first)))
+            self._read_plain(found[0], first, places.views(at, last - first))
             return
         if self._whole_rows and found:
             block = self._decoded(found[0])[first:last]
@@ -86,7 +86,7 @@ class StorageChunkWay:
         begin = band * self._chunk[1] * self._row_bytes // self._shape[1]
         places.put(at, stretch, slice(begin, begin + stretch.shape[1]))
 
-    def _read_plain(self, chunk: StoredChunk, first: int, pieces: list[Rows]) -> None:
+    def _read_plain(self, chunk: StoredChunk, first: int, pieces: Sequence[Rows]) -> None:
         """Rows that lie in the file as they are go straight to their places."""
         with self._named(chunk):
             if chunk.size != self._chunk_bytes:

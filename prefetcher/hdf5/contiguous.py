@@ -23,9 +23,9 @@ class ContiguousWay:
         self._rows = rows
         self._row_bytes = row_bytes
 
-    def read(self, start: int, stop: int, places: Places) -> None:
-        """Reads rows [start, stop) straight into their places: one copy in all."""
-        pieces = list(places.views(0, stop - start))
+    def read(self, start: int, stop: int, places: Places, at: int) -> None:
+        """Reads rows [start, stop) straight to places `at` on: one copy in all."""
+        pieces = places.views(at, stop - start)
         self._stored.read(self._offset + start * self._row_bytes, pieces)
 
     def probes(self) -> Iterator[Probe]:
@@ -35,5 +35,5 @@ class ContiguousWay:
 
     def _row(self, row: int) -> bytes:
         found = np.empty((1, self._row_bytes), np.uint8)
-        self.read(row, row + 1, Places([found]))
+        self.read(row, row + 1, Places([found]), 0)
         return found.tobytes()

@@ -33,20 +33,20 @@ class GeneralWay:
         fitting = SCRATCH_BYTES // max(self._row_bytes * self._storage_rows, 1)
         return max(fitting, 1) * self._storage_rows
 
-    def read(self, start: int, stop: int, places: Places) -> None:
-        """Reads rows [start, stop). Waits while another thread reads from the same source."""
+    def read(self, start: int, stop: int, places: Places, at: int) -> None:
+        """Reads rows [start, stop) to places `at` on. Waits while another thread reads."""
         with doing(State.LOCK):
             self._lock.acquire()
         try:
-            whole = next(places.views(0, stop - start))
-            if len(whole) == stop - start:
-                self._fetch(start, whole)
+            pieces = places.views(at, stop - start)
+            if len(pieces) == 1:
+                self._fetch(start, pieces[0])
             else:
-                self._scatter(start, stop, places)
+                self._scatter(start, stop, places, at)
         finally:
             self._lock.release()
 
-    def _scatter(self, start: int, stop: int, places: Places) -> None:
+    def _scatter(self, start: int, stop: int, places: Places, at: int) -> None:
         if self._scratch is None:
             self._scratch = np.empty((self._step, self._row_bytes), np.uint8)
         first = start
@@ -55,7 +55,7 @@ class GeneralWay:
             last = min(stop, (first // self._step + 1) * self._step)
             rows = self._scratch[: last - first]
             self._fetch(first, rows)
-            places.put(first - start, rows)
+            places.put(at + first - start, rows)
             first = last
 
     def _fetch(self, start: int, rows: Rows) -> None:

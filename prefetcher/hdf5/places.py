@@ -1,4 +1,4 @@
-"""Where rows go: one run of rows, spread over the caller's arrays."""
+"""Where rows go: runs of rows, spread over the caller's arrays."""
 
 from __future__ import annotations
 
@@ -14,17 +14,24 @@ Rows = NDArray[np.uint8]
 
 
 class Places:
-    """The arrays that a run of rows fills one after the other. Used by one thread."""
+    """The arrays that runs of rows fill one after the other. Used by one thread."""
 
-    __slots__ = ("_arrays", "_starts", "count")
+    __slots__ = ("_arrays", "_single", "_starts", "count")
 
     def __init__(self, arrays: Sequence[Rows]) -> None:
         self._arrays = arrays
         self._starts = list(accumulate(map(len, arrays), initial=0))
         self.count = self._starts[-1]
+        # Shuffled rows: the common case, and the one in which Python's steps for a row count.
+        self._single = self.count == len(arrays) and max(map(len, arrays), default=1) == 1
 
-    def views(self, first: int, count: int) -> Iterator[Rows]:
+    def views(self, first: int, count: int) -> Sequence[Rows]:
         """The memory of rows [first, first + count), as few contiguous pieces as it has."""
+        if self._single:
+            return self._arrays[first : first + count]
+        return list(self._cut(first, count))
+
+    def _cut(self, first: int, count: int) -> Iterator[Rows]:
         at = bisect_right(self._starts, first) - 1
         while count > 0:
             array, skip = self._arrays[at], first - self._starts[at]

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, groupby
+from operator import itemgetter
 from pathlib import Path
 
 from prefetcher.config import File, Files
@@ -22,6 +23,7 @@ from prefetcher.hdf5.describe import Dataset, FileDescription, describe
 from prefetcher.hdf5.manifest import is_manifest, read_manifest
 from prefetcher.hdf5.places import Places, Rows
 from prefetcher.hdf5.source import Source
+from prefetcher.plan import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,32 +124,35 @@ class ShardedSource:
         self._sources: dict[int, Source] = {}
         self._undo = ExitStack()
 
-    def read(self, name: str, start: int, stop: int, out: Sequence[Rows]) -> None:
-        """Reads rows [start, stop) of `name`, counted over all files, into `out`.
+    def read(self, name: str, runs: Sequence[Run], out: Sequence[Rows]) -> None:
+        """Reads runs of rows of `name`, counted over all files, into `out`.
 
         The same as `prefetcher.hdf5.source.Source.read`, and it raises the same.
         """
         if len(self._files) == 1:
-            self._source(0).read(name, start, stop, out)
+            self._source(0).read(name, runs, out)
             return
-        places = Places(out)
-        for number, first, last, begin in self._stretches(name, start, stop):
-            pieces = list(places.views(begin, last - first))
-            self._source(number).read(name, first, last, pieces)
+        places, at = Places(out), 0
+        stretches = (stretch for run in runs for stretch in self._stretches(name, *run))
+        for number, of_file in groupby(stretches, key=itemgetter(0)):
+            own = [(first, last) for _, first, last in of_file]
+            count = sum(last - first for first, last in own)
+            self._source(number).read(name, own, places.views(at, count))
+            at += count
 
     def close(self) -> None:
         """Closes every file. The caller makes sure that nobody reads."""
         self._undo.close()
 
-    def _stretches(self, name: str, start: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
-        """Yields (file, its first row, its last row + 1, place of the first in the whole run)."""
+    def _stretches(self, name: str, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        """Yields (file, its first row, its last row + 1)."""
         ends = self._ends[name]
         at = start
         while at < stop:
             number = bisect_right(ends, at)
             offset = ends[number - 1] if number else 0
             last = min(stop, ends[number])
-            yield number, at - offset, last - offset, at - start
+            yield number, at - offset, last - offset
             at = last
 
     def _source(self, number: int) -> Source:

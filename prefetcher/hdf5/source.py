@@ -25,6 +25,7 @@ from prefetcher.hdf5.places import Places, Rows
 from prefetcher.hdf5.proof import Probe, agrees
 from prefetcher.hdf5.retry import Retry
 from prefetcher.hdf5.stored import StoredBytes
+from prefetcher.plan import Run
 
 
 class _Way(Protocol):
@@ -33,7 +34,7 @@ class _Way(Protocol):
     @property
     def scratch_bytes(self) -> int: ...
 
-    def read(self, start: int, stop: int, places: Places) -> None: ...
+    def read(self, start: int, stop: int, places: Places, at: int) -> None: ...
 
 
 class _FastWay(_Way, Protocol):
@@ -104,15 +105,14 @@ class Source:
             return StorageChunkWay(opened, self._stored)
         return None
 
-    def read(self, name: str, start: int, stop: int, out: Sequence[Rows]) -> None:
-        """Reads rows [start, stop) of dataset `name`, in order, into `out`.
+    def read(self, name: str, runs: Sequence[Run], out: Sequence[Rows]) -> None:
+        """Reads runs of rows of dataset `name`, one after the other, into `out`.
 
         Args:
             name: One of the names given at opening.
-            start: First row, from 0.
-            stop: One past the last row.
-            out: C-contiguous uint8 arrays of shape (k, bytes of one row) whose k add up to
-                stop - start. Filled with the bytes that h5py would give, in its byte order.
+            runs: The (first row, last row + 1) of each; many, as what a call costs is paid once.
+            out: C-contiguous uint8 arrays of shape (k, bytes of one row) whose k add up to the
+                rows. Filled with the bytes that h5py would give, in its byte order.
 
         Raises:
             ReadError: the system could not read, also not after the retries.
@@ -122,24 +122,26 @@ class Source:
             ClosedError: the source was closed.
         """
         places = Places(out)
-        self._check_rows(name, start, stop, places)
-        if start == stop:
-            return
-        with self._open_meanwhile(), self._errors_named(name, start, stop):
-            where = {"file": self._path.name, "dataset": name, "rows": [start, stop]}
-            way = self._ways[name]
-            self._retry.run(lambda: way.read(start, stop, places), where)
+        self._check_rows(name, runs, places)
+        with self._open_meanwhile():
+            at = 0
+            for start, stop in runs:
+                if start < stop:
+                    self._read_run(name, (start, stop), places, at)
+                at += stop - start
             self._stored.check_unchanged()
 
-    def _check_rows(self, name: str, start: int, stop: int, places: Places) -> None:
+    def _check_rows(self, name: str, runs: Sequence[Run], places: Places) -> None:
         rows = self._datasets[name].rows
-        if not 0 <= start <= stop <= rows:
-            raise RowsError(
-                f"rows {start} to {stop} of {name} in {self._path.name} were asked for; it has "
-                f"rows 0 to {rows}"
-            )
-        if places.count != stop - start:
-            raise RowsError(f"{stop - start} rows of {name} do not fill room for {places.count}")
+        for start, stop in runs:
+            if not 0 <= start <= stop <= rows:
+                raise RowsError(
+                    f"rows {start} to {stop} of {name} in {self._path.name} were asked for; it has "
+                    f"rows 0 to {rows}"
+                )
+        count = sum(stop - start for start, stop in runs)
+        if places.count != count:
+            raise RowsError(f"{count} rows of {name} do not fill room for {places.count}")
 
     @contextmanager
     def _open_meanwhile(self) -> Iterator[None]:
@@ -155,19 +157,25 @@ class Source:
                 self._reading -= 1
             self._close_if_idle()
 
-    @contextmanager
-    def _errors_named(self, name: str, start: int, stop: int) -> Iterator[None]:
-        where = f"rows {start} to {stop} of {name} in {self._path.name}"
+    def _read_run(self, name: str, run: Run, places: Places, at: int) -> None:
+        """Reads one run to places `at` on; what goes wrong is told by its rows."""
+        way = self._ways[name]
         try:
-            yield
+            self._retry.run(
+                lambda: way.read(*run, places, at),
+                {"file": self._path.name, "dataset": name, "rows": list(run)},
+            )
         except CorruptError as error:
             self._stored.check_unchanged()
-            raise CorruptError(f"{where} are damaged: {error}") from error
+            raise CorruptError(f"{self._where(name, run)} are damaged: {error}") from error
         except PrefetchError:
             raise
         except OSError as error:
             self._stored.check_unchanged()
-            raise ReadError(f"reading {where} failed: {error}") from error
+            raise ReadError(f"reading {self._where(name, run)} failed: {error}") from error
+
+    def _where(self, name: str, run: Run) -> str:
+        return f"rows {run[0]} to {run[1]} of {name} in {self._path.name}"
 
     def close(self) -> None:
         """Closes the file, or leaves that to the last `read` under way. Never waits for one."""

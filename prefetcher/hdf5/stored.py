@@ -6,11 +6,15 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from prefetcher.clock import State, doing
 from prefetcher.errors import CorruptError, FileChangedError
 from prefetcher.hdf5.opening import Identity, identity_of
-from prefetcher.hdf5.places import Rows
 
+Piece = NDArray[np.uint8]
+"""Contiguous memory to fill, of any shape."""
 _VECTOR = 1024
 """Pieces in one call of preadv: what Linux and macOS accept (IOV_MAX)."""
 
@@ -32,7 +36,7 @@ class StoredBytes:
                 "torn: let the writer finish, then open it again"
             )
 
-    def read(self, offset: int, pieces: Sequence[Rows]) -> None:
+    def read(self, offset: int, pieces: Sequence[Piece]) -> None:
         """Fills `pieces` one after the other with the bytes from `offset` on.
 
         Raises:
@@ -44,31 +48,27 @@ class StoredBytes:
             raise CorruptError(
                 f"bytes {offset} to {offset + wanted} are wanted, the file has only {self.size}"
             )
-        for at in range(0, len(pieces), _VECTOR):
-            group = pieces[at : at + _VECTOR]
-            self._fill(offset, group)
-            offset += sum(piece.nbytes for piece in group)
-
-    def _fill(self, offset: int, pieces: Sequence[Rows]) -> None:
-        views = [piece.data.cast("B") for piece in pieces if piece.nbytes]
-        while views:
+        while wanted:
             with doing(State.READ):
-                done = os.preadv(self._fd, views, offset)
+                # numpy's stubs know the buffer protocol from Python 3.12 on only.
+                done = os.preadv(self._fd, pieces[:_VECTOR], offset)  # type: ignore[arg-type]
             if done == 0:
                 self.check_unchanged()
                 raise CorruptError(f"the file ends at byte {offset}, in the middle of the rows")
             offset += done
-            views = _rest(views, done)
+            wanted -= done
+            if wanted:
+                pieces = _rest(pieces, done)
 
     def close(self) -> None:
         """Closes the file. The caller makes sure that nobody reads."""
         os.close(self._fd)
 
 
-def _rest(views: list[memoryview], done: int) -> list[memoryview]:
-    """What is left of `views` after their first `done` bytes were filled."""
-    for at, view in enumerate(views):
-        if done < view.nbytes:
-            return [view[done:], *views[at + 1 :]]
-        done -= view.nbytes
+def _rest(pieces: Sequence[Piece], done: int) -> Sequence[Piece]:
+    """What is left of `pieces` after their first `done` bytes were filled."""
+    for at, piece in enumerate(pieces):
+        if done < piece.nbytes:
+            return [piece.reshape(-1)[done:], *pieces[at + 1 :]]
+        done -= piece.nbytes
     return []

@@ -20,18 +20,19 @@ from numpy.typing import NDArray
 
 from prefetcher.hdf5.describe import Dataset
 from prefetcher.pipeline.buffers import Meter, Pool
-from prefetcher.plan import ChunkPlan, Plan, runs_of
+from prefetcher.plan import ChunkPlan, Plan, Run, runs_of
 
 Bytes = NDArray[np.uint8]
 
+_WORDS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 _PLACED_ROW_BYTES = 6 << 10  # measured: below this, a second copy costs less than a call per row
 
 
 class RowSource(Protocol):
     """What a chunk is read from. Any number of threads at once."""
 
-    def read(self, name: str, start: int, stop: int, out: Sequence[Bytes]) -> None:
-        """Reads rows `start` to `stop` into `out`, arrays (k, row_bytes) that follow each other."""
+    def read(self, name: str, runs: Sequence[Run], out: Sequence[Bytes]) -> None:
+        """Reads runs of rows into `out`, arrays (k, row_bytes) that follow each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +117,10 @@ class Chunk:
     def read(self, part: tuple[int, int], source: RowSource) -> bool:
         """Reads one part of every column; True if it was the last part to be done."""
         holds = self._allocated()
+        runs = self.plan.runs(*part)
         for column in self._columns:
-            hold = holds[column.dataset.name]
-            for start, stop in self.plan.runs(*part):
-                first = int(self.plan.rows[start])
-                out = hold.destinations(start, stop)
-                source.read(column.dataset.name, first, first + stop - start, out)
+            name = column.dataset.name
+            source.read(name, runs, holds[name].destinations(*part))
         with self._lock:
             self._parts_left -= 1
             return self._parts_left == 0
@@ -166,6 +165,12 @@ class _Gathered:
     def batch(self, index: int, slots: NDArray[np.int64]) -> Bytes:
         del index
         out = self._column.batch(len(slots))
+        row_bytes = self._column.dataset.row_bytes
+        if row_bytes in _WORDS:
+            # np.take lets the GIL go for a microsecond's work, and then waits long to have it back.
+            word = _WORDS[row_bytes]
+            out.view(word)[:, 0] = self._rows.view(word)[:, 0][slots]
+            return out
         return np.take(self._rows, slots, axis=0, out=out, mode="clip")
 
 
@@ -176,9 +181,10 @@ class _Placed:
         self, column: Column, chunk: ChunkPlan, batch_size: int, *, shuffled: bool
     ) -> None:
         rows = len(chunk.rows)
-        self._batches: list[Bytes | None] = [
-            column.batch(min(batch_size, rows - start)) for start in range(0, rows, batch_size)
-        ]
+        self._batches = {
+            start // batch_size: column.batch(min(batch_size, rows - start))
+            for start in range(0, rows, batch_size)
+        }
         self._batch_size = batch_size
         self._slots = np.empty(rows, np.int64)
         self._slots[chunk.order] = np.arange(rows)
@@ -186,19 +192,18 @@ class _Placed:
 
     def destinations(self, start: int, stop: int) -> list[Bytes]:
         slots = self._slots[start:stop]
-        return list(self._single(slots) if self._shuffled else self._stretches(slots))
+        if not self._shuffled:
+            return list(self._stretches(slots))
+        batches, rows = (part.tolist() for part in np.divmod(slots, self._batch_size))
+        return [
+            self._batches[batch][row : row + 1] for batch, row in zip(batches, rows, strict=True)
+        ]
 
     def batch(self, index: int, slots: NDArray[np.int64]) -> Bytes:
         del slots
-        batch, self._batches[index] = self._batches[index], None
-        if batch is None:
+        if index not in self._batches:
             raise RuntimeError(f"batch {index} of this chunk was taken before")
-        return batch
-
-    def _single(self, slots: NDArray[np.int64]) -> Iterator[Bytes]:
-        batches, rows = np.divmod(slots, self._batch_size)
-        for batch, row in zip(batches.tolist(), rows.tolist(), strict=True):
-            yield self._at(batch, row, row + 1)
+        return self._batches.pop(index)
 
     def _stretches(self, slots: NDArray[np.int64]) -> Iterator[Bytes]:
         """Rows that lie side by side in one batch, as one array."""
@@ -206,14 +211,8 @@ class _Placed:
         while slot < stop:
             batch, row = divmod(slot, self._batch_size)
             count = min(self._batch_size - row, stop - slot)
-            yield self._at(batch, row, row + count)
+            yield self._batches[batch][row : row + count]
             slot += count
-
-    def _at(self, batch: int, start: int, stop: int) -> Bytes:
-        buffer = self._batches[batch]
-        if buffer is None:
-            raise RuntimeError(f"batch {batch} of this chunk was taken before it was read")
-        return buffer[start:stop]
 
 
 def read_batch(
@@ -222,13 +221,10 @@ def read_batch(
     """Reads one batch of a chunk on its own, each run of neighbouring rows at once."""
     slots = chunk.slots(index)
     turn = np.argsort(slots)
-    rows = chunk.plan.rows[slots[turn]]
+    runs = runs_of(chunk.plan.rows[slots[turn]])
     arrays = {}
     for column in columns:
         out = column.batch(len(slots))
-        for start, stop in runs_of(rows, 0, len(rows)):
-            places = [out[row : row + 1] for row in turn[start:stop].tolist()]
-            first = int(rows[start])
-            source.read(column.dataset.name, first, first + stop - start, places)
+        source.read(column.dataset.name, runs, [out[row : row + 1] for row in turn.tolist()])
         arrays[column.dataset.name] = column.typed(out)
     return arrays

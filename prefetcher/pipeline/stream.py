@@ -83,6 +83,7 @@ class Stream:
 
     def __init__(self, feed: Feed, monitor: Monitor | None, run_info: Mapping[str, object]) -> None:
         self._feed = feed
+        self._row_bytes = feed.row_bytes  # asked for with every batch
         self._meter = Meter()
         self._counters = Counters(feed.settings.readers, feed.settings.batchers, self._meter)
         self._monitor = monitor
@@ -241,7 +242,7 @@ class Stream:
         counters, plan = self._counters, self._feed.plan
         first = counters.first_batch_s is None
         samples = plan.batch_rows(place.position)
-        counters.delivered(place, samples, samples * self._feed.row_bytes)
+        counters.delivered(place, samples, samples * self._row_bytes)
         if first:
             self._event("first_batch", {"after_s": round(counters.first_batch_s or 0.0, 3)})
         if place.position == plan.num_batches - 1:

@@ -48,7 +48,7 @@ def test_each_storage_chunk_is_decoded_once(
     source = Source(describe(make(tmp_path / "a.h5", chunks, compression="gzip")), ["x"])
     sizes = counted(monkeypatch)
     out = np.empty((60, 30), np.uint8)
-    source.read("x", 10, 40, [out[place : place + 1] for place in range(30)])
+    source.read("x", [(10, 40)], [out[place : place + 1] for place in range(30)])
     source.close()
     per_slab = int(np.prod([-(-n // c) for n, c in zip((6, 5), chunks[1:], strict=True)]))
     assert len(sizes) == 3 * per_slab
@@ -61,7 +61,7 @@ def test_rows_without_a_filter_are_not_decoded_at_all(
     source = Source(describe(make(tmp_path / "a.h5", (8, 6, 5))), ["x"])
     sizes = counted(monkeypatch)
     out = np.empty((33, 30), np.uint8)
-    source.read("x", 5, 38, [out])
+    source.read("x", [(5, 38)], [out])
     source.close()
     assert sizes == []
     assert out.tobytes() == ROWS[5:38].tobytes()
@@ -79,7 +79,7 @@ def test_threads_decode_at_the_same_time(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(Decoder, "decode", meet)
     out = np.empty((20, 30), np.uint8)
     with ThreadPoolExecutor(2) as pool:
-        reads = [pool.submit(source.read, "x", a, a + 10, [out[a : a + 10]]) for a in (0, 10)]
+        reads = [pool.submit(source.read, "x", [(a, a + 10)], [out[a : a + 10]]) for a in (0, 10)]
         for read in reads:
             read.result(timeout=30)
     source.close()
@@ -98,7 +98,7 @@ def test_many_threads_get_the_right_rows(tmp_path: Path, chunks: tuple[int, ...]
         for _ in range(50):
             start, stop = sorted(rng.integers(0, 61, 2).tolist())
             out = np.empty((stop - start, 30), np.uint8)
-            source.read("x", start, stop, np.array_split(out, 3))
+            source.read("x", [(start, stop)], np.array_split(out, 3))
             if out.tobytes() != ROWS[start:stop].tobytes():
                 return False
         return True
@@ -123,14 +123,14 @@ def test_damage_names_rows_storage_chunk_and_offset(tmp_path: Path) -> None:
     offset, size = damage(path, 5)
     source = Source(describe(path), ["x"])
     out = np.empty((60, 30), np.uint8)
-    source.read("x", 0, 20, [out[:20]])
+    source.read("x", [(0, 20)], [out[:20]])
     with pytest.raises(
         CorruptError,
         match=rf"rows 20 to 30 of x in a.h5 are damaged: storage chunk \(2, 1, 0\) at byte "
         rf"{offset} \({size} bytes\): its deflate stream is damaged",
     ):
-        source.read("x", 20, 30, [out[20:30]])
-    source.read("x", 30, 60, [out[30:]])
+        source.read("x", [(20, 30)], [out[20:30]])
+    source.read("x", [(30, 60)], [out[30:]])
     source.close()
 
 
@@ -140,8 +140,8 @@ def test_rows_damaged_at_opening_are_told_when_they_are_read(tmp_path: Path) -> 
     source = Source(describe(path), ["x"])
     out = np.empty((10, 30), np.uint8)
     with pytest.raises(CorruptError, match=r"storage chunk \(0, 0, 0\).*its checksum is"):
-        source.read("x", 0, 10, [out])
-    source.read("x", 10, 20, [out])
+        source.read("x", [(0, 10)], [out])
+    source.read("x", [(10, 20)], [out])
     source.close()
 
 
@@ -173,7 +173,7 @@ def test_an_index_that_lies(
     source = Source(describe(make(tmp_path / "a.h5", (10, 6, 5), compression="gzip")), ["x"])
     lying(monkeypatch, change)
     with pytest.raises(CorruptError, match=says):
-        source.read("x", 0, 10, [np.empty((10, 30), np.uint8)])
+        source.read("x", [(0, 10)], [np.empty((10, 30), np.uint8)])
     source.close()
 
 

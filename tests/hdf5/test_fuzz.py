@@ -61,7 +61,7 @@ def outcome(path: Path) -> str:
         source = Source(description, ["x"])
         try:
             found = np.empty((rows.rows, rows.row_bytes), np.uint8)
-            source.read("x", 0, rows.rows, [found])
+            source.read("x", [(0, rows.rows)], [found])
         finally:
             source.close()
     except PrefetchError as error:

@@ -98,10 +98,10 @@ def test_a_source_reads_on_after_a_weak_moment_of_the_disk(
 
     monkeypatch.setattr(os, "preadv", flaky)
     out = np.zeros((3, 2), np.uint8)
-    source.read("x", 1, 4, [out])
+    source.read("x", [(1, 4)], [out])
     assert out.ravel().tolist() == list(range(2, 8))
     assert [(event["file"], event["rows"]) for event in told] == [("a.h5", [1, 4])] * 2
     weak.extend([errno.EIO] * 4)
     with pytest.raises(ReadError, match=r"reading rows 0 to 3 of x in a.h5 failed.*weak moment"):
-        source.read("x", 0, 3, [out])
+        source.read("x", [(0, 3)], [out])
     source.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import h5py
@@ -17,6 +18,7 @@ from prefetcher.errors import SettingsError
 from prefetcher.hdf5.attributes import encode
 from prefetcher.hdf5.manifest import Shard, checksum, write_manifest
 from prefetcher.hdf5.shards import ShardedSource, describe_all
+from prefetcher.plan import runs_of
 
 LENGTHS = (7, 1, 12, 5)
 N = sum(LENGTHS)
@@ -43,16 +45,18 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     ]
 
 
-@given(st.integers(0, N), st.integers(0, N), st.integers(1, 30))
+@given(st.sets(st.integers(0, N - 1), min_size=1), st.integers(1, 30), st.randoms())
 def test_rows_are_counted_over_all_files(
-    files: list[Path], one: int, other: int, piece: int
+    files: list[Path], wanted: set[int], piece: int, chance: Random
 ) -> None:
-    start, stop = sorted((one, other))
+    runs = runs_of(np.array(sorted(wanted)))
+    chance.shuffle(runs)
     source = ShardedSource(describe_all(files), ["x"])
-    rows = np.zeros((stop - start, 24), np.uint8)
-    source.read("x", start, stop, [rows[at : at + piece] for at in range(0, len(rows), piece)])
+    rows = np.zeros((len(wanted), 24), np.uint8)
+    source.read("x", runs, [rows[at : at + piece] for at in range(0, len(rows), piece)])
     source.close()
-    assert (rows.view(np.int64) == np.arange(start, stop)[:, None]).all()
+    expected = np.concatenate([np.arange(*run) for run in runs])
+    assert (rows.view(np.int64) == expected[:, None]).all()
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
@@ -72,7 +76,7 @@ def test_a_sequence_over_a_pattern_or_a_list(files: list[Path], shuffle: bool) -
 
 def test_a_file_is_opened_when_it_is_first_read(files: list[Path]) -> None:
     source = ShardedSource(describe_all(files), ["x", "y"])
-    source.read("x", 8, 9, [np.zeros((1, 24), np.uint8)])
+    source.read("x", [(8, 9)], [np.zeros((1, 24), np.uint8)])
     assert list(source._sources) == [2]
     source.close()
 

@@ -56,18 +56,30 @@ def test_the_bytes_are_those_of_h5py(samples: Path, name: str, counts: list[int]
     description = describe(samples)
     source = Source(description, [name])
     out = room(description.dataset(name).row_bytes, counts)
-    source.read(name, 11, 24, out)
+    source.read(name, [(11, 24)], out)
     source.close()
     with h5py.File(samples) as file:
         assert joined(out) == file[name][11:24].tobytes()
 
 
+@pytest.mark.parametrize("name", ["plain", "chunked", "virgin", "flags"])
+def test_runs_follow_each_other(samples: Path, name: str) -> None:
+    description = describe(samples)
+    source = Source(description, [name])
+    out = room(description.dataset(name).row_bytes, [1] * 4 + [9, 3])
+    source.read(name, [(30, 37), (2, 10), (49, 50)], out)
+    source.close()
+    with h5py.File(samples) as file:
+        rows = file[name][:]
+    assert joined(out) == b"".join(part.tobytes() for part in (rows[30:37], rows[2:10], rows[49:]))
+
+
 def test_rows_out_of_range_and_room_that_does_not_fit(samples: Path) -> None:
     source = Source(describe(samples), ["plain"])
     with pytest.raises(RowsError, match=r"rows 40 to 51 of plain in samples.h5"):
-        source.read("plain", 40, 51, room(12, [11]))
+        source.read("plain", [(40, 51)], room(12, [11]))
     with pytest.raises(RowsError, match="10 rows of plain do not fill room for 9"):
-        source.read("plain", 40, 50, room(12, [9]))
+        source.read("plain", [(40, 45), (0, 5)], room(12, [9]))
     source.close()
 
 
@@ -81,7 +93,7 @@ def test_a_closed_source_says_so_and_closes_twice(samples: Path) -> None:
     source.close()
     source.close()
     with pytest.raises(ClosedError, match=r"samples.h5 was closed"):
-        source.read("plain", 0, 1, room(12, [1]))
+        source.read("plain", [(0, 1)], room(12, [1]))
     h5py.File(samples, "r+").close()  # would be refused while it is open for reading
 
 
@@ -102,7 +114,7 @@ def test_a_file_that_changes_while_it_is_read(samples: Path, name: str) -> None:
     source = Source(describe(samples), [name])
     touch(samples)
     with pytest.raises(FileChangedError, match=r"samples.h5 was written to"):
-        source.read(name, 0, 1, room(12, [1]))
+        source.read(name, [(0, 1)], room(12, [1]))
     source.close()
 
 
@@ -121,11 +133,11 @@ def test_close_leaves_a_read_under_way_its_file(
     monkeypatch.setattr(os, "preadv", slow)
     out = room(12, [50])
     with ThreadPoolExecutor(1) as pool:
-        read = pool.submit(source.read, "plain", 0, 50, out)
+        read = pool.submit(source.read, "plain", [(0, 50)], out)
         assert inside.wait(30)
         source.close()
         with pytest.raises(ClosedError):
-            source.read("plain", 0, 1, room(12, [1]))
+            source.read("plain", [(0, 1)], room(12, [1]))
         closed.set()
         read.result(timeout=30)
     with h5py.File(samples, "r+") as file:  # refused while the source has the file open
@@ -169,7 +181,7 @@ def test_the_general_way_spreads_rows_in_bounded_memory(tmp_path: Path) -> None:
     source = Source(describe(tmp_path / "a.h5"), ["x"])
     assert source.scratch_bytes == 3 << 20
     out = room(1 << 20, [1] * 20)
-    source.read("x", 5, 25, out)
+    source.read("x", [(5, 25)], out)
     source.close()
     assert joined(out) == rows[5:25].tobytes()
 

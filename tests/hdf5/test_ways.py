@@ -134,7 +134,7 @@ def read(
     ]
     source = Source(description, [name])
     try:
-        source.read(name, start, stop, out)
+        source.read(name, [(start, stop)], out)
     finally:
         source.close()
     return b"".join(array.tobytes() for array in out)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from prefetcher.hdf5.describe import Dataset
 from prefetcher.pipeline.buffers import Meter
 from prefetcher.pipeline.chunk import Chunk, bytes_needed, columns, is_placed, read_batch
-from prefetcher.plan import Plan
+from prefetcher.plan import Plan, Run
 
 SMALL, LARGE = 2, 1000
 """Elements of a row: 16 bytes are gathered, 8000 are placed."""
@@ -23,15 +23,14 @@ class NumberedRows:
     """Every element of row i is i."""
 
     def __init__(self) -> None:
-        self.reads: list[tuple[int, int]] = []
+        self.reads: list[Run] = []
 
-    def read(self, name: str, start: int, stop: int, out: Sequence[NDArray[np.uint8]]) -> None:
-        self.reads.append((start, stop))
-        row = start
+    def read(self, name: str, runs: Sequence[Run], out: Sequence[NDArray[np.uint8]]) -> None:
+        self.reads += runs
+        rows = np.concatenate([np.arange(*run) for run in runs])
+        assert sum(map(len, out)) == len(rows)
         for array in out:
-            array.view(np.int64)[:] = np.arange(row, row + len(array))[:, None]
-            row += len(array)
-        assert row == stop
+            array.view(np.int64)[:], rows = rows[: len(array), None], rows[len(array) :]
 
 
 def dataset(name: str, width: int) -> Dataset:

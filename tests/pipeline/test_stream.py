@@ -23,7 +23,7 @@ from prefetcher.errors import ClosedError, ReadError, TransformError
 from prefetcher.hdf5.shards import ShardedSource, describe_all
 from prefetcher.pipeline import stream as stream_module
 from prefetcher.pipeline.stream import Feed, Stream
-from prefetcher.plan import Plan
+from prefetcher.plan import Plan, Run
 
 N, BATCH, CHUNK = 203, 5, 20
 
@@ -128,11 +128,11 @@ class Failing:
     def __init__(self, *args: Any, **keywords: Any) -> None:
         self._source = ShardedSource(*args, **keywords)
 
-    def read(self, name: str, start: int, stop: int, out: Sequence[NDArray[np.uint8]]) -> None:
-        if start <= Failing.row < stop and Failing.times > 0:
+    def read(self, name: str, runs: Sequence[Run], out: Sequence[NDArray[np.uint8]]) -> None:
+        if any(start <= Failing.row < stop for start, stop in runs) and Failing.times > 0:
             Failing.times -= 1
             raise ReadError(f"broken at row {Failing.row}")
-        self._source.read(name, start, stop, out)
+        self._source.read(name, runs, out)
 
     def close(self) -> None:
         self._source.close()
