@@ -18,7 +18,8 @@ from prefetcher.hdf5.filters import Bytes, Decoder, stored_filters
 from prefetcher.hdf5.index import ChunkIndex, StoredChunk
 from prefetcher.hdf5.places import Places, Rows
 from prefetcher.hdf5.proof import Probe
-from prefetcher.hdf5.stored import StoredBytes
+from prefetcher.hdf5.stored import Range, StoredBytes
+from prefetcher.plan import Run
 
 Elements = NDArray[np.generic]
 """A box of a dataset; its elements keep their bytes, their type does not matter here."""
@@ -134,6 +135,16 @@ class StorageChunkWay:
                 f"storage chunk {self._place(chunk)} at byte {chunk.offset} "
                 f"({chunk.size} bytes): {error}"
             ) from error
+
+    def ranges(self, runs: Sequence[Run]) -> list[Range]:
+        """Where in the file the storage chunks of these runs of rows lie."""
+        rows, per_slab = self._chunk[0], self._grid[1] * self._per_band
+        slabs = {slab for start, stop in runs for slab in range(start // rows, -(-stop // rows))}
+        return [
+            (chunk.offset, chunk.offset + chunk.size)
+            for slab in sorted(slabs)
+            for chunk in self._index.between(slab * per_slab, (slab + 1) * per_slab)
+        ]
 
     def probes(self) -> Iterator[Probe]:
         """The first and the last storage chunk that is stored."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
 
 from prefetcher.hdf5.places import Places
 from prefetcher.hdf5.proof import Probe
-from prefetcher.hdf5.stored import StoredBytes
+from prefetcher.hdf5.stored import Range, StoredBytes
+from prefetcher.plan import Run
 
 
 class ContiguousWay:
@@ -27,6 +28,11 @@ class ContiguousWay:
         """Reads rows [start, stop) straight to places `at` on: one copy in all."""
         pieces = places.views(at, stop - start)
         self._stored.read(self._offset + start * self._row_bytes, pieces)
+
+    def ranges(self, runs: Sequence[Run]) -> list[Range]:
+        """Where in the file these runs of rows lie."""
+        begin, size = self._offset, self._row_bytes
+        return [(begin + start * size, begin + stop * size) for start, stop in runs]
 
     def probes(self) -> Iterator[Probe]:
         """The first and the last row."""

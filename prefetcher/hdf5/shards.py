@@ -124,6 +124,12 @@ class ShardedSource:
         self._sources: dict[int, Source] = {}
         self._undo = ExitStack()
 
+    def expect(self, name: str, runs: Sequence[Run]) -> None:
+        """Has the system fetch runs of rows that will be read soon, in files that are open."""
+        for number, own in self._by_file(name, runs):
+            if number in self._sources:
+                self._sources[number].expect(name, own)
+
     def read(self, name: str, runs: Sequence[Run], out: Sequence[Rows]) -> None:
         """Reads runs of rows of `name`, counted over all files, into `out`.
 
@@ -133,9 +139,7 @@ class ShardedSource:
             self._source(0).read(name, runs, out)
             return
         places, at = Places(out), 0
-        stretches = (stretch for run in runs for stretch in self._stretches(name, *run))
-        for number, of_file in groupby(stretches, key=itemgetter(0)):
-            own = [(first, last) for _, first, last in of_file]
+        for number, own in self._by_file(name, runs):
             count = sum(last - first for first, last in own)
             self._source(number).read(name, own, places.views(at, count))
             at += count
@@ -143,6 +147,15 @@ class ShardedSource:
     def close(self) -> None:
         """Closes every file. The caller makes sure that nobody reads."""
         self._undo.close()
+
+    def _by_file(self, name: str, runs: Sequence[Run]) -> Iterator[tuple[int, Sequence[Run]]]:
+        """Yields (file, runs of its own rows) in the order of `runs`."""
+        if len(self._files) == 1:
+            yield 0, runs
+            return
+        stretches = (stretch for run in runs for stretch in self._stretches(name, *run))
+        for number, of_file in groupby(stretches, key=itemgetter(0)):
+            yield number, [(first, last) for _, first, last in of_file]
 
     def _stretches(self, name: str, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
         """Yields (file, its first row, its last row + 1)."""

@@ -24,7 +24,7 @@ from prefetcher.hdf5.opening import damage_reported, open_file
 from prefetcher.hdf5.places import Places, Rows
 from prefetcher.hdf5.proof import Probe, agrees
 from prefetcher.hdf5.retry import Retry
-from prefetcher.hdf5.stored import StoredBytes
+from prefetcher.hdf5.stored import Range, StoredBytes
 from prefetcher.plan import Run
 
 
@@ -33,6 +33,8 @@ class _Way(Protocol):
 
     @property
     def scratch_bytes(self) -> int: ...
+
+    def ranges(self, runs: Sequence[Run]) -> list[Range]: ...
 
     def read(self, start: int, stop: int, places: Places, at: int) -> None: ...
 
@@ -104,6 +106,14 @@ class Source:
         if dataset.way == "storage chunks":
             return StorageChunkWay(opened, self._stored)
         return None
+
+    def expect(self, name: str, runs: Sequence[Run]) -> None:
+        """Has the system fetch runs of rows that will be read soon. Never fails.
+
+        May wait for the disk to take so many requests. Does nothing where the rows are in memory.
+        """
+        with suppress(ClosedError), self._open_meanwhile():
+            self._stored.expect(self._ways[name].ranges(runs))
 
     def read(self, name: str, runs: Sequence[Run], out: Sequence[Rows]) -> None:
         """Reads runs of rows of dataset `name`, one after the other, into `out`.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,12 @@ from prefetcher.hdf5.opening import Identity, identity_of
 
 Piece = NDArray[np.uint8]
 """Contiguous memory to fill, of any shape."""
+Range = tuple[int, int]
+"""The offset of some bytes of a file, and one past the last."""
+
+_ANNOUNCED = 512 << 10
+"""Bytes in one call of fadvise: of a larger range many disks' queues take only the beginning."""
+_PROBES = 8
 _VECTOR = 1024
 """Pieces in one call of preadv: what Linux and macOS accept (IOV_MAX)."""
 
@@ -35,6 +42,33 @@ class StoredBytes:
                 f"{self._name} was written to after it was opened, so rows read from it may be "
                 "torn: let the writer finish, then open it again"
             )
+
+    def expect(self, ranges: Sequence[Range]) -> None:
+        """Tells the system that these bytes will be read soon, unless it has them in memory.
+
+        A random read waits for the disk each time. Told before, the system has many of them under
+        way at once, and gives them as fast as it reads in sequence. Only advice: it never fails.
+        """
+        if not hasattr(os, "posix_fadvise") or self._in_memory(ranges):
+            return
+        with doing(State.READ), suppress(OSError):
+            for start, named in _merged(ranges):
+                stop = min(named, self.size)  # a damaged file may name more
+                for at in range(start, stop, _ANNOUNCED):
+                    size = min(_ANNOUNCED, stop - at)
+                    os.posix_fadvise(self._fd, at, size, os.POSIX_FADV_WILLNEED)
+
+    def _in_memory(self, ranges: Sequence[Range]) -> bool:
+        """Whether the page cache has the first byte of some of these, by a read that never waits.
+
+        Advice on what is there already would cost a quarter of the time to copy it.
+        """
+        try:
+            for start, _ in ranges[:: -(-len(ranges) // _PROBES) or 1]:
+                os.preadv(self._fd, [bytearray(1)], start, os.RWF_NOWAIT)
+        except (OSError, AttributeError):  # not in memory; or a system that cannot tell
+            return False
+        return True
 
     def read(self, offset: int, pieces: Sequence[Piece]) -> None:
         """Fills `pieces` one after the other with the bytes from `offset` on.
@@ -63,6 +97,18 @@ class StoredBytes:
     def close(self) -> None:
         """Closes the file. The caller makes sure that nobody reads."""
         os.close(self._fd)
+
+
+def _merged(ranges: Sequence[Range]) -> Iterator[Range]:
+    """What lies side by side, or nearly so, as one range."""
+    ordered = iter(sorted(ranges))
+    start, stop = next(ordered, (0, 0))
+    for following in ordered:
+        if following[0] > stop + _ANNOUNCED:
+            yield start, stop
+            start = following[0]
+        stop = max(stop, following[1])
+    yield start, stop
 
 
 def _rest(pieces: Sequence[Piece], done: int) -> Sequence[Piece]:

@@ -31,6 +31,9 @@ _PLACED_ROW_BYTES = 6 << 10  # measured: below this, a second copy costs less th
 class RowSource(Protocol):
     """What a chunk is read from. Any number of threads at once."""
 
+    def expect(self, name: str, runs: Sequence[Run]) -> None:
+        """Has the system fetch what will be read soon. Never fails."""
+
     def read(self, name: str, runs: Sequence[Run], out: Sequence[Bytes]) -> None:
         """Reads runs of rows into `out`, arrays (k, row_bytes) that follow each other."""
 
@@ -113,6 +116,12 @@ class Chunk:
     def number(self) -> int:
         """The chunk's number, counted over all passes."""
         return self.plan.number
+
+    def expect(self, source: RowSource) -> None:
+        """Has the system fetch all of it, before the first part is read."""
+        runs = self.plan.runs(0, len(self.plan.rows))
+        for column in self._columns:
+            source.expect(column.dataset.name, runs)
 
     def read(self, part: tuple[int, int], source: RowSource) -> bool:
         """Reads one part of every column; True if it was the last part to be done."""

@@ -56,6 +56,7 @@ class Run:
         """Every part of every chunk from the first batch on, without end."""
         for number in count(self.plan.chunk_of(self.first)[0]):
             chunk = self.chunk(number)
+            chunk.expect(self.source)
             for part in chunk.plan.parts:
                 yield chunk, part
 

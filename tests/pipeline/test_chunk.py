@@ -24,6 +24,10 @@ class NumberedRows:
 
     def __init__(self) -> None:
         self.reads: list[Run] = []
+        self.expected: list[tuple[str, Run]] = []
+
+    def expect(self, name: str, runs: Sequence[Run]) -> None:
+        self.expected += [(name, run) for run in runs]
 
     def read(self, name: str, runs: Sequence[Run], out: Sequence[NDArray[np.uint8]]) -> None:
         self.reads += runs
@@ -82,6 +86,16 @@ def test_neighbouring_rows_are_read_together(shuffle: bool) -> None:
     chunk.read((0, 320), source)
     assert sum(stop - start for start, stop in source.reads) == 320
     assert len(source.reads) <= 8
+
+
+def test_all_of_a_chunk_is_expected_before_it_is_read() -> None:
+    plan = Plan(range(1000), 8, 320, 40, seed=1)
+    chunk = Chunk(plan, plan.chunk(1), columns(DATASETS, plan, 2, 4, Meter()))
+    source = NumberedRows()
+    chunk.expect(source)
+    for name in ("small", "large"):
+        rows = [row for of, run in source.expected if of == name for row in range(*run)]
+        assert rows == chunk.plan.rows.tolist()
 
 
 def test_a_planned_chunk_holds_no_memory_and_a_full_one_what_was_promised() -> None:

@@ -128,6 +128,9 @@ class Failing:
     def __init__(self, *args: Any, **keywords: Any) -> None:
         self._source = ShardedSource(*args, **keywords)
 
+    def expect(self, name: str, runs: Sequence[Run]) -> None:
+        self._source.expect(name, runs)
+
     def read(self, name: str, runs: Sequence[Run], out: Sequence[NDArray[np.uint8]]) -> None:
         if any(start <= Failing.row < stop for start, stop in runs) and Failing.times > 0:
             Failing.times -= 1
