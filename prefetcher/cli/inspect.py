@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from prefetcher.batch import flatten
 from prefetcher.cli import output
+from prefetcher.cli.names import Choice, choose
+from prefetcher.hdf5.attributes import Attributes, Names, read_attributes
 from prefetcher.hdf5.describe import Dataset, FileDescription, describe
 
-_TARGETS = ("y", "angle", "label", "target", "class", "steering", "output", "mask")
-"""What the names of targets contain, likeliest first; anything else is told by its size."""
+_CLASSES_SHOWN = 8  # what fits a line; --json has them all
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,11 +47,11 @@ def run(arguments: argparse.Namespace) -> None:
     """Describes the file and prints what was found."""
     batch = arguments.batch_size
     sizes = Sizes(batch, max(batch, arguments.chunk_size // batch * batch))
-    file = describe(arguments.file)
+    found = Found.of(arguments.file)
     if arguments.json:
-        output.write_json(_as_json(file, sizes))
+        output.write_json(_as_json(found, sizes))
     else:
-        _print(file, sizes)
+        _print(found, sizes)
 
 
 @dataclass(frozen=True)
@@ -64,53 +67,25 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Guess:
-    """Which dataset looks like the inputs, and which like the targets."""
+class Found:
+    """All that is known of a file."""
 
-    x: Dataset
-    y: Dataset | None
+    file: FileDescription
+    said: tuple[Attributes, ...]
+    """What the file says of itself, then of each of its splits."""
+    choice: Choice | None
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """Looks into a file."""
+        file, own = describe(path), read_attributes(path)
+        said = (own, *(read_attributes(path, split) for split in own.splits))
+        return cls(file, said, choose(file, said))
 
     @property
-    def row_bytes(self) -> int:
-        """Bytes of one sample."""
-        return self.x.row_bytes + (self.y.row_bytes if self.y else 0)
-
-    def python(self, file: Path) -> str:
-        """The line that wraps the file."""
-        y = repr(self.y.name) if self.y else None
-        return f"prefetcher.PrefetchSequence({str(file)!r}, x={self.x.name!r}, y={y})"
-
-
-def guess(datasets: tuple[Dataset, ...]) -> Guess | None:
-    """Takes the heaviest rows for the inputs, and for the targets what is called so or is light.
-
-    Only datasets of the same group and with as many rows as the inputs can be targets. None where
-    nothing could be cut into batches.
-    """
-    usable = [dataset for dataset in datasets if dataset.rows and dataset.row_bytes]
-    usable = [dataset for dataset in usable if not dataset.dtype.hasobject]
-    if not usable:
-        return None
-    x = max(usable, key=lambda dataset: dataset.row_bytes)
-    partners = [
-        dataset
-        for dataset in usable
-        if dataset is not x and dataset.rows == x.rows and _group(dataset) == _group(x)
-    ]
-    return Guess(x, min(partners, key=_unlikeliness, default=None))
-
-
-def _group(dataset: Dataset) -> str:
-    return dataset.name.rpartition("/")[0]
-
-
-def _unlikeliness(dataset: Dataset) -> tuple[int, int]:
-    """Sorts the likeliest targets first: by name, then the lighter ones."""
-    name = dataset.name.rpartition("/")[2].lower()
-    if name == "y":
-        return 0, dataset.row_bytes
-    matches = (rank for rank, word in enumerate(_TARGETS) if rank and word in name)
-    return next(matches, len(_TARGETS)), dataset.row_bytes
+    def class_names(self) -> dict[str, tuple[str, ...]]:
+        """For each dataset of class numbers, the name of class 0, 1, ..."""
+        return {name: names for each in self.said for name, names in each.class_names.items()}
 
 
 def _decoded_bytes(dataset: Dataset) -> int:
@@ -124,20 +99,37 @@ def _ratio(dataset: Dataset) -> float | None:
     return round(_decoded_bytes(dataset) / dataset.stored_bytes, 3)
 
 
-def _as_json(file: FileDescription, sizes: Sizes) -> dict[str, Any]:
-    found = guess(file.datasets)
-    batch, chunk = sizes.within(found.x) if found else (0, 0)
+def _as_json(found: Found, sizes: Sizes) -> dict[str, Any]:
+    file, choice = found.file, found.choice
+    batch, chunk = sizes.within(choice.datasets[0]) if choice else (0, 0)
     return {
         "file": str(file.path),
         "size_bytes": file.size,
         "batch_size": sizes.batch,
         "chunk_size": sizes.chunk,
         "datasets": [_dataset_json(dataset, sizes) for dataset in file.datasets],
-        "x": found.x.name if found else None,
-        "y": found.y.name if found and found.y else None,
-        "batch_bytes": found.row_bytes * batch if found else None,
-        "chunk_bytes": found.row_bytes * chunk if found else None,
-        "python": found.python(file.path) if found else None,
+        "says": _said_json(found),
+        "x": choice.x if choice else None,
+        "y": choice.y if choice else None,
+        "batch_bytes": choice.row_bytes * batch if choice else None,
+        "chunk_bytes": choice.row_bytes * chunk if choice else None,
+        "python": choice.python(file.path) if choice else None,
+    }
+
+
+def _said_json(found: Found) -> dict[str, Any]:
+    own, *splits = found.said
+    return {
+        "version": own.version,
+        "source": own.source,
+        "arguments": own.arguments,
+        "x": own.x,
+        "y": own.y,
+        "splits": {
+            name: {"x": split.x, "y": split.y}
+            for name, split in zip(own.splits, splits, strict=True)
+        },
+        "class_names": found.class_names,
     }
 
 
@@ -161,14 +153,14 @@ def _dataset_json(dataset: Dataset, sizes: Sizes) -> dict[str, Any]:
     }
 
 
-def _print(file: FileDescription, sizes: Sizes) -> None:
-    console = output.data()
+def _print(found: Found, sizes: Sizes) -> None:
+    console, file = output.data(), found.file
     console.print(f"{escape(str(file.path))}, {output.size(file.size)}")
     if not file.datasets:
         console.print("It holds no dataset.")
         return
     console.print(_table(file.datasets, plain=not console.is_terminal))
-    for line in _advice(file, sizes):
+    for line in (*_own_words(found), *_advice(found, sizes)):
         console.print(line, markup=False, soft_wrap=True)
 
 
@@ -206,21 +198,49 @@ def _times(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
 
 
-def _advice(file: FileDescription, sizes: Sizes) -> Iterator[str]:
+def _own_words(found: Found) -> Iterator[str]:
+    """What the file says of itself; nothing where it says nothing."""
+    own = found.said[0]
+    if own.version:
+        yield ""
+        yield f"prefetcher {own.version} made it from {own.source}{_settings(own.arguments)}."
+    for each in found.said:
+        if each.x:
+            targets = f", targets: {_listed(each.y)}" if each.y else ", no targets"
+            yield f"Inputs: {_listed(each.x)}{targets}."
+    for name, classes in found.class_names.items():
+        shown = ", ".join(f"{n} {word}" for n, word in enumerate(classes[:_CLASSES_SHOWN]))
+        more = len(classes) - _CLASSES_SHOWN
+        yield f"Classes of {name}: {shown}{f', and {more} more' if more > 0 else ''}."
+
+
+def _settings(arguments: Mapping[str, Any]) -> str:
+    """Those that were set: no None, no False, no empty list."""
+    given = {name: value for name, value in arguments.items() if value not in (None, [])}
+    told = [f"{name}={json.dumps(value)}" for name, value in given.items() if value is not False]
+    return f", with {', '.join(told)}" if told else ""
+
+
+def _listed(names: Names) -> str:
+    return ", ".join(flatten(names))
+
+
+def _advice(found: Found, sizes: Sizes) -> Iterator[str]:
     """The lines below the table."""
     yield ""
-    yield from _ways(file.datasets)
-    found = guess(file.datasets)
-    if not found:
+    yield from _ways(found.file.datasets)
+    choice = found.choice
+    if not choice:
         yield "Nothing in it has rows that can be cut into batches."
         return
-    batch, chunk = (output.size(found.row_bytes * count) for count in sizes.within(found.x))
+    counts = sizes.within(choice.datasets[0])
+    batch, chunk = (output.size(choice.row_bytes * count) for count in counts)
     yield (
         f"A batch of {sizes.batch} weighs {batch}, "
         f"a chunk of {sizes.chunk} ({sizes.chunk // sizes.batch} batches) {chunk}."
     )
     yield ""
-    yield found.python(file.path)
+    yield choice.python(found.file.path)
 
 
 def _ways(datasets: tuple[Dataset, ...]) -> Iterator[str]:

@@ -51,45 +51,56 @@ def read_attributes(path: str | os.PathLike[str], group: str = "") -> Attributes
     """
     path = Path(path)
     with open_file(path) as file, damage_reported(path):
-        if group and not isinstance(file.get(group, getlink=True), h5py.HardLink):
+        if group and not _is_group(file, group):
             raise NoDatasetError(f"no group {group!r} in {path.name}: it has {', '.join(file)}")
         place = file[group] if group else file
         prefix = group + "/" if group else ""
         return Attributes(
-            x=_prefixed(prefix, _value(place, "x")),
-            y=_prefixed(prefix, _value(place, "y")),
-            splits=tuple(_value(file, "splits") or ()),
-            class_names={prefix + name: tuple(found) for name, found in _class_names(place)},
-            source=_value(file, "source"),
-            arguments=_value(file, "arguments") or {},
-            version=_value(file, "prefetcher_version"),
+            x=_names(place, "x", prefix),
+            y=_names(place, "y", prefix),
+            splits=tuple(name for name in _listed(file, "splits") if _is_group(file, name)),
+            class_names={prefix + name: found for name, found in _class_names(place)},
+            source=_value(file, "source", str),
+            arguments=_value(file, "arguments", dict) or {},
+            version=_value(file, "prefetcher_version", str),
         )
 
 
-def _value(item: h5py.HLObject, name: str) -> Any:
-    """An attribute, decoded; None where there is none, or somebody else's."""
+def _value(item: h5py.HLObject, name: str, kind: type) -> Any:
+    """An attribute of that kind, decoded; None where there is none, or somebody else's."""
     value = item.attrs.get(name)
     if not isinstance(value, str):
         return None
     try:
-        return json.loads(value)
+        found = json.loads(value)
     except ValueError:
         return None
+    return found if isinstance(found, kind) else None
 
 
-def _class_names(group: h5py.Group) -> Iterator[tuple[str, list[str]]]:
+def _listed(item: h5py.HLObject, name: str) -> tuple[str, ...]:
+    """An attribute that is a list of strings; () where it is none."""
+    found = _value(item, name, list) or ()
+    return tuple(found) if all(isinstance(one, str) for one in found) else ()
+
+
+def _is_group(file: h5py.File, name: str) -> bool:
+    """Whether there is such a group in this very file: a link could lead into another one."""
+    here = isinstance(file.get(name, getlink=True), h5py.HardLink)
+    return here and isinstance(file[name], h5py.Group)
+
+
+def _class_names(group: h5py.Group) -> Iterator[tuple[str, tuple[str, ...]]]:
     for name in group:
-        # Only what lies in this very file: a link could lead into another one.
         if isinstance(group.get(name, getlink=True), h5py.HardLink):
-            names = _value(group[name], "class_names")
+            names = _listed(group[name], "class_names")
             if names:
                 yield name, names
 
 
-def _prefixed(prefix: str, names: Any) -> Names | None:
-    if isinstance(names, str):
-        return prefix + names
-    return tuple(prefix + name for name in names) if names else None
+def _names(place: h5py.Group, name: str, prefix: str) -> Names | None:
+    one = _value(place, name, str)
+    return prefix + one if one else tuple(prefix + each for each in _listed(place, name)) or None
 
 
 def encode(attributes: Mapping[str, Any]) -> dict[str, str]:

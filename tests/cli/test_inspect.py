@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from PIL import Image
 
 import prefetcher
 from prefetcher.cli import main
-from prefetcher.cli.inspect import guess
-from prefetcher.hdf5.describe import describe
+
+VERSION = version("prefetcher")
 
 
 @pytest.fixture
@@ -72,28 +74,75 @@ def test_the_line_of_python_works(file: Path, capsys: pytest.CaptureFixture[str]
     assert (x.shape, y.shape) == ((32, 8, 8, 3), (32,))
 
 
-@pytest.mark.parametrize(
-    ("shapes", "x", "y"),
-    [
-        ({"x": (9, 4), "y": (9,)}, "x", "y"),
-        ({"ids": (9,), "images": (9, 8, 8), "labels": (9, 10)}, "images", "labels"),
-        ({"a": (9, 5), "b": (9, 2), "c": (9,)}, "a", "c"),
-        ({"a/x": (9, 5), "a/y": (9,), "b/x": (9, 4), "b/y": (9,)}, "a/x", "a/y"),
-        ({"x": (9, 5), "mean": (1, 4)}, "x", None),
-        ({"number": ()}, None, None),
-        ({"empty": (0, 5)}, None, None),
-        ({}, None, None),
-    ],
-)  # fmt: skip
-def test_the_guess(
-    tmp_path: Path, shapes: dict[str, tuple[int, ...]], x: str | None, y: str | None
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder of two classes."""
+    for name in ("cat", "dog"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(5):
+            Image.new("RGB", (8, 8), (number, 0, 0)).save(
+                tmp_path / "photos" / name / f"{number}.png"
+            )
+    return tmp_path / "photos"
+
+
+def wrapped(found: dict[str, Any]) -> prefetcher.PrefetchSequence:
+    """What the line to paste makes."""
+    sequence: prefetcher.PrefetchSequence = eval(found["python"], {"prefetcher": prefetcher})
+    return sequence
+
+
+def test_a_file_that_knows_its_names_needs_none(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with h5py.File(tmp_path / "guess.h5", "w", track_order=True) as made:
-        for name, shape in shapes.items():
-            made.create_dataset(name, shape, "f4", track_order=True)
-    found = guess(describe(tmp_path / "guess.h5").datasets)
-    assert (found and found.x.name) == x
-    assert (found and found.y and found.y.name) == y
+    out = tmp_path / "out.h5"
+    prefetcher.convert(pictures, out, size=(4, 4))
+    found = as_json(capsys, str(out))
+    says = found["says"]
+    assert (says["x"], says["y"], says["splits"]) == ("images", "labels", {})
+    assert says["class_names"] == {"labels": ["cat", "dog"]}
+    assert (says["source"], says["version"]) == ("photos", VERSION)
+    assert (says["arguments"]["size"], says["arguments"]["seed"]) == ([4, 4], 0)
+    assert found["python"] == f"prefetcher.PrefetchSequence({str(out)!r})"
+    with wrapped(found) as sequence:
+        assert sequence[0][0].shape == (10, 4, 4, 3)
+    assert main(["inspect", str(out)]) == 0
+    text = capsys.readouterr().out
+    assert f"prefetcher {VERSION} made it from photos, with size=[4, 4]" in text
+    assert "Inputs: images, targets: labels." in text
+    assert "Classes of labels: 0 cat, 1 dog." in text
+    assert "seed=0" in text
+    assert "split=" not in text, "what was not set is not told"
+
+
+def test_label_columns_and_splits(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table, out = tmp_path / "log.csv", tmp_path / "out.h5"
+    lines = [f"cat/{number}.png,{number / 2},kind {number}" for number in range(5)]
+    table.write_text("\n".join(["path,angle,kind", *lines]))
+    prefetcher.convert(pictures, out, labels=table, split={"a": 0.5, "b": 0.5})
+    found = as_json(capsys, str(out))
+    assert found["says"]["splits"] == {
+        name: {"x": f"{name}/images", "y": [f"{name}/angle", f"{name}/kind"]} for name in "ab"
+    }
+    assert set(found["says"]["class_names"]) == {"a/kind", "b/kind"}
+    with wrapped(found) as sequence:
+        assert len(sequence[0][1]) == 2
+    assert main(["inspect", str(out)]) == 0
+    text = capsys.readouterr().out
+    assert "Inputs: b/images, targets: b/angle, b/kind." in text
+    assert 'labels="log.csv"' in text
+
+
+def test_many_classes_are_cut_short(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with h5py.File(tmp_path / "many.h5", "w") as made:
+        made["y"] = np.zeros(9)
+        made["y"].attrs["class_names"] = json.dumps([f"class {number}" for number in range(30)])
+    assert main(["inspect", str(tmp_path / "many.h5")]) == 0
+    text = capsys.readouterr().out
+    assert "7 class 7, and 22 more." in text
+    assert "made it" not in text
 
 
 def test_a_file_without_datasets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,6 +49,20 @@ def test_a_file_of_somebody_else(tmp_path: Path) -> None:
     assert read_attributes(tmp_path / "data.h5") == Attributes()
 
 
+@pytest.mark.parametrize("value", ["5", "[5]", '{"a": 1}', "true", '["lost", "data"]'])
+def test_json_of_somebody_else(tmp_path: Path, value: str) -> None:
+    """Names that are no names, and splits that are no groups of the file."""
+    with h5py.File(tmp_path / "data.h5", "w") as file:
+        file["data"] = [0]
+        for name in ("splits", "source", "prefetcher_version", "class_names"):
+            file.attrs[name] = file["data"].attrs[name] = value
+        if "lost" not in value:
+            file.attrs["x"] = file.attrs["y"] = value
+    said = read_attributes(tmp_path / "data.h5")
+    assert (said.x, said.y, said.splits, said.source, said.version) == (None, None, (), None, None)
+    assert said.class_names == ({"data": ("lost", "data")} if "lost" in value else {})
+
+
 def test_more_class_names_than_an_attribute_holds_as_a_list(tmp_path: Path) -> None:
     names = tuple(f"a rather long name of class {number}" for number in range(20_000))
     with h5py.File(tmp_path / "data.h5", "w") as file:

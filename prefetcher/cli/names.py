@@ -1,0 +1,95 @@
+"""Which datasets of a file are its inputs and targets: as the file says, else as they look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefetcher.batch import flatten
+from prefetcher.errors import NoDatasetError
+from prefetcher.hdf5.attributes import Attributes, Names
+from prefetcher.hdf5.describe import Dataset, FileDescription
+
+_TARGETS = ("y", "angle", "label", "target", "class", "steering", "output", "mask")
+"""What the names of targets contain, likeliest first; anything else is told by its size."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Inputs and targets."""
+
+    x: Names
+    y: Names | None
+    datasets: tuple[Dataset, ...]
+    """Those of x and y together, at least one, with as many rows each."""
+    known: bool = False
+    """Whether `PrefetchSequence` finds both without being told."""
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one sample."""
+        return sum(dataset.row_bytes for dataset in self.datasets)
+
+    def python(self, file: Path) -> str:
+        """The line that wraps the file."""
+        names = "" if self.known else f", x={self.x!r}, y={self.y!r}"
+        return f"prefetcher.PrefetchSequence({str(file)!r}{names})"
+
+
+def choose(file: FileDescription, said: Sequence[Attributes]) -> Choice | None:
+    """What is said, else a guess; None where nothing could be cut into batches.
+
+    Args:
+        file: What is in the file.
+        said: What it says of itself, then of each of its splits: the first that names inputs.
+    """
+    own = next((each for each in said if each.x), None)
+    return (own and _said(file, own, whole=own is said[0])) or guess(file.datasets)
+
+
+def _said(file: FileDescription, said: Attributes, *, whole: bool) -> Choice | None:
+    """None where somebody took out a dataset since."""
+    x, y = said.x or (), said.y
+    names = dict.fromkeys([*flatten(x), *flatten(y or ())])
+    # A dataset called x is what the sequence takes that is told nothing.
+    taken = x != "x" and any(dataset.name == "x" for dataset in file.datasets)
+    try:
+        return Choice(x, y, tuple(map(file.dataset, names)), known=whole and not taken)
+    except NoDatasetError:
+        return None
+
+
+def guess(datasets: tuple[Dataset, ...]) -> Choice | None:
+    """Takes the heaviest rows for the inputs, and for the targets what is called so or is light.
+
+    Only datasets of the same group and with as many rows as the inputs can be targets. None where
+    nothing could be cut into batches.
+    """
+    usable = [dataset for dataset in datasets if dataset.rows and dataset.row_bytes]
+    usable = [dataset for dataset in usable if not dataset.dtype.hasobject]
+    if not usable:
+        return None
+    x = max(usable, key=lambda dataset: dataset.row_bytes)
+    partners = [
+        dataset
+        for dataset in usable
+        if dataset is not x and dataset.rows == x.rows and _group(dataset) == _group(x)
+    ]
+    if not partners:
+        return Choice(x.name, None, (x,))
+    y = min(partners, key=_unlikeliness)
+    return Choice(x.name, y.name, (x, y))
+
+
+def _group(dataset: Dataset) -> str:
+    return dataset.name.rpartition("/")[0]
+
+
+def _unlikeliness(dataset: Dataset) -> tuple[int, int]:
+    """Sorts the likeliest targets first: by name, then the lighter ones."""
+    name = dataset.name.rpartition("/")[2].lower()
+    if name == "y":
+        return 0, dataset.row_bytes
+    matches = (rank for rank, word in enumerate(_TARGETS) if rank and word in name)
+    return next(matches, len(_TARGETS)), dataset.row_bytes
