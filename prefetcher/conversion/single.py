@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from prefetcher.conversion.plan import Plan, attributes, within
 from prefetcher.conversion.source import Failure, Loaded, Part, RowNumbers, Source
 from prefetcher.conversion.work import in_order
 from prefetcher.errors import FileError
+from prefetcher.hdf5.encoder import Encoded, Encoder
 from prefetcher.hdf5.partial import PartialFile
 
 CHECKPOINT_SECONDS = 10.0
@@ -26,9 +28,31 @@ Progress = Callable[[int, int], None]
 """Told of so many more rows that are done, and how many of them were left out."""
 
 
-def load(part: Part) -> Loaded:
-    """Loads a part: a function of a module, so that it can be sent to another process."""
-    return part.load()
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A part, and what encodes the storage chunk that its rows will most likely be."""
+
+    part: Part
+    encoders: Mapping[str, Encoder]
+
+
+class Done(NamedTuple):
+    """What came of a task."""
+
+    loaded: Loaded
+    encoded: Mapping[str, Encoded]
+    """Datasets with a codec, where no row of the storage chunk is missing."""
+
+
+def load(task: Task) -> Done:
+    """Runs a task: a function of a module, so that it can be sent to another process."""
+    loaded = task.part.load()
+    whole = {
+        name: encoder
+        for name, encoder in task.encoders.items()
+        if len(loaded.arrays[name]) == encoder.rows
+    }
+    return Done(loaded, {name: whole[name].encode(loaded.arrays[name]) for name in whole})
 
 
 class SingleFile:
@@ -93,10 +117,10 @@ class SingleFile:
             self._portion = number
             group, rows = self._plan.portions[number]
             numbers = self._steps(rows[self._done :])
-            parts = (self._source.part(some) for some in self._steps(rows[self._done :]))
-            for some, loaded in zip(numbers, in_order(executor, load, parts, ahead), strict=True):
-                self._take(group, some, loaded)
-                progress(len(some), len(loaded.failures))
+            tasks = self._tasks(group, self._steps(rows[self._done :]))
+            for some, done in zip(numbers, in_order(executor, load, tasks, ahead), strict=True):
+                self._take(group, some, done)
+                progress(len(some), len(done.loaded.failures))
                 if monotonic() - self._saved_at >= CHECKPOINT_SECONDS:
                     self._save()
             if not self._failures.stop_writing:
@@ -107,13 +131,20 @@ class SingleFile:
         step = self._plan.storage_rows
         return (rows[start : start + step] for start in range(0, len(rows), step))
 
-    def _take(self, group: str, rows: RowNumbers, loaded: Loaded) -> None:
+    def _tasks(self, group: str, steps: Iterator[RowNumbers]) -> Iterator[Task]:
+        every = self._file.encoders
+        names = ((name, within(group, name)) for name in self._plan.layouts)
+        encoders = {name: every[place] for name, place in names if place in every}
+        return (Task(self._source.part(some), encoders) for some in steps)
+
+    def _take(self, group: str, rows: RowNumbers, done: Done) -> None:
+        loaded, encoded = done
         failures = {int(rows[at]): failure for at, failure in loaded.failures.items()}
         self._failures.add(failures)
         if self._failures.stop_writing:
             return
         for name, array in loaded.arrays.items():
-            self._file.append(within(group, name), array)
+            self._file.append(within(group, name), array, encoded.get(name))
 
     def _save(self) -> None:
         """Puts what was written on the disk and notes how far it goes."""

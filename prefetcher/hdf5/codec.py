@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import h5py
 import numpy as np
+from h5py._objects import phil
 from numpy.typing import NDArray
 
 from prefetcher.errors import SettingsError
@@ -121,7 +122,8 @@ def _decoding_seconds(dataset: h5py.Dataset, nbytes: int) -> float:
     decoder = Decoder(filters, nbytes)
     seconds = 0.0
     for corner in range(0, len(dataset), dataset.chunks[0]):
-        mask, data = dataset.id.read_direct_chunk((corner, *[0] * (dataset.ndim - 1)))
+        with phil:  # h5py takes its own lock here since 3.16 only
+            mask, data = dataset.id.read_direct_chunk((corner, *[0] * (dataset.ndim - 1)))
         started = perf_counter()
         decoder.decode(np.frombuffer(data, np.uint8), mask)
         seconds += perf_counter() - started

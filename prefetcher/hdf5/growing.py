@@ -7,9 +7,12 @@ from typing import Any, Self
 
 import h5py
 import numpy as np
+from h5py._objects import phil
 from numpy.typing import NDArray
 
 from prefetcher.hdf5.codec import CodecName, create_options
+from prefetcher.hdf5.encoder import Encoded, encoder_for
+from prefetcher.hdf5.filters import stored_filters
 
 _WITNESSES = 64  # rows whose checksums are kept: reading them back costs a moment in any file
 
@@ -71,6 +74,9 @@ class GrowingDataset:
         self.witness = witness or Witness()
         self.written: int = len(dataset)
         """Rows that the file holds; those held in memory are not counted."""
+        filters = stored_filters(dataset.id.get_create_plist())
+        self.encoder = encoder_for(filters, len(self._room))
+        """What encodes its storage chunks; None where HDF5 does."""
 
     @classmethod
     def create(
@@ -95,34 +101,59 @@ class GrowingDataset:
         )
         return cls(dataset)
 
-    def append(self, rows: NDArray[Any]) -> None:
-        """Takes rows of the dataset's own shape and dtype."""
+    def append(self, rows: NDArray[Any], encoded: Encoded | None = None) -> None:
+        """Takes rows of the dataset's own shape and dtype.
+
+        Args:
+            rows: They are not changed afterwards.
+            encoded: What `encoder` made of them, if they are a storage chunk's; it saves time.
+        """
+        size = len(self._room)
+        if self.written % size:
+            self._take_back()
+        if encoded and not self._held and len(rows) == size:
+            self._write(rows, encoded)
+            return
         while len(rows):
-            if not self._held and len(rows) >= len(self._room):
-                count = len(rows) - len(rows) % len(self._room)
-                self._write(rows[:count])
+            if not self._held and len(rows) >= size:
+                count = size
+                self._encode(rows[:count])
             else:
-                count = min(len(rows), len(self._room) - self._held)
+                count = min(len(rows), size - self._held)
                 self._room[self._held : self._held + count] = rows[:count]
                 self._held += count
-                if self._held == len(self._room):
+                if self._held == size:
                     self.flush()
             rows = rows[count:]
 
     def flush(self) -> None:
         """Writes the rows held in memory too: no more are to come."""
         held, self._held = self._held, 0
-        self._write(self._room[:held])
+        if held:
+            self._encode(self._room[:held])
+
+    def _take_back(self) -> None:
+        """Holds the rows of the last storage chunk again, which was not full."""
+        self._held = self.written % len(self._room)
+        self._room[: self._held] = self._dataset[self.written - self._held :]
+        self.written -= self._held
 
     def drop(self) -> None:
         """Gives up all rows, also those that HDF5 still has to write."""
         self._dataset.resize(0, axis=0)
 
-    def _write(self, rows: NDArray[Any]) -> None:
-        if not len(rows):
-            return
+    def _encode(self, rows: NDArray[Any]) -> None:
+        self._write(rows, self.encoder.encode(rows) if self.encoder else None)
+
+    def _write(self, rows: NDArray[Any], encoded: Encoded | None) -> None:
+        """Writes the rows of one storage chunk; of the last one they may be fewer."""
         stop = self.written + len(rows)
         self._dataset.resize(stop, axis=0)
-        self._dataset[self.written : stop] = rows
+        if encoded:
+            corner = (self.written, *[0] * (rows.ndim - 1))
+            with phil:  # h5py's own lock, which it takes here itself since 3.16 only (its #2764)
+                self._dataset.id.write_direct_chunk(corner, encoded.data, encoded.mask)
+        else:
+            self._dataset[self.written : stop] = rows
         self.witness.see(self.written, rows)
         self.written = stop

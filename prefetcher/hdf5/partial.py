@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from prefetcher.errors import CorruptError, FileBusyError, FileError
 from prefetcher.hdf5.codec import CodecName
+from prefetcher.hdf5.encoder import Encoded, Encoder
 from prefetcher.hdf5.growing import GrowingDataset, Witness
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -105,10 +106,22 @@ class PartialFile:
         """Rows of each dataset that the file holds; rows that wait for their storage chunk not."""
         return {name: dataset.written for name, dataset in self._grown.items()}
 
-    def append(self, name: str, rows: NDArray[Any]) -> None:
-        """Writes rows of the dataset's own shape and dtype behind those that are there."""
+    @property
+    def encoders(self) -> dict[str, Encoder]:
+        """What encodes storage chunks, of datasets that have a codec; any thread may use them."""
+        found = {name: dataset.encoder for name, dataset in self._grown.items()}
+        return {name: encoder for name, encoder in found.items() if encoder and encoder.filters}
+
+    def append(self, name: str, rows: NDArray[Any], encoded: Encoded | None = None) -> None:
+        """Writes rows of the dataset's own shape and dtype behind those that are there.
+
+        Args:
+            name: The dataset.
+            rows: Any number.
+            encoded: What its encoder made of them, if they are as many as a storage chunk has.
+        """
         with self._errors_named():
-            self._grown[name].append(rows)
+            self._grown[name].append(rows, encoded)
 
     def flush(self, names: Iterable[str] | None = None) -> None:
         """Writes the rows that wait for their storage chunk: no more are to come."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import os
 import weakref
 from collections.abc import Callable
 from functools import cache, partial
@@ -57,7 +58,7 @@ _Filter = ctypes.CFUNCTYPE(
     ctypes.POINTER(ctypes.c_size_t),  # bytes of the buffer
     ctypes.POINTER(ctypes.c_void_p),  # the buffer, from malloc; the filter may replace it
 )
-_DECODE = 0x100  # H5Z_FLAG_REVERSE
+_ENCODE, _DECODE = 0, 0x100  # H5Z_FLAG_REVERSE
 _CLASS_VERSION = 1  # H5Z_CLASS_T_VERS
 
 
@@ -90,6 +91,14 @@ def decoder(code: int, values: tuple[int, ...]) -> Callable[[Bytes, int], Bytes]
     return function and partial(_decode, code, values, function)
 
 
+def encoder(code: int, values: tuple[int, ...]) -> Callable[[Bytes], Bytes] | None:
+    """A function that encodes bytes, None if HDF5 has to do it."""
+    if code not in (LZ4, ZSTD) or not hasattr(os, "preadv"):
+        return None
+    function = _function(code)
+    return function and partial(_encode, values, function)
+
+
 @cache
 def _function(code: int) -> Callable[..., int] | None:
     package = register()
@@ -120,17 +129,31 @@ def _decode(
 ) -> Bytes:
     if not _CHECKS[code](values, data.data, size):
         raise CorruptError(f"its {LIBRARIES[code]} header is damaged")
+    produced, buffer = _called(_DECODE, values, function, data)
+    result = _owned(buffer, size)
+    if produced != size:
+        raise CorruptError(f"its {LIBRARIES[code]} data is damaged")
+    return result
+
+
+def _encode(values: tuple[int, ...], function: Callable[..., int], data: Bytes) -> Bytes:
+    produced, buffer = _called(_ENCODE, values, function, data)
+    encoded = _owned(buffer, produced)
+    return encoded if produced else data  # 0 tells that nothing came of it
+
+
+def _called(
+    flags: int, values: tuple[int, ...], function: Callable[..., int], data: Bytes
+) -> tuple[int, ctypes.c_void_p]:
+    """The bytes that the filter made, and the memory that they lie in: the caller's from now on."""
     buffer = ctypes.c_void_p(_libc().malloc(len(data)))
     ctypes.memmove(buffer, data.ctypes.data, len(data))
     room = ctypes.c_size_t(len(data))
     settings = (ctypes.c_uint * len(values))(*values)
     produced = function(
-        _DECODE, len(values), settings, len(data), ctypes.byref(room), ctypes.byref(buffer)
+        flags, len(values), settings, len(data), ctypes.byref(room), ctypes.byref(buffer)
     )
-    result = _owned(buffer, size)
-    if produced != size:
-        raise CorruptError(f"its {LIBRARIES[code]} data is damaged")
-    return result
+    return produced, buffer
 
 
 def _owned(buffer: ctypes.c_void_p, size: int) -> Bytes:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -31,6 +32,8 @@ from prefetcher.errors import (
     SettingsError,
 )
 from prefetcher.hdf5.attributes import read_attributes
+from prefetcher.hdf5.encoder import Encoded, Encoder
+from prefetcher.hdf5.partial import PartialFile
 
 COUNT = 25 * len(CLASSES)
 
@@ -80,14 +83,40 @@ def test_what_the_file_says(tiles: Path, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("small_steps")
 def test_the_same_bytes_whatever_decodes(tiles: Path, tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"size": (16, 20), "shuffle": True, "codec": "gzip"}
+    settings: dict[str, Any] = {"size": (40, 44), "shuffle": True, "codec": "gzip"}
     convert(tiles, tmp_path / "one.h5", workers=1, **settings)
+    with h5py.File(tmp_path / "one.h5") as file:
+        assert file["images"].compression == "gzip"
     convert(tiles, tmp_path / "many.h5", workers=7, **settings)
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as executor:
         convert(tiles, tmp_path / "processes.h5", executor=executor, **settings)
     wanted = (tmp_path / "one.h5").read_bytes()
     assert (tmp_path / "many.h5").read_bytes() == wanted
     assert (tmp_path / "processes.h5").read_bytes() == wanted
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_the_same_bytes_whoever_encodes(folder: Path, tmp_path: Path) -> None:
+    """Behind a picture that is left out, the rows of a part are no storage chunk's any more."""
+    sorted(folder.rglob("*.png"))[40].write_bytes(b"junk")
+    settings: dict[str, Any] = {"size": (40, 44), "codec": "zstd", "on_error": "skip"}
+    encoding: list[str] = []
+    real = Encoder.encode
+
+    def encode(self: Encoder, rows: Any) -> Encoded:
+        encoding.append(threading.current_thread().name)
+        return real(self, rows)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Encoder, "encode", encode)
+        convert(folder, tmp_path / "workers.h5", **settings)
+        by_workers = [name for name in encoding if "convert" in name]
+        assert 0 < len(by_workers) < len(encoding)
+        encoding.clear()
+        patch.setattr(PartialFile, "encoders", {})
+        convert(folder, tmp_path / "writer.h5", **settings)
+        assert {name for name in encoding if "convert" in name} == set()
+    assert (tmp_path / "workers.h5").read_bytes() == (tmp_path / "writer.h5").read_bytes()
 
 
 def test_split_by_class(tiles: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import prefetcher
 from prefetcher.errors import ClosedError, CorruptError, DatasetError, FileError, SettingsError
 from prefetcher.hdf5.codec import STORAGE_CHUNK_BYTES, CodecName
 from prefetcher.hdf5.growing import Witness
-from prefetcher.hdf5.partial import PartialFile, partial_of
+from prefetcher.hdf5.partial import Layout, PartialFile, partial_of
 from prefetcher.hdf5.write import HDF5Writer, layouts, write_steps
 
 Step = dict[str, NDArray[np.generic]]
@@ -261,3 +261,21 @@ def test_a_checkpoint_is_whole_whatever_is_written_after_it(tmp_path: Path) -> N
     with h5py.File(path) as file:
         assert np.array_equal(file["x"][:], x)
         assert len(file["y"]) == rows
+
+
+@pytest.mark.parametrize("more", [1, 5, 20])
+def test_rows_may_follow_a_storage_chunk_that_was_not_full(tmp_path: Path, more: int) -> None:
+    path = tmp_path / "data.h5"
+    layout = {"x": Layout((2,), np.dtype(np.int32), 8, "gzip")}
+    rows = np.arange(22 + 2 * more, dtype=np.int32).reshape(-1, 2)
+    partial = PartialFile.create(path, layout, resumable=True)
+    partial.append("x", rows[:11])
+    partial.flush()
+    state = partial.checkpoint()
+    partial.suspend()
+    resumed = PartialFile.resume(path, *state)
+    assert resumed.rows == {"x": 11}
+    resumed.append("x", rows[11:])
+    resumed.commit()
+    with h5py.File(path) as file:
+        assert np.array_equal(file["x"], rows)
