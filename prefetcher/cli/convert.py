@@ -45,7 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--split", type=_split, metavar="NAME=SHARE,...", help="groups: train=0.8,val=0.2")
     add("--shuffle", action="store_true", help="write the rows in a shuffled order")
     add("--seed", type=output.at_least(0), metavar="N", help="of split and shuffle (default: 0)")
-    add("--shards", type=output.at_least(1), metavar="N", help="write N files and a manifest")
+    add(
+        "--shards",
+        type=output.at_least(1),
+        metavar="N",
+        help="write N files and a manifest, for each split",
+    )
     add("--workers", type=output.at_least(1), metavar="N", help=f"(default: {cores()}, the cores)")
     add("--on-error", choices=("fail", "skip"), help="over damaged pictures (default: fail)")
     add("--resume", action="store_true", help="go on with what a broken off run left")
@@ -141,7 +146,7 @@ def _progress(rows: int) -> Iterator[Callable[[int, int], None]]:
 
 def _as_json(plan: Plan, converted: Converted) -> dict[str, Any]:
     return {
-        "file": str(converted.file),
+        "files": [str(file) for file in converted.files],
         "rows": converted.rows,
         "skipped": converted.skipped,
         "report": converted.report and str(converted.report),
@@ -154,8 +159,9 @@ def _as_json(plan: Plan, converted: Converted) -> dict[str, Any]:
 
 def _result_lines(converted: Converted) -> Iterator[str]:
     rate = converted.rows / converted.seconds
+    files = ", ".join(map(str, converted.files))
     yield (
-        f"{converted.file}: {converted.rows:,} rows, {output.size(converted.nbytes)}, in "
+        f"{files}: {converted.rows:,} rows, {output.size(converted.nbytes)}, in "
         f"{converted.seconds:.1f} s ({rate:,.0f}/s)"
     )
     if converted.report:

@@ -33,8 +33,8 @@ PathLike = str | os.PathLike[str]
 class Converted:
     """What a conversion wrote."""
 
-    file: Path
-    """The file, or the manifest of several: what `PrefetchSequence` takes."""
+    files: tuple[Path, ...]
+    """What `PrefetchSequence` takes: the file, or with shards the manifest of each split."""
     rows: int
     """Rows written, of all splits together."""
     skipped: int
@@ -44,6 +44,11 @@ class Converted:
     seconds: float
     nbytes: int
     """Bytes written, of all files together."""
+
+    @property
+    def file(self) -> Path:
+        """The first of `files`, in most cases the only one."""
+        return self.files[0]
 
 
 class Conversion:
@@ -88,19 +93,19 @@ class Conversion:
         with ours as running:
             failures = work.write(running, ahead, progress or _unseen)
         if isinstance(work, ShardedFiles):
-            return self._converted(work.manifest, list(work.paths()), failures, started)
-        return self._converted(self._out, [self._out], failures, started)
+            return self._converted(work.manifests, work.paths, failures, started)
+        return self._converted((self._out,), (self._out,), failures, started)
 
     def _converted(
-        self, file: Path, files: Sequence[Path], failures: Failures, started: float
+        self, files: tuple[Path, ...], written: Sequence[Path], failures: Failures, started: float
     ) -> Converted:
         return Converted(
-            file=file,
+            files=files,
             rows=self.plan.rows + len(self.plan.failures) - len(failures),
             skipped=len(failures),
             report=failures.report(self._out.with_name(self._out.name + ".skipped.jsonl")),
             seconds=perf_counter() - started,
-            nbytes=sum(path.stat().st_size for path in files),
+            nbytes=sum(path.stat().st_size for path in written),
         )
 
     def close(self) -> None:
@@ -166,7 +171,7 @@ def convert(
         on_error: "fail" lists the first ten files that cannot be read; "skip" leaves them out.
         workers: Threads that decode; None takes as many as there are cores.
         executor: Where to decode instead: any `concurrent.futures` executor.
-        shards: Writes so many files and a manifest instead of one file.
+        shards: Writes so many files and a manifest instead of one file; of each split so many.
         resume: Goes on with what a broken off conversion left, if it left something.
         progress: Called with the rows that are done, and how many of them were left out, each time.
 
@@ -205,7 +210,7 @@ def convert(
     started = perf_counter()
     out = Path(out)
     rows = write_stream(source, out, options, progress or _unseen)
-    return Converted(out, rows, 0, None, perf_counter() - started, out.stat().st_size)
+    return Converted((out,), rows, 0, None, perf_counter() - started, out.stat().st_size)
 
 
 def _source(source: PathLike | Mapping[str, Any], options: Options) -> Source:

@@ -70,8 +70,6 @@ class Options:
     def _check_split(self) -> None:
         if self.split is None:
             return
-        if self.shards:
-            raise SettingsError("split and shards do not go together: convert once for each split")
         bad = [name for name in self.split if not name or "/" in name or name in (".", "..")]
         fractions = self.split.values()
         if bad or not self.split or min(fractions) <= 0 or not math.isclose(sum(fractions), 1):

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -188,15 +188,14 @@ def _fingerprint(source: Source, options: Options, codec: CodecName) -> str:
 
 
 def attributes(
-    source: Source, plan: Plan, options: Options
+    source: Source, plan: Plan, options: Options, groups: Sequence[str]
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    """What the file says about itself, by group or dataset ("" is the file)."""
-    groups = [portion.name for portion in plan.portions]
+    """What a file with these groups says about itself, by group or dataset ("" is the file)."""
     about = {
         "prefetcher_version": version("prefetcher"),
         "source": source.name,
         "arguments": options.arguments | {"codec": plan.codec},
-        "splits": groups if options.split else None,
+        "splits": groups if any(groups) else None,
     }
     yield "", encode(about)
     for group in groups:

@@ -1,4 +1,4 @@
-"""Rows into several files and a manifest.
+"""Rows into several files and a manifest, for each split its own.
 
 A shard is one task. Whoever runs it, and however often, its bytes are the same: it is written under
 a name of its own and then renamed.
@@ -7,7 +7,7 @@ a name of its own and then renamed.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -96,7 +96,8 @@ class ShardedFiles:
         self._options = options
         self._journal = Journal(self._out, plan.fingerprint)
         self._failures = Failures(options.on_error)
-        self._done: dict[int, Done] = {}
+        self._spans = {path: rows for files in self._files().values() for path, rows in files}
+        self._done: dict[Path, Done] = {}
 
     def write(self, executor: Executor, ahead: int, progress: Progress) -> Failures:
         """Writes every shard and then the manifest; shards that are done stay if it is broken off.
@@ -109,80 +110,82 @@ class ShardedFiles:
             self._recall()
         else:
             self._journal.remove()
-        spans = self._spans()
-        left = [number for number in range(len(spans)) if number not in self._done]
-        progress(sum(len(spans[number]) for number in self._done), len(self._failures))
-        tasks = (self._task(number, spans[number]) for number in left)
+        left = [path for path in self._spans if path not in self._done]
+        progress(sum(len(self._spans[path]) for path in self._done), len(self._failures))
+        tasks = map(self._task, left)
         try:
-            for number, done in zip(left, in_order(executor, run, tasks, ahead), strict=True):
-                self._keep(number, done)
-                progress(len(spans[number]), len(done.failures))
+            for path, done in zip(left, in_order(executor, run, tasks, ahead), strict=True):
+                self._keep(path, done)
+                progress(len(self._spans[path]), len(done.failures))
         finally:
             self._clear()
         self._failures.check()
         self._finish()
         return self._failures
 
-    def _spans(self) -> list[RowNumbers]:
-        """The rows of each shard: as many in each, to within one."""
-        (portion,) = self._plan.portions
-        return np.array_split(portion.rows, self.count)
+    def _files(self) -> dict[Path, list[tuple[Path, RowNumbers]]]:
+        """The files that each manifest names, and their rows: as many in each, to within one."""
+        found = {}
+        # A worker may run in another folder.
+        out = self._out.resolve()
+        for name, rows in self._plan.portions:
+            stem = f"{out.stem}-{name}" if name else out.stem
+            spans = np.array_split(rows, min(self._options.shards or 1, len(rows)))
+            found[self._out.with_name(f"{stem}.json")] = [
+                (out.with_name(f"{stem}-{number:05}-of-{len(spans):05}.h5"), span)
+                for number, span in enumerate(spans)
+            ]
+        return found
 
-    @property
-    def count(self) -> int:
-        """How many files there will be."""
-        return min(self._options.shards or 1, self._plan.rows)
-
-    def _task(self, number: int, rows: RowNumbers) -> ShardTask:
-        step = self._plan.storage_rows
+    def _task(self, path: Path) -> ShardTask:
+        rows, step = self._spans[path], self._plan.storage_rows
         steps = [rows[start : start + step] for start in range(0, len(rows), step)]
         return ShardTask(
-            self._path(number),
+            path,
             tuple((some, self._source.part(some)) for some in steps),
             self._plan.layouts,
-            tuple(attributes(self._source, self._plan, self._options)),
+            tuple(attributes(self._source, self._plan, self._options, groups=[""])),
             self._options.on_error == "skip",
         )
 
-    def _path(self, number: int) -> Path:
-        # A worker may run in another folder.
-        return self._out.resolve().with_name(f"{self._out.stem}-{number:05}-of-{self.count:05}.h5")
-
-    def _keep(self, number: int, done: Done) -> None:
+    def _keep(self, path: Path, done: Done) -> None:
         self._failures.add(done.failures)
         if done.shard is None:
             return
-        self._done[number] = done
-        self._journal.write({"shards": {n: asdict(done) for n, done in self._done.items()}})
+        self._done[path] = done
+        self._journal.write({"shards": [asdict(done) for done in self._done.values()]})
 
     def _recall(self) -> None:
         """Takes the shards of another run that are still what they were."""
-        state = self._journal.read() or {"shards": {}}
-        for number, kept in state["shards"].items():
+        state = self._journal.read() or {"shards": []}
+        paths = {path.name: path for path in self._spans}
+        for kept in state["shards"]:
             shard = Shard(**kept["shard"])
+            path = paths[shard.name]
             with suppress(FileError):
-                if checksum(self._path(int(number))) == shard.sha256:
+                if checksum(path) == shard.sha256:
                     failures = {int(row): Failure(*why) for row, why in kept["failures"].items()}
-                    self._done[int(number)] = Done(shard, failures)
+                    self._done[path] = Done(shard, failures)
                     self._failures.add(failures)
 
     def _clear(self) -> None:
         """Removes what workers left that were killed."""
-        for number in range(self.count):
-            path = self._path(number)
+        for path in self._spans:
             for left in path.parent.glob(f"{path.name}.*.partial"):
                 left.unlink(missing_ok=True)
 
     def _finish(self) -> None:
-        shards = [self._done[number].shard for number in sorted(self._done)]
-        write_manifest(self.manifest, [shard for shard in shards if shard])
+        for manifest, files in self._files().items():
+            shards = [self._done[path].shard for path, _ in files]
+            write_manifest(manifest, [shard for shard in shards if shard])
         self._journal.remove()
 
     @property
-    def manifest(self) -> Path:
-        """Where the manifest is written."""
-        return self._out.with_suffix(".json")
+    def manifests(self) -> tuple[Path, ...]:
+        """Where the manifests are written, one for each split."""
+        return tuple(self._files())
 
-    def paths(self) -> Iterator[Path]:
+    @property
+    def paths(self) -> tuple[Path, ...]:
         """The files, in order."""
-        return map(self._path, range(self.count))
+        return tuple(self._spans)

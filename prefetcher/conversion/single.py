@@ -167,7 +167,8 @@ class SingleFile:
     def _finish(self) -> None:
         if not any(self._file.rows.values()):
             raise FileError("nothing could be read: every row was left out")
-        for place, values in attributes(self._source, self._plan, self._options):
+        groups = [portion.name for portion in self._plan.portions]
+        for place, values in attributes(self._source, self._plan, self._options, groups):
             self._file.set_attributes(place, values)
         self._journal.remove()
         self._file.commit()

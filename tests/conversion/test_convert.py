@@ -274,7 +274,6 @@ def test_what_does_not_fit_the_disk_is_refused(
         ({"split": {"a": 0.5, "b": 0.4}}, "add up to 1"),
         ({"split": {"a": 1.5, "b": -0.5}}, "add up to 1"),
         ({"split": {"a/b": 1.0}}, "add up to 1"),
-        ({"split": {"a": 1.0}, "shards": 2}, "convert once for each"),
         ({"workers": 0}, "1 or more"),
         ({"shards": 0}, "1 or more"),
         ({"label_cols": ["a"]}, "labels="),

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from helpers.photographs import CLASSES, photograph
 
-from prefetcher import convert
+from prefetcher import PrefetchSequence, convert
 from prefetcher.conversion import plan, sharded
 from prefetcher.errors import FileError
 from prefetcher.hdf5.attributes import read_attributes
@@ -62,6 +62,30 @@ def test_the_same_bytes_whoever_writes_them(tiles: Path, tmp_path: Path) -> None
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as executor:
         convert(tiles, others / "data.h5", shards=4, executor=executor)
     assert written(one) == written(many) == written(others)
+
+
+def test_each_split_has_its_shards_and_manifest(tiles: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"split": {"train": 0.8, "val": 0.2}, "shuffle": True, "seed": 4}
+    convert(tiles, tmp_path / "one.h5", **settings)
+    out = fresh(tmp_path, "shards") / "data.h5"
+    converted = convert(tiles, out, shards=3, **settings)
+    assert converted.files == (out.with_name("data-train.json"), out.with_name("data-val.json"))
+    assert converted.rows == COUNT
+    for split, manifest in zip(("train", "val"), converted.files, strict=True):
+        with (
+            h5py.File(tmp_path / "one.h5") as one,
+            PrefetchSequence(manifest, shuffle=False, batch_size=COUNT) as sequence,
+        ):
+            images, labels = sequence[0]
+            assert np.array_equal(images, one[split]["images"])
+            assert np.array_equal(labels, one[split]["labels"])
+        shards = read_manifest(manifest).shards
+        assert shards[1].name == f"data-{split}-00001-of-00003.h5"
+        assert read_attributes(out.with_name(shards[1].name)).splits == ()
+    before = written(out.parent)
+    assert len(before) == 8
+    convert(tiles, out, shards=3, workers=1, **settings)
+    assert written(out.parent) == before
 
 
 def test_failures_in_shards(tiles: Path, tmp_path: Path) -> None:
