@@ -87,9 +87,17 @@ class PartialFile:
         """Goes on from a checkpoint: `nbytes` and `datasets` are what it returned.
 
         Rows of a dataset beyond the number given there are dropped.
+
+        Raises:
+            FileError: The partial file is gone, or shorter than it was.
         """
         partial = partial_of(path)
-        os.truncate(partial, nbytes)
+        # A longer one is fine: what was written after the checkpoint is written over.
+        if not partial.is_file() or partial.stat().st_size < nbytes:
+            raise FileError(
+                f"{partial.name} is not what was left of the broken off run: begin anew, without "
+                "resume"
+            )
         made = cls(path, partial, _opened(partial, "r+"))
         with made._errors_named():
             _hold_metadata(made._file)

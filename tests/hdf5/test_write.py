@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,14 @@ from helpers.processes import run_script
 from numpy.typing import NDArray
 
 import prefetcher
-from prefetcher.errors import ClosedError, CorruptError, DatasetError, FileError, SettingsError
+from prefetcher.errors import (
+    ClosedError,
+    CorruptError,
+    DatasetError,
+    FileBusyError,
+    FileError,
+    SettingsError,
+)
 from prefetcher.hdf5.codec import STORAGE_CHUNK_BYTES, CodecName
 from prefetcher.hdf5.growing import Witness
 from prefetcher.hdf5.partial import Layout, PartialFile, partial_of
@@ -168,6 +177,15 @@ def test_two_writers_of_one_file(tmp_path: Path) -> None:
         HDF5Writer(tmp_path / "data.h5", SPECS)
 
 
+def test_a_writer_in_another_process(tmp_path: Path) -> None:
+    """HDF5's lock on a file holds against every other opening of it."""
+    fcntl = pytest.importorskip("fcntl")
+    with partial_of(tmp_path / "data.h5").open("wb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(FileBusyError, match="by another process"):
+            HDF5Writer(tmp_path / "data.h5", SPECS)
+
+
 def test_rows_that_come_back_wrong_are_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,6 +247,68 @@ with pytest.raises(prefetcher.FileError, match="disk is full"):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_disk_that_is_full_only_for_the_indexes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HDF5 meets it when it flushes. Its close must not be the first to: that may crash."""
+
+    def flush(_: h5py.File) -> None:
+        raise RuntimeError("file write failed: errno = 28, error message = 'No space left'")
+
+    monkeypatch.setattr(h5py.File, "flush", flush)
+    with pytest.raises(FileError, match="the disk is full"):
+        write_steps(tmp_path / "data.h5", steps(11))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_is_full_only_for_the_last_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fsync(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(FileError, match="the disk is full"):
+        write_steps(tmp_path / "data.h5", steps(11))
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_waits_to_be_written_when_a_file_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HDF5 crashes over rows that it cannot write at the close: full disks were seen to do that."""
+    rows: list[int] = []
+    suspend = PartialFile.suspend
+
+    def counted(self: PartialFile) -> None:
+        rows.extend(len(self._file[name]) for name in SPECS)
+        suspend(self)
+
+    monkeypatch.setattr(PartialFile, "suspend", counted)
+    partial = PartialFile.create(tmp_path / "data.h5", layouts(SPECS, "none"))
+    partial.append("x", np.zeros((400_000, 2, 3), np.int16))
+    assert partial.rows["x"] > 0
+    partial.discard()
+    assert rows == [0, 0]
+
+
+def test_a_close_that_fails_is_not_tried_again(tmp_path: Path) -> None:
+    """HDF5 2.0 crashes at the second one."""
+
+    class Broken:
+        closed = 0
+
+        def close(self) -> None:
+            self.closed += 1
+            raise RuntimeError("unable to close")
+
+    broken = Broken()
+    partial = PartialFile(tmp_path / "data.h5", partial_of(tmp_path / "data.h5"), broken)
+    partial.suspend()
+    partial.discard()
+    assert broken.closed == 1
+
+
 def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
     for name, sizes in (("one.h5", (11,)), ("two.h5", (1,) * 11)):
         write_steps(tmp_path / name, steps(*sizes))
@@ -279,3 +359,61 @@ def test_rows_may_follow_a_storage_chunk_that_was_not_full(tmp_path: Path, more:
     resumed.commit()
     with h5py.File(path) as file:
         assert np.array_equal(file["x"], rows)
+
+
+def numbers(start: int, stop: int) -> NDArray[np.int32]:
+    return np.arange(start, stop, dtype=np.int32)
+
+
+def test_indexes_of_a_checkpoint_are_not_written_over(tmp_path: Path) -> None:
+    """Indexes so large (many storage chunks of many dimensions) that HDF5 could not keep them."""
+    path = tmp_path / "data.h5"
+    each = 2500
+    row = (1,) * 28
+    rows = numbers(0, 5 * each).reshape(-1, *row)
+    partial = PartialFile.create(path, {"x": Layout(row, rows.dtype, 1)}, resumable=True)
+    partial.append("x", rows[:each])
+    for start in (each, 2 * each):
+        state = partial.checkpoint()
+        partial.append("x", rows[start:])
+        killed = partial_of(path).read_bytes()
+        partial.discard()
+        partial_of(path).write_bytes(killed)
+        partial = PartialFile.resume(path, *state)
+        partial.append("x", rows[start : start + each])
+    partial.commit()
+    with h5py.File(path) as file:
+        assert np.array_equal(file["x"], rows[: 3 * each])
+
+
+def test_rows_that_others_lack_are_dropped_and_written_again(tmp_path: Path) -> None:
+    """Where a run was broken off between two datasets."""
+    path = tmp_path / "data.h5"
+    layout = Layout((), np.dtype(np.int32), 4)
+    partial = PartialFile.create(path, {"x": layout, "y": layout}, resumable=True)
+    partial.append("x", numbers(0, 8))
+    partial.append("y", numbers(0, 4))
+    size, datasets = partial.checkpoint()
+    partial.suspend()
+    datasets["x"]["rows"] = 4
+    resumed = PartialFile.resume(path, size, datasets)
+    assert resumed.rows == {"x": 4, "y": 4}
+    for name in "xy":
+        resumed.append(name, numbers(4, 10))
+    resumed.commit()
+    with h5py.File(path) as file:
+        assert all(np.array_equal(file[name], numbers(0, 10)) for name in "xy")
+
+
+def test_a_partial_file_that_was_cut_or_removed_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "data.h5"
+    partial = PartialFile.create(path, {"x": Layout((), np.dtype(np.int32), 4)}, resumable=True)
+    partial.append("x", numbers(0, 8))
+    state = partial.checkpoint()
+    partial.suspend()
+    os.truncate(partial_of(path), state[0] - 1)
+    with pytest.raises(FileError, match="begin anew"):
+        PartialFile.resume(path, *state)
+    partial_of(path).unlink()
+    with pytest.raises(FileError, match="begin anew"):
+        PartialFile.resume(path, *state)
