@@ -202,6 +202,26 @@ def test_sigterm_saves_after_the_step_and_says_so(samples: MakeSamples, tmp_path
     assert resumed.calls[1] == 8
 
 
+def test_a_handler_from_c_gives_way_to_the_default(
+    samples: MakeSamples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = signal.signal
+    before = signal.getsignal(signal.SIGTERM)
+    unknown = iter([True])
+
+    def set_handler(number: int, handler: Any) -> Any:
+        """What Python answers where the handler before is not its own."""
+        found = real(number, handler)
+        return None if next(unknown, False) else found
+
+    monkeypatch.setattr(signal, "signal", set_handler)
+    try:
+        train(samples(SAMPLES), tmp_path, epochs=1, on_sigterm="save")
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        real(signal.SIGTERM, before)
+
+
 def test_another_model_is_refused(samples: MakeSamples, tmp_path: Path) -> None:
     file = samples(SAMPLES)
     train(file, tmp_path, epochs=1)

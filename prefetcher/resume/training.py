@@ -219,4 +219,6 @@ def _saving_on_sigterm(saver: Backup, *, wanted: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        # None is a handler that a library set from C, which Python cannot put back. Ours must go,
+        # or nothing would end the process any more.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
