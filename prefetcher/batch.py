@@ -99,6 +99,8 @@ def _has_rng(transform: Transform) -> bool:
 
 
 def _checked(changed: object, samples: int, where: Callable[[], str]) -> Batch:
+    if changed is None:
+        raise TransformError(f"transform returned None (at {where()}): did you forget `return`?")
     batch = changed if isinstance(changed, tuple) else (changed,)
     if not 1 <= len(batch) <= 3:
         raise TransformError(

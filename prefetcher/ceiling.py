@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from itertools import islice
-from types import TracebackType
 from typing import Self
 
 import keras
@@ -87,12 +86,7 @@ class Replay(keras.utils.Sequence):  # type: ignore[misc]  # keras has no types
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _start(self) -> None:

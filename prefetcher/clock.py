@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 from enum import IntEnum
 from time import perf_counter, thread_time
-from types import TracebackType
 
 _CPU_BOOKED_EVERY_S = 0.01  # a look at the thread's CPU time costs a microsecond, so not each turn
 
@@ -105,12 +104,7 @@ class _Doing:
         if clock is not None:
             self._before = clock.switch(self._state)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._clock is not None:
             self._clock.switch(self._before)
 

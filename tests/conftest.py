@@ -5,7 +5,6 @@ from __future__ import annotations
 import faulthandler
 import os
 import random
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -13,9 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # for `helpers`
-
 from helpers.files import write_samples
 from helpers.leaks import join_pipeline_threads, open_hdf5_files
 

@@ -85,7 +85,8 @@ def test_what_a_transform_raises_is_kept_as_the_cause() -> None:
         ((1, 2, 3, 4), "4 parts"),
         (np.zeros((2, 5)), "shape (2, 5) for 3 samples"),
         ((np.zeros(3), {"y": np.zeros(4)}), "shape (4,) for 3 samples"),
-        (None, "shape () for 3 samples"),
+        (None, "did you forget `return`?"),
+        ((np.zeros(3), None), "shape () for 3 samples"),
     ],
 )
 def test_a_result_that_is_no_batch(result: Any, says: str) -> None:
