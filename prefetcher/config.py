@@ -26,6 +26,9 @@ Rows = slice | tuple[int, int] | Sequence[int] | NDArray[Any] | None
 Transform = Callable[..., Any]
 """Called as ``transform(x, y)`` with as many arguments as the batch has parts, on a batcher."""
 
+DEFAULT_X, DEFAULT_Y = "x", "y"
+"""Names that stand for those that a file was made with, should it have others."""
+
 IDLE_SECONDS = 60.0
 """Threads end after this long without a request: longer than most validations take, so they
 survive those; short enough that a sequence TensorFlow never frees gives its memory back."""
@@ -66,8 +69,8 @@ class Settings:
     """
 
     file: Files
-    x: Names = "x"
-    y: Names | None = "y"
+    x: Names = DEFAULT_X
+    y: Names | None = DEFAULT_Y
     sample_weight: Names | None = None
     batch_size: int = 32
     chunk_size: int = 3200

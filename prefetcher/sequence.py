@@ -10,31 +10,27 @@ import threading
 import traceback
 import warnings
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from itertools import islice
 from types import TracebackType
 from typing import Any, NoReturn, Self, SupportsIndex
 
 import keras
-import psutil
 
-from prefetcher.batch import Batch, Recipe
-from prefetcher.config import Files, Names, Rows, Settings, Transform, samples_of
-from prefetcher.errors import DatasetError, ProcessError, RowsError, SettingsError
-from prefetcher.hdf5.attributes import read_attributes
-from prefetcher.hdf5.describe import FileDescription
-from prefetcher.hdf5.shards import Shards, describe_all
+from prefetcher.batch import Batch
+from prefetcher.config import DEFAULT_X, DEFAULT_Y, Files, Names, Rows, Settings, Transform
+from prefetcher.errors import ProcessError, RowsError, SettingsError
+from prefetcher.feed import feed_of
 from prefetcher.monitor import Monitor, claimed, wait_scope
 from prefetcher.pipeline.stats import Stats
 from prefetcher.pipeline.stream import Feed, Stream
-from prefetcher.plan import Plan, default_block_size
+from prefetcher.plan import Plan
 from prefetcher.state import Identity
 from prefetcher.tickets import Tickets
 
 _logger = logging.getLogger("prefetcher")
 
-_DEFAULT_X, _DEFAULT_Y = "x", "y"
 _MANY_REPLAYS = 100  # a TensorFlow fit makes 2; this many mean that somebody asks at random
 
 
@@ -85,8 +81,8 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
     def __init__(
         self,
         file: Files,
-        x: Names = _DEFAULT_X,
-        y: Names | None = _DEFAULT_Y,
+        x: Names = DEFAULT_X,
+        y: Names | None = DEFAULT_Y,
         sample_weight: Names | None = None,
         *,
         batch_size: int = 32,
@@ -127,7 +123,7 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
             allow_external=allow_external,
         )
         self._settings = settings
-        self._feed = _feed(settings)
+        self._feed = feed_of(settings)
         self._identity = Identity(self._feed)
         self._tickets = Tickets(self.plan.num_batches, in_file_order=not settings.shuffle)
         # Held while a batch is waited for, so that tickets and the stream keep the same order.
@@ -319,79 +315,6 @@ def _keras_resets() -> bool:
     """
     callers = islice(traceback.walk_stack(inspect.currentframe()), 4)
     return any(frame.f_code.co_name == "reset" for frame, _ in callers)
-
-
-def _feed(settings: Settings) -> Feed:
-    """Checks the settings against the file."""
-    shards = describe_all(settings.file, allow_external=settings.allow_external)
-    settings = _with_own_names(settings, shards.files[0])
-    parts = (settings.x, settings.y, settings.sample_weight)
-    recipe = Recipe(
-        tuple(part for part in parts if part is not None), settings.transform, settings.seed
-    )
-    feed = Feed(settings, shards, _plan(settings, shards, recipe.names), recipe)
-    _check_memory(feed)
-    return feed
-
-
-def _with_own_names(settings: Settings, file: FileDescription) -> Settings:
-    """Names that were left out, as the file itself has them."""
-    if settings.x != _DEFAULT_X or any(dataset.name == _DEFAULT_X for dataset in file.datasets):
-        return settings
-    own = read_attributes(file.path)
-    if own.x is None:
-        return settings
-    return replace(settings, x=own.x, y=own.y if settings.y == _DEFAULT_Y else settings.y)
-
-
-def _check_memory(feed: Feed) -> None:
-    """A queue that the machine could never hold is refused before it is filled."""
-    have, need = psutil.virtual_memory().total, feed.memory_bytes
-    if need > have:
-        fitting = max(1, feed.settings.chunk_size * have // (2 * need))
-        raise SettingsError(
-            f"chunk_queue={feed.settings.chunk_queue} chunks of {feed.settings.chunk_size} samples "
-            f"of {feed.row_bytes} bytes need {need / 1e9:.1f} GB, this machine has "
-            f"{have / 1e9:.1f} GB: write chunk_size={fitting} or less"
-        )
-
-
-def _check_lengths(shards: Shards, names: Sequence[str]) -> None:
-    """Row i of every dataset must be the same sample, in each file."""
-    for file in shards.files:
-        datasets = [file.dataset(name) for name in names]
-        found = ", ".join(f"{dataset.name} {dataset.rows} rows" for dataset in datasets)
-        if len({dataset.rows for dataset in datasets}) > 1:
-            raise DatasetError(
-                f"{file.path.name} has {found}: x, y and sample_weight need as many rows each"
-            )
-        if any(dataset.rows * dataset.row_bytes == 0 for dataset in datasets):
-            raise DatasetError(f"{file.path.name} has {found}: there is nothing to batch")
-
-
-def _plan(settings: Settings, shards: Shards, names: Sequence[str]) -> Plan:
-    _check_lengths(shards, names)
-    datasets = [shards.dataset(name) for name in names]
-    samples = samples_of(settings.rows, datasets[0].rows, shards.name)
-    if settings.drop_remainder and len(samples) < settings.batch_size:
-        raise SettingsError(
-            f"drop_remainder=True leaves no batch: {len(samples)} samples do not fill one of "
-            f"{settings.batch_size}. Write batch_size={len(samples)} or less, or leave it out"
-        )
-    # The widest dataset sets the pace, so blocks follow its storage chunks.
-    align = max(datasets, key=lambda dataset: dataset.row_bytes).storage_rows
-    row_bytes = sum(dataset.row_bytes for dataset in datasets)
-    block_size = settings.block_size or default_block_size(settings.chunk_size, row_bytes, align)
-    return Plan(
-        samples=samples,
-        batch_size=settings.batch_size,
-        chunk_size=settings.chunk_size,
-        block_size=block_size,
-        seed=settings.seed,
-        shuffle=settings.shuffle,
-        drop_remainder=settings.drop_remainder,
-        align=align,
-    )
 
 
 def _run_info(feed: Feed) -> dict[str, object]:

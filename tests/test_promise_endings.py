@@ -266,7 +266,7 @@ def impatient(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[Path], PrefetchSequence]:
     """Makes sequences whose threads end soon, or as soon as nobody is waiting for a batch."""
-    monkeypatch.setattr("prefetcher.sequence.Feed", partial(Feed, idle=request.param))
+    monkeypatch.setattr("prefetcher.feed.Feed", partial(Feed, idle=request.param))
     return small
 
 
