@@ -6,7 +6,7 @@ import operator
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, SupportsIndex
+from typing import Any, Final, Literal, NamedTuple, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,11 @@ Names = str | tuple["Names", ...] | dict[str, "Names"]
 Rows = slice | tuple[int, int] | Sequence[int] | NDArray[Any] | None
 """Which rows to use: a slice, a (start, stop) pair, an index array, a boolean mask, or all."""
 
+Threads = int | Literal["auto"]
+"""How many threads of a kind: a number, or "auto" for as many as bring something."""
+
+AUTO: Final = "auto"
+
 Transform = Callable[..., Any]
 """Called as ``transform(x, y)`` with as many arguments as the batch has parts, on a batcher."""
 
@@ -32,6 +37,13 @@ DEFAULT_X, DEFAULT_Y = "x", "y"
 IDLE_SECONDS = 60.0
 """Threads end after this long without a request: longer than most validations take, so they
 survive those; short enough that a sequence TensorFlow never frees gives its memory back."""
+
+
+class Workers(NamedTuple):
+    """How many threads each stage has."""
+
+    readers: int
+    batchers: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +69,9 @@ class Settings:
             lost unless asked for.
         transform: Changes batches on the batcher threads.
         readers: Threads that read. 1 keeps up with most models from a warm or uncompressed file;
-            decoding compressed files gains from one for each spare core.
-        batchers: Threads that make batches. 1 is enough without a transform.
+            decoding compressed files gains from one for each spare core. "auto" begins with 1,
+            adds one after a pass that waited for them, and keeps it if that gained 3 %.
+        batchers: Threads that make batches, or "auto". 1 is enough without a transform.
         chunk_queue: Chunks in memory at once. 2: one is filled while one is emptied.
         batch_queue: Batches kept ready. 16 covers a hiccup of half a chunk's reading at little
             memory.
@@ -80,8 +93,8 @@ class Settings:
     seed: int = 0
     drop_remainder: bool = False
     transform: Transform | None = None
-    readers: int = 1
-    batchers: int = 1
+    readers: Threads = 1
+    batchers: Threads = 1
     chunk_queue: int = 2
     batch_queue: int = 16
     retries: int = 3
@@ -94,8 +107,8 @@ class Settings:
             raise SettingsError("x=None: name the dataset of the inputs")
         _at_least_one(self, "batch_size", "a batch holds one sample or more")
         _at_least_one(self, "chunk_size", "a chunk holds one batch or more")
-        _at_least_one(self, "readers", "somebody has to read")
-        _at_least_one(self, "batchers", "somebody has to make batches")
+        _threads(self, "readers", "somebody has to read")
+        _threads(self, "batchers", "somebody has to make batches")
         _at_least_one(self, "chunk_queue", "2 lets one chunk be read while one is emptied")
         _at_least_one(self, "batch_queue", "a queue of 0 could never hold a batch")
         if _integer("retries", self.retries) < 0:
@@ -113,6 +126,11 @@ class Settings:
                 f"sample_weight={self.sample_weight!r} without y: weights belong to targets, "
                 "so name those too, or leave out sample_weight"
             )
+
+    def workers(self, auto: int) -> Workers:
+        """The threads of each stage, with `auto` of them where the user left it open."""
+        readers, batchers = (auto if n == AUTO else n for n in (self.readers, self.batchers))
+        return Workers(readers, batchers)
 
     def _check_block_size(self) -> None:
         if self.block_size is None:
@@ -165,6 +183,14 @@ def _at_least_one(settings: Settings, name: str, reason: str) -> None:
     if value < 1:
         raise SettingsError(f"{name}={value}: write {name}=1 or more; {reason}")
     object.__setattr__(settings, name, value)
+
+
+def _threads(settings: Settings, name: str, reason: str) -> None:
+    value = getattr(settings, name)
+    if isinstance(value, str) and value != AUTO:
+        raise SettingsError(f'{name}={value!r}: write a number of threads, or "{AUTO}"')
+    if value != AUTO:
+        _at_least_one(settings, name, reason)
 
 
 def samples_of(rows: Rows, length: int, file: str) -> range | NDArray[np.int64]:

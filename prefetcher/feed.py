@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,8 +14,11 @@ from prefetcher.errors import DatasetError, SettingsError
 from prefetcher.hdf5.attributes import read_attributes
 from prefetcher.hdf5.describe import FileDescription
 from prefetcher.hdf5.shards import Shards, describe_all
+from prefetcher.monitor.limits import cpus_allowed, memory_allowed
 from prefetcher.pipeline.stream import Feed
 from prefetcher.plan import Plan, default_block_size
+
+_MOST_AUTO = 8  # readers: a chunk's reading is cut into parts for as many
 
 
 def feed_of(settings: Settings) -> Feed:
@@ -34,7 +38,16 @@ def feed_of(settings: Settings) -> Feed:
     )
     feed = Feed(settings, shards, _plan(settings, shards, recipe.names), recipe)
     _check_memory(feed)
-    return feed
+    return replace(feed, auto_most=_auto_most(feed))
+
+
+def _auto_most(feed: Feed) -> int:
+    """The most threads of a stage that may find its own number, by CPUs and memory."""
+    most = min(_MOST_AUTO, math.ceil(cpus_allowed()))
+    have = memory_allowed()
+    while most > 1 and replace(feed, auto_most=most).memory_bytes > have:
+        most -= 1
+    return most
 
 
 def _with_own_names(settings: Settings, file: FileDescription) -> Settings:

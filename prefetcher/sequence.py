@@ -19,7 +19,7 @@ from typing import Any, NoReturn, Self, SupportsIndex
 import keras
 
 from prefetcher.batch import Batch
-from prefetcher.config import DEFAULT_X, DEFAULT_Y, Files, Names, Rows, Settings, Transform
+from prefetcher.config import DEFAULT_X, DEFAULT_Y, Files, Names, Rows, Settings, Threads, Transform
 from prefetcher.errors import ProcessError, RowsError, SettingsError
 from prefetcher.feed import feed_of
 from prefetcher.monitor import Monitor, claimed, wait_scope
@@ -61,8 +61,9 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         transform: Called as ``transform(x, y)`` with as many arguments as the batch has parts, on
             the batcher threads; returns x, (x, y) or (x, y, sample_weight). A parameter named
             `rng` gets a `numpy.random.Generator` keyed by (seed, pass, position).
-        readers: Threads that read and decode.
-        batchers: Threads that make batches and run `transform`.
+        readers: Threads that read and decode. "auto" begins with 1; after a pass that waited for
+            them there is one more, which stays if it gains 3 %, up to the CPUs allowed, and 8.
+        batchers: Threads that make batches and run `transform`, or "auto".
         chunk_queue: Chunks in memory at once.
         batch_queue: Batches kept ready.
         monitor: A `Monitor`, or the path of the log that one is to write; None for none.
@@ -93,8 +94,8 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         seed: int = 0,
         drop_remainder: bool = False,
         transform: Transform | None = None,
-        readers: int = 1,
-        batchers: int = 1,
+        readers: Threads = 1,
+        batchers: Threads = 1,
         chunk_queue: int = 2,
         batch_queue: int = 16,
         monitor: Monitor | str | os.PathLike[str] | None = None,

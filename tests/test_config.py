@@ -19,6 +19,7 @@ FILE = "samples.h5"
     [
         ({"readers": 0}, "readers=0: write readers=1 or more"),
         ({"batchers": -1}, "batchers=-1: write batchers=1 or more"),
+        ({"readers": "many"}, """readers='many': write a number of threads, or "auto\""""),
         ({"batch_size": 0}, "batch_size=0: write batch_size=1"),
         ({"batch_size": 2.5}, "batch_size=2.5: expected a whole number"),
         ({"batch_size": True}, "batch_size=True: expected a whole number"),
@@ -43,6 +44,12 @@ def test_refused(settings: dict[str, Any], says: str) -> None:
     with pytest.raises(SettingsError, match=re.escape(says)) as caught:
         Settings(FILE, **settings)
     assert isinstance(caught.value, ValueError)
+
+
+def test_auto_stands_for_a_number_that_is_found_later() -> None:
+    settings = Settings(FILE, readers="auto", batchers=3)
+    assert settings.workers(auto=1) == (1, 3)
+    assert settings.workers(auto=8) == (8, 3)
 
 
 @pytest.mark.parametrize(

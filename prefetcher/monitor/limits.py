@@ -30,6 +30,17 @@ def allowed(reasons: Reasons) -> dict[str, object]:
     }
 
 
+def cpus_allowed() -> float:
+    """CPUs' worth of time that this process may use, above 0."""
+    return min(filter(None, (_cpus_by_affinity(), cpu_quota())), default=1.0)
+
+
+def memory_allowed() -> int:
+    """Bytes of memory that this process may use."""
+    machine_bytes = psutil.virtual_memory().total
+    return memory_limit(machine_bytes) or machine_bytes
+
+
 def cpu_quota(membership: Path = MEMBERSHIP, mount: Path = MOUNT) -> float | None:
     """CPUs' worth of time that the cgroups allow (2.5 is two and a half); None without a quota."""
     quotas = []

@@ -124,7 +124,7 @@ def _pipeline(before: Moment, after: Moment) -> Line:
 
 def _stage(before: StageStats, after: StageStats, seconds: float) -> Line:
     """Shares of the time that all workers of the stage had together."""
-    had = after.workers * seconds
+    had = after.had_s - before.had_s
     return {
         "workers": after.workers,
         "samples_per_s": _rate(after.samples - before.samples, seconds),

@@ -18,8 +18,8 @@ FINE_BELOW_PCT = 5.0
 BOUND_ABOVE_PCT = 20.0
 """The thresholds of TensorBoard's input analyzer, so that the two agree."""
 
-_BUSY_PCT = 70.0  # a stage that works less than this is not what the others wait for
-_EVEN_PCT = 10.0  # two busy stages that differ by less limit together
+BUSY_PCT = 70.0  # a stage that works less than this is not what the others wait for
+EVEN_PCT = 10.0  # two busy stages that differ by less limit together
 _BOTH_WAIT_PCT = 15.0  # two neighbours that both wait for each other so long need room between
 _IDLE_PCT = 90.0
 _CLEAR_PCT = 85.0
@@ -124,9 +124,9 @@ def _no_cause(stretch: Stretch, level: str) -> Cause:
 def _limit(stretch: Stretch, machine: Machine) -> tuple[str, Cause]:
     """The stage that the others wait for, by its busy share: depths look alike in many cases."""
     read, batch = stretch.read.busy_pct, stretch.batch.busy_pct
-    if max(read, batch) < _BUSY_PCT:
+    if max(read, batch) < BUSY_PCT:
         return _between(stretch, machine)
-    if min(read, batch) >= _BUSY_PCT and abs(read - batch) < _EVEN_PCT:
+    if min(read, batch) >= BUSY_PCT and abs(read - batch) < EVEN_PCT:
         return "read and batch", _both(stretch, machine)
     if read > batch:
         return "read", cause_in_reading(stretch, machine)

@@ -3,22 +3,30 @@
 A run starts at one batch and goes on without end, through this pass and the next ones. It ends
 when it is stopped, when a stage fails, or when nobody has taken a batch for a while; then its
 threads leave, and the last to leave closes the file. Another run is another engine.
+
+How many threads a stage has may change in mid-run. The order is that of the lines they draw from,
+whoever draws.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import count
+from typing import TypeVar
 
 from prefetcher.batch import Batch
-from prefetcher.clock import Clock
+from prefetcher.config import Workers
 from prefetcher.hdf5.shards import ShardedSource
 from prefetcher.pipeline.channel import Closed, Idle
 from prefetcher.pipeline.chunk import read_batch
+from prefetcher.pipeline.crew import Crew
 from prefetcher.pipeline.stats import Counters
 from prefetcher.pipeline.workers import Line, Run, make_batches, read_parts
+
+T = TypeVar("T")
 
 
 class Engine:
@@ -47,13 +55,26 @@ class Engine:
         self._lock = threading.Lock()
         self._ended = False
         self._users = 0
-        self._threads = self._workers(counters)
+        parts, ordinals = Line(run.parts()), Line(count(run.first))
+        self._readers = Crew("reader", counters.readers, parts, partial(read_parts, run))
+        self._batchers = Crew("batcher", counters.batchers, ordinals, partial(make_batches, run))
+        self._threads: list[threading.Thread] = []
 
-    def start(self) -> None:
+    def start(self, workers: Workers) -> None:
         """Starts the threads. Once."""
-        self._users = len(self._threads)
-        for thread in self._threads:
-            thread.start()
+        self._users = 1  # ours, so that none is the last to leave while others have yet to start
+        self._staff(workers)
+        self._leave()
+
+    def resize(self, workers: Workers) -> None:
+        """Starts threads that are missing; those too many leave when they are done with an item.
+
+        For the thread that gets the batches; waits for nothing. Does nothing if the run has ended.
+        """
+        with suppress(Closed), self._using_source():
+            self._staff(workers)
+        if self._ended:  # by another thread, which may not have seen what was started here
+            self.join()
 
     def get(self, ordinal: int) -> Batch:
         """Waits for a batch. Each may be taken once, by one thread at a time.
@@ -90,40 +111,32 @@ class Engine:
 
     def join(self, limit: float | None = None) -> None:
         """Waits until the threads have left and the file is closed, `limit` seconds for each."""
-        for thread in self._threads:
+        for thread in list(self._threads):
             if thread is not threading.current_thread() and thread.ident is not None:
                 thread.join(limit)
 
-    def _workers(self, counters: Counters) -> list[threading.Thread]:
-        parts, ordinals = Line(self.run.parts()), Line(count(self.run.first))
-        return [
-            *(
-                self._thread(
-                    f"prefetch-reader-{i}", clock, lambda c: read_parts(self.run, parts, c)
-                )
-                for i, clock in enumerate(counters.readers)
-            ),
-            *(
-                self._thread(
-                    f"prefetch-batcher-{i}", clock, lambda c: make_batches(self.run, ordinals, c)
-                )
-                for i, clock in enumerate(counters.batchers)
-            ),
-        ]
+    def _staff(self, workers: Workers) -> None:
+        self._fill(self._readers, workers.readers)
+        self._fill(self._batchers, workers.batchers)
 
-    def _thread(self, name: str, clock: Clock, work: Callable[[Clock], None]) -> threading.Thread:
-        return threading.Thread(target=self._work, args=(work, clock), name=name, daemon=True)
+    def _fill(self, crew: Crew[T], wanted: int) -> None:
+        new = crew.resize(wanted, partial(self._work, crew))
+        with self._lock:
+            self._users += len(new)
+        self._threads += new
+        for thread in new:
+            thread.start()
 
-    def _work(self, work: Callable[[Clock], None], clock: Clock) -> None:
+    def _work(self, crew: Crew[T], number: int) -> None:
         try:
-            work(clock)
+            crew.work(number)
         except Idle:
             self.stop()
             self._on_idle()
         except BaseException as error:  # noqa: BLE001 - a fault of ours must not end in a hang
             self.run.batches.fail(self.run.batches.lowest, error)
         finally:
-            clock.switch(None)
+            crew.leave(number)
             self._leave()
 
     @contextmanager

@@ -62,9 +62,12 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class StageStats:
-    """One kind of worker: `busy_s + wait_in_s + wait_out_s` is workers x running time."""
+    """One kind of worker: `busy_s + wait_in_s + wait_out_s` is `had_s` while the threads run."""
 
     workers: int
+    """Threads now; with "auto" their number changes."""
+    had_s: float
+    """Seconds that all workers had together since the sequence was made."""
     items: int
     """Chunks read, or batches made."""
     samples: int
@@ -119,6 +122,34 @@ class Stats:
     """The most that `buffer_bytes` has been."""
 
 
+class Team:
+    """The clocks of one stage's workers, and the time that the workers had.
+
+    One thread resizes it, any thread reads.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.clocks: list[Clock] = []
+        self._had = 0, 0.0, perf_counter()  # workers, seconds booked before, since when
+        self.resize(workers)
+
+    def resize(self, workers: int) -> None:
+        """From now on there are so many workers; a clock once made stays, for its totals."""
+        self._had = workers, self.had_s, perf_counter()
+        self.clocks.extend(Clock() for _ in range(workers - len(self.clocks)))
+
+    @property
+    def workers(self) -> int:
+        """How many there are now."""
+        return self._had[0]
+
+    @property
+    def had_s(self) -> float:
+        """Seconds that all workers together had so far."""
+        workers, booked, since = self._had
+        return booked + workers * (perf_counter() - since)
+
+
 class Counters:
     """What outlives the runs of a pipeline: the clocks and totals that `Stats` are made of.
 
@@ -126,8 +157,8 @@ class Counters:
     """
 
     def __init__(self, readers: int, batchers: int, meter: Meter) -> None:
-        self.readers = tuple(Clock() for _ in range(readers))
-        self.batchers = tuple(Clock() for _ in range(batchers))
+        self.readers = Team(readers)
+        self.batchers = Team(batchers)
         self.consumer = Clock()
         self.meter = meter
         self.started: float | None = None
@@ -164,7 +195,7 @@ class Counters:
             batches=self.batches,
             samples=self.samples,
             bytes=self.bytes,
-            read_bytes=sum(clock.bytes for clock in self.readers),
+            read_bytes=sum(clock.bytes for clock in self.readers.clocks),
             first_batch_s=self.first_batch_s,
             stall_s=stall,
             replays=self.replays,
@@ -178,12 +209,15 @@ class Counters:
         )
 
 
-def _stage(clocks: tuple[Clock, ...]) -> StageStats:
+def _stage(team: Team) -> StageStats:
+    clocks = team.clocks
+
     def seconds(state: State) -> float:
         return sum(clock.seconds(state) for clock in clocks)
 
     return StageStats(
-        workers=len(clocks),
+        workers=team.workers,
+        had_s=team.had_s,
         items=sum(clock.items for clock in clocks),
         samples=sum(clock.samples for clock in clocks),
         wait_in_s=seconds(State.WAIT_IN),

@@ -16,11 +16,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from prefetcher.batch import Batch, Recipe
-from prefetcher.config import IDLE_SECONDS, Settings
+from prefetcher.config import AUTO, IDLE_SECONDS, Settings, Workers
 from prefetcher.errors import ClosedError, ProcessError
 from prefetcher.hdf5.describe import Dataset
 from prefetcher.hdf5.shards import ShardedSource, Shards
 from prefetcher.monitor import Monitor
+from prefetcher.pipeline.auto import Adjuster, Climber
 from prefetcher.pipeline.buffers import Meter
 from prefetcher.pipeline.channel import Channel, Closed
 from prefetcher.pipeline.chunk import bytes_needed, columns
@@ -35,13 +36,19 @@ _EXIT_PATIENCE = 5.0  # seconds that the interpreter's exit waits for a read or 
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """What a stream is made of: settings, the file, the order and the shape of batches."""
+    """What a stream is made of: settings, the file, the order and the shape of batches.
+
+    Attributes:
+        idle: Seconds without a request after which the threads end.
+        auto_most: The most threads that a stage of "auto" may reach; it begins with 1.
+    """
 
     settings: Settings
     shards: Shards
     plan: Plan
     recipe: Recipe
     idle: float = IDLE_SECONDS
+    auto_most: int = 1
 
     @property
     def datasets(self) -> list[Dataset]:
@@ -54,17 +61,24 @@ class Feed:
         return sum(dataset.row_bytes for dataset in self.datasets)
 
     @property
+    def most_workers(self) -> Workers:
+        """The most threads that each stage may ever have."""
+        return self.settings.workers(auto=self.auto_most)
+
+    @property
     def memory_bytes(self) -> int:
         """The most that queues, buffers and workers hold together, transforms not counted."""
         datasets, settings = self.datasets, self.settings
         buffers = bytes_needed(datasets, self.plan, settings.chunk_queue, self.loose_batches)
-        threads = settings.readers + 1  # who asks for a batch out of turn reads beside the readers
+        threads = (
+            self.most_workers.readers + 1
+        )  # who asks for a batch out of turn reads beside the readers
         return buffers + threads * sum(dataset.scratch_bytes for dataset in datasets)
 
     @property
     def loose_batches(self) -> int:
         """Batches that may be outside of chunks: queued, in a batcher's hands, or the caller's."""
-        return self.settings.batch_queue + self.settings.batchers + _LOOSE_BATCHES
+        return self.settings.batch_queue + self.most_workers.batchers + _LOOSE_BATCHES
 
     @property
     def where(self) -> str:
@@ -85,7 +99,13 @@ class Stream:
         self._feed = feed
         self._row_bytes = feed.row_bytes  # asked for with every batch
         self._meter = Meter()
-        self._counters = Counters(feed.settings.readers, feed.settings.batchers, self._meter)
+        self._workers = feed.settings.workers(auto=1)
+        self._counters = Counters(*self._workers, self._meter)
+        self._adjuster = (
+            Adjuster(Climber(self._workers, feed.most_workers))
+            if AUTO in (feed.settings.readers, feed.settings.batchers)
+            else None
+        )
         self._monitor = monitor
         self._run_info = run_info
         self._engine: Engine | None = None
@@ -198,7 +218,9 @@ class Stream:
             self._monitor.start(self._run_info, self.stats)
         self._engine = engine = self._new_engine(first)
         self._next = first
-        engine.start()
+        engine.start(self._workers)
+        if self._adjuster is not None:
+            self._adjuster.restarted()
         if self._closed:  # by another thread, which may not have seen what was started here
             self._rest()
             self._dispose(engine)
@@ -245,8 +267,21 @@ class Stream:
         counters.delivered(place, samples, samples * self._row_bytes)
         if first:
             self._event("first_batch", {"after_s": round(counters.first_batch_s or 0.0, 3)})
-        if place.position == plan.num_batches - 1:
+        ends = place.position == plan.num_batches - 1
+        if ends:
             self._event("pass_end", {"pass": place.pass_number})
+        if self._adjuster is not None and place.position == 0:
+            self._adjuster.began(self.stats())
+        if self._adjuster is not None and ends:
+            self._adjust(self._adjuster)
+
+    def _adjust(self, adjuster: Adjuster) -> None:
+        """At the end of a pass, where "auto" is to find how many threads there should be."""
+        for decision in adjuster.ended(self.stats()):
+            self._event("tune", decision.as_data())
+        if self._workers != adjuster.workers and self._engine is not None:
+            self._workers = adjuster.workers
+            self._engine.resize(self._workers)
 
     def _failed(self, place: Place, error: BaseException) -> None:
         """After an error the run is over; the next request starts a new one where it asks."""

@@ -4,13 +4,14 @@ All readers draw their next part from one line, and all batchers their next batc
 readers work on the same chunk until its last part is out, and batchers on the same stretch of
 batches. The lines fix the order, the channels keep it, and timing changes nothing.
 
-They end when a channel says so. An error of theirs takes the place of the item that they were at.
+They end when a channel says so, or when there are no more items for them: a worker may be sent away
+between two. An error of theirs takes the place of the item that they were at.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Generic, TypeVar
@@ -98,7 +99,7 @@ class Line(Generic[T]):
             return next(self._items)
 
 
-def read_parts(run: Run, parts: Line[Part], clock: Clock) -> None:
+def read_parts(run: Run, parts: Iterable[Part], clock: Clock) -> None:
     """A reader: fills chunks part by part; whoever does a chunk's last part hands it on."""
     clock.begin()
     for chunk, part in parts:
@@ -119,7 +120,7 @@ def read_parts(run: Run, parts: Line[Part], clock: Clock) -> None:
             return
 
 
-def make_batches(run: Run, ordinals: Line[int], clock: Clock) -> None:
+def make_batches(run: Run, ordinals: Iterable[int], clock: Clock) -> None:
     """A batcher: takes batch after batch out of the chunks and through the recipe."""
     clock.begin()
     for ordinal in ordinals:

@@ -46,6 +46,7 @@ def after(make_stats: MakeStats, make_readings: MakeReadings) -> Moment:
         restarts=2,
         read=StageStats(
             workers=2,
+            had_s=4.0,
             items=4,
             samples=500,
             wait_in_s=0.0,
@@ -57,6 +58,7 @@ def after(make_stats: MakeStats, make_readings: MakeReadings) -> Moment:
         ),
         batch=StageStats(
             workers=1,
+            had_s=2.0,
             items=10,
             samples=320,
             wait_in_s=1.5,
