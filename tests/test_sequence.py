@@ -27,6 +27,8 @@ from prefetcher import (
     SettingsError,
     read_log,
 )
+from prefetcher.config import Workers
+from prefetcher.pipeline.auto import Climber, Decision
 
 
 def write(path: Path, datasets: Mapping[str, Any]) -> Path:
@@ -160,6 +162,22 @@ def test_a_monitor_by_path_or_object(samples: MakeSamples, tmp_path: Path, as_pa
     assert run["settings"]["file"] == samples(30).name
     assert run["wait_scope"] in {"upper_bound", "exposed"}
     assert lines[-1]["samples"] == 30
+
+
+def test_a_change_of_threads_is_in_the_log(
+    samples: MakeSamples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decision = Decision("try", Workers(2, 1), "training waited")
+    monkeypatch.setattr("prefetcher.pipeline.auto._SHORTEST_S", 0.0)
+    monkeypatch.setattr(Climber, "passed", lambda self, pace: [decision])
+    log = tmp_path / "run.jsonl"
+    with PrefetchSequence(samples(30), batch_size=10, readers="auto", monitor=log) as seq:
+        for _ in range(2):
+            list(seq)
+    run, *lines = read_log(log)
+    assert run["settings"]["readers"] == "auto"
+    (tune,) = [line["data"] for line in lines if line.get("name") == "tune"]
+    assert tune == {"action": "try", "readers": 2, "batchers": 1, "why": "training waited"}
 
 
 def test_a_monitor_watches_one_sequence(samples: MakeSamples, tmp_path: Path) -> None:
