@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from dataclasses import dataclass
 from time import perf_counter
@@ -10,12 +9,8 @@ from typing import Any, Protocol
 
 import keras
 
-from prefetcher.errors import PrefetchError
-from prefetcher.monitor import Monitor, read_log
-from prefetcher.monitor.verdict import judge
+from prefetcher.monitor import Monitor
 from prefetcher.pipeline.stats import Stats
-
-_logger = logging.getLogger("prefetcher")
 
 
 class Monitored(Protocol):
@@ -39,8 +34,8 @@ class MonitorCallback(keras.callbacks.Callback):  # type: ignore[misc]  # keras 
 
     Args:
         sequence: The training set, a `PrefetchSequence` or what `replay` returned.
-        verdict: True writes the verdict to stdout when the fit ends, because that is when
-            somebody looks; it needs a monitor.
+        verdict: True writes the verdict's headline to stdout when the fit ends, because that is
+            when somebody looks; it needs a monitor, which then writes none of its own.
     """
 
     def __init__(self, sequence: Monitored, *, verdict: bool = True) -> None:
@@ -49,6 +44,8 @@ class MonitorCallback(keras.callbacks.Callback):  # type: ignore[misc]  # keras 
         self._verdict = verdict
         self._begun = self._moment()
         self._ended: _Moment | None = None
+        if sequence.monitor is not None:
+            sequence.monitor.keep_quiet()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """For Keras: an epoch begins."""
@@ -71,15 +68,8 @@ class MonitorCallback(keras.callbacks.Callback):  # type: ignore[misc]  # keras 
         """For Keras: the fit ended."""
         del logs
         monitor = self._sequence.monitor
-        if not self._verdict or monitor is None:
-            return
-        try:
-            verdict = judge(read_log(monitor.path))
-        except (PrefetchError, OSError) as error:  # a log is not worth a training's end
-            _logger.warning("no verdict on %s: %s", monitor.path.name, error)
-            return
-        if verdict.main is not None:  # a fit shorter than the monitor's interval has none yet
-            sys.stdout.write(f"{verdict.headline}\n")
+        if self._verdict and monitor is not None:
+            monitor.tell(sys.stdout)
 
     def _mark(self, name: str, epoch: int) -> None:
         if (monitor := self._sequence.monitor) is not None:

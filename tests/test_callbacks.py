@@ -50,9 +50,11 @@ def test_the_epochs_are_marked_and_the_verdict_is_written(
         monitored = MonitorCallback(train)
         model.fit(train, epochs=2, verbose=0, callbacks=[monitored])
         judged = capsys.readouterr().out
+    assert capsys.readouterr().err == "", "once is enough"
     # The monitor begins with the first request, which may come after the first epoch began.
     expected = [("epoch_begin", 0), ("epoch_end", 0), ("epoch_begin", 1), ("epoch_end", 1)]
     assert marks(log) in (expected, expected[1:])
+    assert judged.startswith("run.jsonl: ")
     assert "of the time" in judged
     assert judged.count("\n") == 1
 
@@ -64,7 +66,7 @@ def test_without_a_monitor_or_unasked_nothing_is_written(
         model.fit(train, verbose=0, callbacks=[MonitorCallback(train)])
     with small(samples(N), monitor=Monitor(tmp_path / "run.jsonl", interval=0.01)) as train:
         model.fit(train, verbose=0, callbacks=[MonitorCallback(train, verdict=False)])
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_log_that_is_gone_does_not_end_a_fit(
@@ -87,6 +89,9 @@ class Measured:
 
     def event(self, name: str, data: Any) -> None:
         """Does without a log."""
+
+    def keep_quiet(self) -> None:
+        """Has nothing to tell."""
 
     def stats(self) -> Any:
         return type("Stats", (), {"samples": self.samples, "stall_s": self.stall_s})()

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from prefetcher.cli.output import Advance
+from prefetcher.monitor import Monitor
 from prefetcher.pipeline.stats import Stats
 from prefetcher.sequence import PrefetchSequence
 
@@ -83,7 +84,7 @@ def train(file: Path, samples: int, epochs: int, seed: int, log: Path, advance: 
         )
 
     with (
-        sequence((0, split), monitor=log) as training,
+        sequence((0, split), monitor=Monitor(log, verdict=False)) as training,
         sequence((split, samples), shuffle=False) as validation,
     ):
         started = perf_counter()

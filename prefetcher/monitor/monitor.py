@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import perf_counter
-from typing import Final
+from typing import Final, TextIO
 
-from prefetcher.errors import SettingsError
-from prefetcher.monitor.log import LogFile
+from prefetcher.errors import PrefetchError, SettingsError
+from prefetcher.monitor.log import LogFile, read_log
 from prefetcher.monitor.recorder import Recorder
+from prefetcher.monitor.verdict import judge
 from prefetcher.pipeline.stats import Stats
 
 _logger = logging.getLogger("prefetcher")
 
 _SHORTEST_S: Final = 0.01
 _LONGEST_S: Final = 86_400.0
+_LARGEST_TOLD: Final = 32 << 20  # bytes of log, ten hours: a second to judge, and 300 MB of memory
 
 
 class Monitor:
@@ -34,12 +37,16 @@ class Monitor:
             exist.
         interval: seconds between samples, 0.01 to 86,400. 1.0 by default: a sample costs about
             0.7 ms of one core, so that is 0.07 % of it, and an hour makes 3 MB of log.
+        verdict: True writes the verdict's headline to stderr when the sequence is closed, because
+            that is when somebody looks; not if a `MonitorCallback` saw to it.
 
     Raises:
         SettingsError: an interval out of range, or a path that no log can be at.
     """
 
-    def __init__(self, path: str | os.PathLike[str], interval: float = 1.0) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], interval: float = 1.0, *, verdict: bool = True
+    ) -> None:
         self.path: Final = _checked_path(Path(path))
         self.interval: Final = _checked_interval(interval)
         self._run_id = uuid.uuid4().hex
@@ -48,6 +55,7 @@ class Monitor:
         self._recorder: Recorder | None = None
         self._starting = threading.Lock()
         self._claimed = False
+        self._untold = verdict
 
     def claim(self) -> None:
         """Makes this the monitor of one sequence, for good.
@@ -107,6 +115,32 @@ class Monitor:
         recorder.stop()
         if wait:
             recorder.join()
+
+    def close(self) -> None:
+        """Ends the log as `stop` does, then tells the verdict on stderr, once. Never raises."""
+        self.stop()
+        if self._untold and self._recorder is not None and sys.stderr is not None:
+            self.tell(sys.stderr)
+
+    def tell(self, out: TextIO) -> None:
+        """Writes the verdict so far to `out`, as one line, if there is any; never raises.
+
+        A log of more than 32 MB is left to ``prefetcher report``, which does nothing else.
+        """
+        self.keep_quiet()
+        try:
+            if self.path.stat().st_size > _LARGEST_TOLD:
+                out.write(f"{self.path.name}: `prefetcher report` has the verdict\n")
+                return
+            verdict = judge(read_log(self.path))
+            if verdict.main is not None and verdict.main.level != "idle":
+                out.write(f"{self.path.name}: {verdict.headline}\n")
+        except (PrefetchError, OSError, ValueError) as error:  # no reason for a training to end
+            _logger.warning("no verdict on %s: %s", self.path.name, error)
+
+    def keep_quiet(self) -> None:
+        """Leaves the verdict to others: `close` will not tell it."""
+        self._untold = False
 
     def _begin(self, run: Mapping[str, object], snapshot: Callable[[], Stats]) -> Recorder:
         origin = self._origin = perf_counter() if self._origin is None else self._origin

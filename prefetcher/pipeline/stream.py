@@ -180,7 +180,7 @@ class Stream:
         if self._engine is not None:
             self._engine.join(limit)
         if self._monitor is not None:
-            self._monitor.stop()
+            self._monitor.close()
 
     def _batch(self, ordinal: int) -> Batch:
         in_order, self._last = ordinal == self._last + 1, ordinal

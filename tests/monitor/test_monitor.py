@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import MakeSamples
+from helpers.sequences import small
 from helpers.waiting import Task, wait_for
 from helpers.watched import (
     NEVER,
@@ -21,6 +23,8 @@ from helpers.watched import (
 
 from prefetcher.errors import SettingsError
 from prefetcher.monitor import Monitor, read_log, recorder
+from prefetcher.monitor import monitor as monitor_module
+from prefetcher.monitor.verdict import judge
 
 
 def test_nothing_starts_at_construction(monitor: Monitor, path: Path) -> None:
@@ -177,3 +181,46 @@ def test_starting_a_monitor_that_runs_does_nothing(
     assert len(monitor_threads()) == 1
     monitor.stop()
     assert kinds(path) == ["run", "summary"]
+
+
+def pull(samples: MakeSamples, monitor: Monitor) -> None:
+    """Draws a pass as fast as it can, with a sample of the monitor at least."""
+    with small(samples(64), monitor=monitor) as sequence:
+        list(sequence)
+
+
+def test_when_a_sequence_is_closed_the_verdict_is_told_once(
+    samples: MakeSamples, path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monitor = Monitor(path, OFTEN)
+    pull(samples, monitor)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("run.jsonl: ")
+    assert err.count("\n") == 1
+    assert judge(read_log(path)).headline in err
+    monitor.close()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_mere_stop_tells_nothing_and_neither_does_who_was_asked_not_to(
+    samples: MakeSamples, path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pull(samples, Monitor(path, OFTEN, verdict=False))
+    monitor = Monitor(path, OFTEN)
+    monitor.close()  # it never ran
+    with small(samples(64), monitor=monitor) as sequence:
+        list(sequence)
+        monitor.stop()
+        assert capsys.readouterr().err == ""
+
+
+def test_a_log_that_nobody_should_wait_for_is_left_to_the_report(
+    samples: MakeSamples,
+    path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(monitor_module, "_LARGEST_TOLD", 100)
+    pull(samples, Monitor(path, OFTEN))
+    assert capsys.readouterr().err == "run.jsonl: `prefetcher report` has the verdict\n"
