@@ -12,14 +12,21 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
-from prefetcher.cli import convert, demo, inspect, output, report, top
+from prefetcher.cli import convert, demo, inspect, output, report, top, tune
 from prefetcher.errors import PrefetchError
 
 DONE = 0
 FAILED = 1
 INTERRUPTED = 130
 
-_COMMANDS = {"demo": demo, "convert": convert, "inspect": inspect, "report": report, "top": top}
+_COMMANDS = {
+    "demo": demo,
+    "convert": convert,
+    "inspect": inspect,
+    "tune": tune,
+    "report": report,
+    "top": top,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -62,6 +63,18 @@ def at_least(smallest: int) -> Callable[[str], int]:
         return value
 
     return number
+
+
+def byte_count(text: str) -> int:
+    """An argparse type: a size such as "2GB", "500 MB", "1.5GiB" or a bare number of bytes."""
+    found = re.fullmatch(r"\s*([\d.]+)\s*([kmgt]?)(i?)b?\s*", text, re.IGNORECASE)
+    try:
+        number = float(found[1]) if found else 0.0
+    except ValueError:
+        number = 0.0
+    if not found or number <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: write one such as 2GB or 500MB")
+    return int(number * (1024 if found[3] else 1000) ** " kmgt".index(found[2].lower() or " "))
 
 
 class Advance(Protocol):

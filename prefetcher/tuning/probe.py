@@ -1,0 +1,240 @@
+"""Short runs of the real pipeline, to see what its stages can do here with this file."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from itertools import count, pairwise
+from time import perf_counter
+from typing import Any
+
+from prefetcher.config import Workers
+from prefetcher.errors import ClosedError, ReadError
+from prefetcher.monitor.reasons import Reasons
+from prefetcher.monitor.system import System
+from prefetcher.pipeline.stats import StageStats, Stats
+from prefetcher.pipeline.stream import Feed, Stream
+from prefetcher.tuning.choose import Capacities
+
+PROBE_S = 2.0
+"""Seconds that are measured. Two steady a share to a few percent, and eight probes end in 20 s."""
+
+CHECK_S = 4.0
+"""Seconds of a simulated training: enough for some seams between chunks, where a stall may be."""
+
+_PATIENCE_S = 20.0  # for a first chunk, and for one part of a chunk from a very slow disk
+_PAUSE_S = 0.5
+_NOT_WAITED_S = 0.0005  # handing over a batch that is ready takes less
+
+
+@dataclass(frozen=True, slots=True)
+class StageProbe:
+    """One stage in one probe."""
+
+    capacity: float
+    """Samples per second, had its threads never waited; infinite if they did next to nothing."""
+    by_work: Mapping[str, float]
+    """The same, had they done only this: by "read", "hdf5", "lock", "decode", ..."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What one short run has shown."""
+
+    workers: Workers
+    samples_per_s: float
+    """Handed out."""
+    read: StageProbe
+    batch: StageProbe
+    chunk_s: tuple[float, ...]
+    """Seconds from each chunk's first batch to that of the next."""
+    storage_bytes: int | None
+    """That came from storage and not out of the page cache; None if that cannot be told."""
+
+
+def survey(feed: Feed, most: int, target: float) -> Iterator[Probe]:
+    """Yields a probe of 1 to `most` readers; of more batchers too, if one is not enough.
+
+    Args:
+        feed: What is read and how; its numbers of threads are not used.
+        most: Threads of a stage at most, at least 1.
+        target: Samples per second that the batchers should do.
+    """
+    probes = []
+    for readers in range(1, most + 1):
+        probes.append(probe(feed, Workers(readers, 1), first_pass=readers))
+        yield probes[-1]
+    best = max(probes, key=lambda probe: probe.read.capacity).workers.readers
+    if min(probe.batch.capacity for probe in probes) < target:
+        for batchers in range(2, most + 1):
+            yield probe(feed, Workers(best, batchers), first_pass=most + batchers)
+
+
+def capacities(probes: list[Probe], batch_size: int, batches: int) -> Capacities:
+    """What the probes of a survey say of each number of threads.
+
+    Args:
+        probes: All of them.
+        batch_size: Samples in a batch.
+        batches: Batches in a chunk.
+    """
+    single = [probe for probe in probes if probe.workers.batchers == 1]
+    chunk_s = max((probe.chunk_s for probe in single), key=len)
+    mean = sum(chunk_s) / max(len(chunk_s), 1)
+    return Capacities(
+        read={probe.workers.readers: probe.read.capacity for probe in single},
+        batch={1: min(probe.batch.capacity for probe in single)}
+        | {p.workers.batchers: p.batch.capacity for p in probes if p.workers.batchers > 1},
+        unevenness=tuple(seconds / mean for seconds in chunk_s) or (1.0,),
+        batch_size=batch_size,
+        batches=batches,
+    )
+
+
+def probe(feed: Feed, workers: Workers, *, first_pass: int = 0) -> Probe:
+    """Takes batches as fast as they come for `PROBE_S` seconds after the first chunk.
+
+    Args:
+        feed: What is read and how, but for the threads.
+        workers: The threads.
+        first_pass: Where it begins. Each pass has an order of its own, so that a probe does not
+            find in memory what the one before it has read.
+
+    Raises:
+        PrefetchError: Reading or the transform failed, or was too slow to be measured.
+    """
+    system = System(Reasons())
+    with _running(with_settings(feed, **workers._asdict()), first_pass) as (stream, taker):
+        taker.warm.wait(_PATIENCE_S)
+        storage, before = system.read().storage_bytes, stream.stats()
+        after = _after(stream, taker.ended, before)
+        more = system.read().storage_bytes
+    seconds = after.running_s - before.running_s
+    if after.read.samples == before.read.samples:
+        raise ReadError(
+            f"{feed.where}: a part of a chunk took longer than {seconds:.0f} s to read, so "
+            "there is nothing to tune: try a smaller chunk_size, or faster storage"
+        )
+    return Probe(
+        workers=workers,
+        samples_per_s=(after.samples - before.samples) / seconds,
+        read=_stage(before.read, after.read),
+        batch=_stage(before.batch, after.batch),
+        chunk_s=taker.chunk_s,
+        storage_bytes=None if storage is None or more is None else more - storage,
+    )
+
+
+def stall_pct(feed: Feed, pace: float) -> float:
+    """What a training of `pace` samples per second waits, in percent of `CHECK_S` seconds.
+
+    Instead of a training somebody takes a batch and then waits for as long as its step would take,
+    without using a CPU.
+
+    Raises:
+        PrefetchError: Reading or the transform failed.
+    """
+    with _running(feed, 0, feed.plan.batch_size / pace) as (stream, taker):
+        taker.begun.wait()
+        before = stream.stats()
+        taker.ended.wait(CHECK_S)
+        after = stream.stats()
+    return 100 * (after.stall_s - before.stall_s) / (after.running_s - before.running_s)
+
+
+def with_settings(feed: Feed, **settings: Any) -> Feed:
+    """The same data with other numbers of threads, or other depths."""
+    return replace(feed, settings=replace(feed.settings, **settings))
+
+
+@contextmanager
+def _running(feed: Feed, first_pass: int, step_s: float = 0.0) -> Iterator[tuple[Stream, _Taker]]:
+    """A stream and who takes its batches; both have ended when the block is left."""
+    stream = Stream(feed, None, {})
+    taker = _Taker(stream, feed, first_pass, step_s)
+    try:
+        taker.thread.start()
+        yield stream, taker
+    finally:
+        stream.close()
+        taker.thread.join()
+        if taker.error is not None:
+            raise taker.error
+
+
+def _after(stream: Stream, ended: threading.Event, before: Stats) -> Stats:
+    """The counters when there is enough to see, or no hope that there ever will be."""
+    due = perf_counter() + PROBE_S + _PATIENCE_S
+    ended.wait(PROBE_S)
+    stats = stream.stats()
+    while stats.read.samples == before.read.samples and perf_counter() < due:
+        if ended.wait(_PAUSE_S):
+            break
+        stats = stream.stats()
+    return stats
+
+
+def _stage(before: StageStats, after: StageStats) -> StageProbe:
+    samples = after.samples - before.samples
+
+    def alone(seconds: float) -> float:
+        return samples * after.workers / seconds if seconds > 0 else float("inf")
+
+    return StageProbe(
+        capacity=alone(after.busy_s - before.busy_s),
+        by_work={
+            kind.removesuffix("_s"): alone(seconds - getattr(before.work, kind))
+            for kind, seconds in asdict(after.work).items()
+        },
+    )
+
+
+class _Taker:
+    """Takes batches in order on a thread of its own until the stream is closed."""
+
+    def __init__(self, stream: Stream, feed: Feed, first_pass: int, step_s: float) -> None:
+        self.error: BaseException | None = None
+        self.begun = threading.Event()
+        self.warm = threading.Event()
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self._run, name="prefetch-probe", daemon=True)
+        self._stream = stream
+        self._plan = feed.plan
+        self._first = first_pass * feed.plan.num_batches
+        self._step_s = step_s
+        self._chunk_began: list[float] = []
+
+    @property
+    def chunk_s(self) -> tuple[float, ...]:
+        """Seconds from one whole chunk to the next."""
+        return tuple(later - sooner for sooner, later in pairwise(self._chunk_began))
+
+    def _run(self) -> None:
+        try:
+            self._take()
+        except ClosedError:
+            pass
+        except BaseException as error:  # noqa: BLE001 - raised by the thread that probes
+            self.error = error
+        finally:
+            self.begun.set()
+            self.warm.set()
+            self.ended.set()
+
+    def _take(self) -> None:
+        due = 0.0
+        for ordinal in count(self._first):
+            asked = perf_counter()
+            self._stream.get(self._plan.place(ordinal))
+            now = perf_counter()
+            self.begun.set()
+            if self._plan.chunk_of(ordinal)[1] == 0:
+                self._chunk_began.append(now)
+            if len(self._chunk_began) == 2:
+                self.warm.set()
+            # A wake-up that is late shortens the next step: only waiting for data takes time.
+            due = (now if now - asked > _NOT_WAITED_S else min(due, now)) + self._step_s
+            if self._step_s:
+                self.ended.wait(max(0.0, due - perf_counter()))
