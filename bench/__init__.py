@@ -1,4 +1,4 @@
-"""How fast rows come out of a file, against the article's generator and plain `preadv`.
+"""Everything a reader of the README would doubt, measured in one run: `python -m bench`.
 
-Run it with ``python -m bench``. It is no part of the installed package.
+It is no part of the installed package. `docs/benchmarks.md` says what each part means.
 """

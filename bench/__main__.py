@@ -1,207 +1,117 @@
-"""Measure reading speed: ours against the article's generator and plain preadv."""
+"""Measures everything a reader of the README would doubt, and writes it down.
+
+JSON, a Markdown page and plots go to the results folder. Exit codes: 0 all was measured, 2 wrong
+usage, 3 something failed (it is told, and the rest was measured), 4 a system lost or doubled rows.
+"""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
-import platform
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
-from rich.table import Table
-
-from bench.files import Kind, kinds, make
-from bench.rounds import Plan, Run, cpu_per_gb, measure, ratio, speed
-from bench.ways import Way, article, ours, preadv
+from bench import machine, page
+from bench.part import QUICK, Options, Part, Result
 from prefetcher.cli import output
 
 RESULTS = Path(__file__).parent / "results"
-WRONG_ROWS = 4
-"""The exit code where a way lost or doubled a row: its speed would mean nothing."""
-
-Runs = dict[str, list[Run]]
-
-ARTICLE, OURS_1, OURS_2 = "article", "ours, 1 reader", "ours, 2 readers"
-WAYS: dict[str, Way] = {ARTICLE: article, OURS_1: ours(1), OURS_2: ours(2)}
-LIMITS: dict[str, Way] = {
-    "preadv, 1 thread": preadv(1, whole_chunks=True),
-    "preadv, 2 threads": preadv(2, whole_chunks=True),
-    "preadv, 2 threads, 1 MiB": preadv(2, whole_chunks=False),
-}
-"""The most that memory and disk give: for contiguous rows, where nothing is to be decoded."""
+FILES = Path(tempfile.gettempdir()) / "prefetcher-bench"
+PARTS = ("reading",)
+"""In the order in which they run and are told."""
+PARTLY, WRONG_ROWS = 3, 4
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the comparison; returns the exit code."""
-    arguments = _parser().parse_args(argv)
-    plan = Plan(arguments.rounds, arguments.passes, arguments.chunk_size, arguments.cold)
-    chosen = [kind for kind in kinds() if arguments.only in kind.name]
-    arguments.dir.mkdir(parents=True, exist_ok=True)
-    files = [make(arguments.dir, kind, arguments.samples) for kind in chosen]
-    os.sync()  # the disk would otherwise still be writing while others read
-    with output.quiet():
-        import keras  # noqa: F401  # so that its start-up is in nobody's time
-
-    machine = _machine()
-    runs = _measure_all(chosen, files, arguments.samples, plan)
-    result = _result(chosen, files, runs, plan, machine)
-    kept = _keep(result, arguments.out, cold=plan.cold)
+    """Runs the parts that were asked for; returns the exit code."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if unknown := set(arguments.parts) - set(PARTS):
+        parser.error(f"no part is called {', '.join(unknown)}: there are {', '.join(PARTS)}")
+    kept = arguments.out / f"{arguments.name}.json"
+    told = json.loads(kept.read_text()) if kept.exists() else {"name": arguments.name, "parts": {}}
+    code = 0
+    if not arguments.render:
+        code = _measure_all(arguments.parts or PARTS, _options(arguments), told, kept)
+    written = page.write(told, [_part(name) for name in PARTS if name in told["parts"]], kept)
     if arguments.json:
-        output.write_json(result)
+        output.write_json(told)
     else:
-        _print(result)
-        output.say(f"Kept in {kept}")
-    wrong = [row["file"] for row in result["files"] if not row["rows_correct"]]
-    if wrong:
-        output.say(f"bench: rows were lost or doubled in: {', '.join(wrong)}")
-    return WRONG_ROWS if wrong else 0
+        sys.stdout.write(written.read_text())
+    output.say(f"Kept in {kept} and {written.name}")
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
     count = output.at_least(1)
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     add = parser.add_argument
-    add("--samples", type=count, default=12_800, help="weight of each file in 49 kB pictures")
-    add("--rounds", type=count, default=5, help="readings of each file in each way")
-    add("--passes", type=count, default=2, help="passes in one reading")
-    add("--chunk-size", type=count, default=3200, help="samples in a chunk")
-    add("--only", default="", metavar="TEXT", help="only files with this in their name")
-    add("--cold", action="store_true", help="drop the file from the page cache before each reading")
-    add(
-        "--dir",
-        type=Path,
-        default=Path(tempfile.gettempdir()) / "prefetcher-bench",
-        help="folder for the files, which are kept for the next time (default: %(default)s)",
-    )
+    add("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all, if none is named")
+    add("--quick", action="store_true", help="less of everything: enough to see that it works")
+    add("--samples", type=count, help="weight of each file in 49 kB pictures")
+    add("--rounds", type=count, help="times that everything is measured; medians are told")
+    add("--scale", type=float, help="share of the article's 81,282 training samples")
+    add("--only", metavar="TEXT", help="reading: only files with this in their name")
+    add("--dir", type=Path, default=FILES, help="folder of the files, kept for the next time")
     add("--out", type=Path, default=RESULTS, help="folder for the results")
-    add("--json", action="store_true", help="print the result as JSON")
+    add("--name", default=machine.run_name(), help="of the results; parts measured earlier under "
+        "this name stay (default: %(default)s)")  # fmt: skip
+    add("--render", action="store_true", help="measure nothing, write page and plots anew")
+    add("--json", action="store_true", help="print the results as JSON")
     return parser
 
 
-def _measure_all(chosen: list[Kind], files: list[Path], samples: int, plan: Plan) -> list[Runs]:
-    """The runs of every way, for each file."""
-    ways = [WAYS | (LIMITS if kind.name == "contiguous" else {}) for kind in chosen]
-    total = plan.rounds * sum(map(len, ways))
-    with output.progress("Measuring", total) as advance:
-        return [
-            measure(path, kind.rows(samples), of_kind, _scaled(plan, kind), advance)
-            for kind, path, of_kind in zip(chosen, files, ways, strict=True)
-        ]
+def _options(arguments: argparse.Namespace) -> Options:
+    arguments.dir.mkdir(parents=True, exist_ok=True)
+    asked = {name: getattr(arguments, name) for name in ("samples", "rounds", "scale", "only")}
+    chosen: dict[str, Any] = dict(QUICK) if arguments.quick else {}
+    chosen |= {name: value for name, value in asked.items() if value is not None}
+    return Options(arguments.dir, **chosen)
 
 
-def _scaled(plan: Plan, kind: Kind) -> Plan:
-    """Equally heavy chunks, whatever a row weighs."""
-    return Plan(plan.rounds, plan.passes, kind.rows(plan.chunk_size), plan.cold)
+def _part(name: str) -> Part:
+    part: Part = importlib.import_module(f"bench.{name}").PART
+    return part
 
 
-def _result(
-    chosen: list[Kind], files: list[Path], runs: list[Runs], plan: Plan, machine: dict[str, Any]
-) -> dict[str, Any]:
-    rows = [
-        _row(kind, path, of_kind) for kind, path, of_kind in zip(chosen, files, runs, strict=True)
-    ]
+def _measure_all(names: Sequence[str], options: Options, told: dict[str, Any], kept: Path) -> int:
+    """Measures part after part; what is measured is kept at once, as the next may be broken off."""
+    code = 0
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        part = _part(name)
+        output.say(f"{part.name}: {part.about}")
+        told["parts"][name] = entry = _measured(part, options)
+        kept.write_text(json.dumps(told, indent=1) + "\n")
+        for line in entry["failed"] + entry["wrong_rows"]:
+            output.say(f"bench: {line}")
+        code = max(code, WRONG_ROWS if entry["wrong_rows"] else PARTLY if entry["failed"] else 0)
+    return code
+
+
+def _measured(part: Part, options: Options) -> dict[str, Any]:
+    """A part's figures, or its error: the other parts shall be measured all the same."""
+    before, started = machine.facts(), perf_counter()
+    os.sync()  # the disk would otherwise still be writing what was written before
+    try:
+        result = part.measure(options)
+    except Exception as error:  # noqa: BLE001
+        result = Result({}, failed=[f"{part.name}: {type(error).__name__}: {error}"])
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine,
-        "page_cache": "dropped before each reading" if plan.cold else "warm",
-        "rounds": plan.rounds,
-        "passes": plan.passes,
-        "chunk_size": plan.chunk_size,
-        "files": rows,
+        "machine": before,
+        "options": {name: value for name, value in asdict(options).items() if name != "folder"},
+        "seconds": round(perf_counter() - started, 1),
+        **asdict(result),
     }
-
-
-def _row(kind: Kind, path: Path, runs: Runs) -> dict[str, Any]:
-    """One file's line of the table."""
-    limits = [name for name in LIMITS if name in runs]
-    best = max(limits, key=lambda name: speed(runs[name]), default=None)
-    return {
-        "file": kind.name,
-        "dtype": kind.dtype,
-        "stored_bytes": path.stat().st_size,
-        "decoded_bytes": runs[ARTICLE][0].nbytes,
-        "rows_correct": all(run.correct for of_way in runs.values() for run in of_way),
-        "gb_per_s": {name: round(speed(of_way), 3) for name, of_way in runs.items()},
-        "gb_per_s_each": {
-            name: [round(run.gb_per_s, 3) for run in of_way] for name, of_way in runs.items()
-        },
-        "cpu_s_per_gb": {name: round(cpu_per_gb(of_way), 3) for name, of_way in runs.items()},
-        "ours_to_article": round(ratio(runs[OURS_2], runs[ARTICLE]), 3),
-        "two_readers_to_one": round(ratio(runs[OURS_2], runs[OURS_1]), 3),
-        "best_limit": best,
-        "ours_to_limit": round(ratio(runs[OURS_2], runs[best]), 3) if best else None,
-    }
-
-
-def _machine() -> dict[str, Any]:
-    packages = ("numpy", "h5py", "hdf5plugin", "deflate")
-    return {
-        "processor": _processor(),
-        "cpus_allowed": len(os.sched_getaffinity(0)),
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-        "load_before": [round(load, 2) for load in os.getloadavg()],
-        "packages": dict(_versions(packages)),
-    }
-
-
-def _processor() -> str:
-    """The processor's name as the system tells it."""
-    facts = Path("/proc/cpuinfo")
-    lines = facts.read_text().splitlines() if facts.exists() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor())
-
-
-def _versions(packages: Sequence[str]) -> Iterator[tuple[str, str]]:
-    for package in packages:
-        try:
-            yield package, version(package)
-        except ModuleNotFoundError:  # not installed: its files are not measured either
-            continue
-
-
-def _keep(result: dict[str, Any], folder: Path, *, cold: bool) -> Path:
-    """Writes the result beside the earlier ones; one of the same day is replaced."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{result['time'][:10]}-{'cold' if cold else 'warm'}.json"
-    path.write_text(json.dumps(result, indent=2) + "\n")
-    return path
-
-
-def _print(result: dict[str, Any]) -> None:
-    machine = result["machine"]
-    console = output.data()
-    console.print(
-        f"{machine['processor']}, {machine['cpus_allowed']} CPUs, page cache "
-        f"{result['page_cache']}, medians of {result['rounds']} rounds, decoded GB/s",
-        soft_wrap=True,
-    )
-    columns = (*WAYS, "limit", "to article", "2 readers to 1", "to limit", "CPU s/GB", "article's")
-    table = Table("file", *columns, box=None, pad_edge=False)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for row in result["files"]:
-        table.add_row(row["file"], *_cells(row))
-    console.print(table)
-
-
-def _cells(row: dict[str, Any]) -> Iterator[str]:
-    limit = row["best_limit"]
-    for name in WAYS:
-        yield f"{row['gb_per_s'][name]:.2f}"
-    yield f"{row['gb_per_s'][limit]:.2f}" if limit else ""
-    yield f"{row['ours_to_article']:.2f}x"
-    yield f"{row['two_readers_to_one']:.2f}x"
-    yield f"{row['ours_to_limit']:.2f}" if limit else ""
-    yield f"{row['cpu_s_per_gb'][OURS_2]:.2f}"
-    yield f"{row['cpu_s_per_gb'][ARTICLE]:.2f}"
 
 
 if __name__ == "__main__":
