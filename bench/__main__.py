@@ -25,7 +25,7 @@ from prefetcher.cli import output
 
 RESULTS = Path(__file__).parent / "results"
 FILES = Path(tempfile.gettempdir()) / "prefetcher-bench"
-PARTS = ("reading",)
+PARTS = ("reading", "article", "fit")
 """In the order in which they run and are told."""
 PARTLY, WRONG_ROWS = 3, 4
 

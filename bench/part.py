@@ -25,7 +25,7 @@ class Options:
     folder: Path
     samples: int = 12_800
     rounds: int = 5
-    scale: float = 0.1
+    scale: float = 0.06
     quick: bool = False
     only: str = ""
 

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from time import perf_counter, process_time
+from time import perf_counter
 from typing import Any
-
-import psutil
 
 from bench.files import numbers_in
 from bench.systems import SYSTEMS, Batch, Feed, opened
+from bench.usage import Memory, cpu_seconds
 
 
 @dataclass
@@ -64,7 +63,9 @@ def read(system: str, path: str, rows: int, passes: int, chunk_size: int) -> dic
         ``peak_bytes`` of memory, and ``added_bytes`` of it since the modules were imported;
         ``problem`` with the rows, or None.
     """
-    feed = Feed(Path(path), passes, rows, chunk_size=chunk_size)
+    # One pass more than is measured: whoever reads ahead does so until the last moment, and so
+    # does not owe its last pass to time that the earlier ones were charged with.
+    feed = Feed(Path(path), passes + 1, rows, chunk_size=chunk_size)
     SYSTEMS[system].load()
     memory, told = Memory(), []
     begun, cpu = perf_counter(), cpu_seconds()
@@ -89,48 +90,10 @@ def read(system: str, path: str, rows: int, passes: int, chunk_size: int) -> dic
 
 def _passes(batches: Iterator[Batch], rows: int, passes: int) -> Iterator[Count]:
     """The count of each pass, given as soon as its last row was there."""
-    for number in range(passes):
+    for _ in range(passes):
         count = Count()
         for batch in batches:
             count.add(batch)
-            if count.rows >= rows and number < passes - 1:
+            if count.rows >= rows:
                 break
         yield count
-
-
-def cpu_seconds() -> float:
-    """CPU seconds so far of this process and of its living children."""
-    children = psutil.Process().children(recursive=True)
-    times = [child.cpu_times() for child in children]
-    return process_time() + float(sum(used.user + used.system for used in times))
-
-
-class Memory:
-    """What this process and its workers hold, from now on."""
-
-    def __init__(self) -> None:
-        self._before: int = psutil.Process().memory_info().rss
-        self._workers = 0
-
-    def look(self) -> None:
-        """Weighs the worker processes: what each has for itself alone."""
-        children = psutil.Process().children(recursive=True)
-        now = sum(child.memory_full_info().uss for child in children)
-        self._workers = max(self._workers, now)
-
-    @property
-    def peak(self) -> int:
-        """The most that this process held, and its workers when they were weighed."""
-        return _high_water() + self._workers
-
-    @property
-    def added(self) -> int:
-        """`peak` less what this process held at first."""
-        return self.peak - self._before
-
-
-def _high_water() -> int:
-    """The most that was ever resident; `ru_maxrss` would count what the parent held."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    told = next(line for line in lines if line.startswith("VmHWM"))
-    return int(told.split()[1]) * 1024

@@ -2,68 +2,249 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bench import machine
 from bench.child import ChildError, call
 from bench.files import Kind, kinds, make
-from bench.part import Options, Part, Result, markdown
-from bench.systems import ARTICLE, OURS, OURS_2
+from bench.part import Options, Part, Result
+from bench.reading_page import plots, tables
+from bench.systems import ARTICLE, OURS, OURS_2, SYSTEMS
 from prefetcher.cli import output
 
 CHUNK_SIZE = 3200
+LIMIT_S = 120
+"""A reading that takes longer than this hangs: the slowest takes a quarter of it."""
+COMPARED = ("contiguous", "gzip-4", "lz4")
+"""Files on which all systems are compared; on the others the package and the article's way."""
+COLD = ("contiguous", "gzip-4")
+FEW_ROWS, FEWEST_ROWS = 8, 32
+"""Parts of the file for whoever reads single rows: of a contiguous one, and of storage chunks."""
+Runs = dict[str, list[dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One file, and how much of it is read."""
+
+    kind: Kind
+    path: Path
+    samples: int
+
+    @property
+    def heavy(self) -> bool:
+        """Whether decoding takes most of the time: then less is enough."""
+        return any(word in self.kind.name for word in ("gzip", "lzf", "zstd"))
+
+    @property
+    def passes(self) -> int:
+        """The first pass meets fresh memory, the later ones show the steady pace."""
+        return 2 if self.heavy else 3
+
+    def rows(self, system: str) -> int:
+        """Rows in a pass of this system."""
+        rows = self.kind.rows(self.samples) // (2 if self.heavy else 1)
+        if SYSTEMS[system].by_rows:
+            rows //= FEWEST_ROWS if self.kind.storage else FEW_ROWS
+        return rows
 
 
 def measure(options: Options) -> Result:
     """Every system on every file, in turn, round after round."""
-    result = Result({"files": []})
+    result = Result({"chunk_size": CHUNK_SIZE, "files": [], "cold": []})
     chosen = [kind for kind in kinds() if options.only in kind.name]
-    files = [make(options.folder, kind, options.samples) for kind in chosen]
-    names = [ARTICLE, OURS, OURS_2]
-    with output.progress("Reading", options.rounds * len(files) * len(names)) as advance:
-        for kind, path in zip(chosen, files, strict=True):
-            runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-            for _ in range(options.rounds):
-                for name in names:
-                    run = _run(name, kind, path, options, result)
-                    runs[name] += [run] if run else []
-                    advance(1)
-            result.data["files"].append({"file": kind.name, "runs": runs})
+    readings = [
+        Reading(kind, make(options.folder, kind, options.samples), options.samples)
+        for kind in chosen
+    ]
+    os.sync()  # the disk would otherwise still be writing while others read
+    systems = _installed(result)
+    for reading in readings:
+        result.data["files"].append(_warm(reading, systems, options.rounds, result))
+    for reading in readings:
+        if reading.kind.name in COLD:
+            result.data["cold"].append(_cold(reading, options.rounds, result))
     return result
 
 
-def _run(
-    name: str, kind: Kind, path: Path, options: Options, result: Result
-) -> dict[str, Any] | None:
-    try:
-        run: dict[str, Any] = call(
-            "bench.passes:read",
-            system=name,
-            path=str(path),
-            rows=kind.rows(options.samples),
-            passes=3,
-            chunk_size=kind.rows(CHUNK_SIZE),
-        )
-    except ChildError as error:
-        result.failed.append(f"{name} on {kind.name}: {error}")
-        return None
-    if run["problem"]:
-        result.wrong_rows.append(f"{name} on {kind.name}: {run['problem']}")
+def _installed(result: Result) -> list[str]:
+    """The systems that can be measured; the others are noted."""
+    for name, system in SYSTEMS.items():
+        if system.missing:
+            result.notes.append(f"{name}: left out, not installed: {', '.join(system.missing)}")
+    return [name for name, system in SYSTEMS.items() if not system.missing]
+
+
+def _warm(reading: Reading, systems: list[str], rounds: int, result: Result) -> dict[str, Any]:
+    """One file, out of the page cache."""
+    if reading.kind.name not in COMPARED:
+        systems = [name for name in systems if name in {ARTICLE, OURS, OURS_2}]
+    limits = _limits(reading)
+    runs: Runs = {name: [] for name in [*systems, *limits]}
+    with output.progress(f"Reading {reading.kind.name}", rounds * len(runs)) as advance:
+        for turn in range(rounds):
+            for name in _rotated(list(runs), turn):
+                _read_once(reading.path)  # some machines reclaim what was not used for a while
+                run = (
+                    _attempt(f"bench.limits:{name.split(',')[0]}", name, reading, result)
+                    if name in limits
+                    else _read(name, reading, reading.passes, result)
+                )
+                runs[name] += [run] if run else []
+                advance(1)
+    return {
+        "file": reading.kind.name,
+        "dtype": reading.kind.dtype,
+        "stored_bytes": reading.path.stat().st_size,
+        "systems": {name: _summary(runs[name]) for name in systems if runs[name]},
+        "limits": {name: _summary(runs[name]) for name in limits if runs[name]},
+        "ours_to_article": _ratio(runs, OURS_2, ARTICLE),
+        "two_readers_to_one": _ratio(runs, OURS_2, OURS),
+    }
+
+
+def _limits(reading: Reading) -> list[str]:
+    """What bounds this file, by function and threads."""
+    if reading.kind.name not in COMPARED:
+        return []
+    threads = sorted({1, machine.cpus()})
+    known = ("preadv", "memcpy") if not reading.kind.storage else ("preadv", "decode")
+    return [f"{name}, {count}" for name in known for count in threads]
+
+
+def _read(name: str, reading: Reading, passes: int, result: Result) -> dict[str, Any] | None:
+    rows = reading.rows(name)
+    # Any backend will do, as nothing is computed: this one is imported the fastest.
+    backend = "jax" if importlib.util.find_spec("jax") else ""
+    chunk_size = min(reading.kind.rows(CHUNK_SIZE), rows)
+    what = {"system": name, "rows": rows, "passes": passes, "chunk_size": chunk_size}
+    run = _called("bench.passes:read", name, reading, result, backend=backend, **what)
+    if run and run["problem"]:
+        result.wrong_rows.append(f"{name} on {reading.kind.name}: {run['problem']}")
     return run
 
 
-def tables(data: Mapping[str, Any]) -> str:
-    """GB/s of each system on each file."""
-    return markdown(["file", ARTICLE, OURS, OURS_2], [list(_cells(row)) for row in data["files"]])
+def _attempt(target: str, name: str, reading: Reading, result: Result) -> dict[str, Any] | None:
+    """A limit: function and threads are in its name."""
+    threads = int(name.rpartition(",")[2])
+    rows = reading.rows(OURS)
+    passes = reading.passes
+    return _called(target, name, reading, result, rows=rows, passes=passes, threads=threads)
 
 
-def _cells(row: Mapping[str, Any]) -> Iterator[str]:
-    yield row["file"]
-    for runs in row["runs"].values():
-        speeds = [run["nbytes"] / median(run["seconds"][1:]) / 1e9 for run in runs]
-        yield f"{median(speeds):.2f}" if speeds else "failed"
+def _called(
+    target: str, name: str, reading: Reading, result: Result, backend: str = "", **what: Any
+) -> dict[str, Any] | None:
+    """A child's run; a failure is noted, and the others go on."""
+    try:
+        run: dict[str, Any] = call(
+            target, timeout_s=LIMIT_S, backend=backend, path=str(reading.path), **what
+        )
+    except ChildError as error:
+        line = f"{name} on {reading.kind.name}: {error}"
+        if line not in result.failed:
+            result.failed.append(line)
+        return None
+    return run
 
 
-PART = Part("reading", "Loaders alone", measure, tables)
+def _cold(reading: Reading, rounds: int, result: Result) -> dict[str, Any]:
+    """One pass of a file that the page cache was made to forget, against the disk itself."""
+    disk = "sequential read"
+    runs: Runs = {name: [] for name in (disk, OURS, ARTICLE)}
+    with output.progress(f"Reading {reading.kind.name}, cold", rounds * len(runs)) as advance:
+        for turn in range(rounds):
+            for name in _rotated(list(runs), turn):
+                _drop_from_cache(reading.path)
+                run = (
+                    _called("bench.limits:sequential", name, reading, result)
+                    if name == disk
+                    else _read(name, reading, 1, result)
+                )
+                runs[name] += [run] if run else []
+                advance(1)
+    return {
+        "file": reading.kind.name,
+        "seconds_per_stored_gb": {
+            name: [
+                run["seconds"][0] / (reading.path.stat().st_size / 1e9) / _part(reading, name, disk)
+                for run in of_name
+            ]
+            for name, of_name in runs.items()
+        },
+    }
+
+
+def _part(reading: Reading, name: str, disk: str) -> float:
+    """Share of the file that a run read."""
+    return 1 if name == disk else reading.rows(name) / reading.kind.rows(reading.samples)
+
+
+def _rotated(names: list[str], turn: int) -> Iterator[str]:
+    """Every name, from another one on in each round: none always follows the same neighbour."""
+    start = turn % len(names)
+    yield from names[start:] + names[:start]
+
+
+def _read_once(path: Path) -> None:
+    with path.open("rb", buffering=0) as file:
+        while file.read(1 << 24):
+            pass
+
+
+def _drop_from_cache(path: Path) -> None:
+    """Asks the system to forget the file's pages; those not yet on the disk are written first."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(file)
+
+
+def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Medians over the rounds."""
+    nbytes = runs[0]["nbytes"]
+    summary: dict[str, Any] = {
+        "pass_bytes": nbytes,
+        "first_pass_gb_per_s": median(_speed(run, first=True) for run in runs),
+        "gb_per_s": median(_speed(run) for run in runs),
+        "gb_per_s_each": [round(_speed(run), 3) for run in runs],
+    }
+    if "cpu_s" in runs[0]:
+        summary |= {
+            "first_batch_s": median(run["first_batch_s"] for run in runs),
+            "cpu_s_per_gb": median(median(run["cpu_s"][1:]) / nbytes * 1e9 for run in runs),
+            "peak_bytes": median(run["peak_bytes"] for run in runs),
+            "added_bytes": median(run["added_bytes"] for run in runs),
+            "rows_correct": all(run["problem"] is None for run in runs),
+        }
+    return summary
+
+
+def _speed(run: Mapping[str, Any], *, first: bool = False) -> float:
+    """Decoded GB/s of the first pass, or of the later ones."""
+    seconds = run["seconds"][0] if first else median(run["seconds"][1:])
+    return float(run["nbytes"] / seconds / 1e9)
+
+
+def _ratio(runs: Runs, name: str, other: str) -> dict[str, float] | None:
+    """How many times as fast, in the first pass and in the later ones; median over the rounds."""
+    pairs = list(zip(runs[name], runs[other], strict=False))
+    if not pairs:
+        return None
+    return {
+        "first_pass": median(
+            _speed(one, first=True) / _speed(two, first=True) for one, two in pairs
+        ),
+        "later": median(_speed(one) / _speed(two) for one, two in pairs),
+    }
+
+
+PART = Part("reading", "Loaders alone", measure, tables, plots)

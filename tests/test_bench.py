@@ -33,5 +33,5 @@ def test_a_row_that_is_lost_doubled_or_mixed_up_is_found_out() -> None:
 
 
 def test_a_childs_error_arrives_with_its_last_lines() -> None:
-    with pytest.raises(ChildError, match="No such file.*nowhere"):
+    with pytest.raises(ChildError, match=r"No such file.*nowhere"):
         call("os:listdir", path="nowhere")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -46,6 +47,12 @@ class Feed:
     chunk_size: int = 3200
     seed: int = 0
 
+    @property
+    def batches(self) -> int:
+        """Batches in a pass, where `rows` is known."""
+        assert self.rows is not None
+        return math.ceil(self.rows / self.batch_size)
+
     def spans(self, rows: int) -> list[tuple[int, int]]:
         """The chunks of a pass over so many rows: (start, stop) of each."""
         step = self.chunk_size
@@ -61,14 +68,15 @@ class System:
         target: ``module:function`` within this package.
         needs: Modules that must be installed.
         settings: Arguments of the function besides the feed.
-        share: Share of the rows that is enough to measure it, where it is slow: 1 for all.
+        by_rows: Whether it asks for single rows, each of which costs a whole storage chunk: it is
+            so slow that a part of the file has to be enough.
     """
 
     about: str
     target: str
     needs: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
-    share: float = 1.0
+    by_rows: bool = False
 
     @property
     def missing(self) -> list[str]:
@@ -86,10 +94,33 @@ class System:
 ARTICLE, OURS, OURS_2 = "article", "ours", "ours, 2 readers"
 
 SYSTEMS: dict[str, System] = {
-    OURS: System("PrefetchSequence, as it comes", "ours:batches"),
-    OURS_2: System("PrefetchSequence(readers=2)", "ours:batches", settings={"readers": 2}),
+    OURS: System("`PrefetchSequence`, as it comes", "ours:batches", ("keras",)),
+    OURS_2: System(
+        "`PrefetchSequence(readers=2)`", "ours:batches", ("keras",), settings={"readers": 2}
+    ),
     ARTICLE: System("slices of a chunk through h5py, shuffled, cut", "article:batches"),
+    "two threads": System("the same in two threads, a `queue.Queue`", "two_threads:batches"),
+    "tf.data, usual": System(
+        "`from_generator`, `shuffle`, `batch`, `prefetch`",
+        "tfdata:usual",
+        ("tensorflow",),
+        by_rows=True,
+    ),
+    "tf.data, expert": System(
+        "chunks read and shuffled in parallel calls, cut in C++", "tfdata:expert", ("tensorflow",)
+    ),
+    "PyDataset": System("Keras's own, 2 workers, slices of 32", "pydataset:batches", ("keras",)),
+    "DataLoader, rows": System(
+        "PyTorch, 2 workers, single rows", "torch_loader:rows", ("torch",), by_rows=True
+    ),
+    "DataLoader, chunks": System(
+        "PyTorch, 2 workers that read chunks", "torch_loader:chunks", ("torch",)
+    ),
+    "Grain, rows": System("16 threads, single rows", "grain_loader:rows", ("grain",), by_rows=True),
+    "Grain, chunks": System("2 threads that read chunks", "grain_loader:chunks", ("grain",)),
+    "SPDL": System("a pipeline whose threads read chunks", "spdl_loader:batches", ("spdl",)),
 }
+"""In the order of the tables."""
 
 
 @contextmanager

@@ -1,0 +1,141 @@
+"""What the machine allows at most: stored bytes read, decoded and copied with nothing around it.
+
+Each runs in a child's process and gives the seconds of each pass, as `bench.passes.read` does.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import h5py
+import numpy as np
+
+from prefetcher.hdf5.filters import Decoder, StoredFilter, stored_filters
+
+BLOCK_BYTES = 1 << 20
+"""Small enough to stay in a processor's cache, which flatters it."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Where a dataset's bytes lie: offset and size of each piece, and what they decode to."""
+
+    path: Path
+    pieces: list[tuple[int, int]]
+    piece_bytes: int
+    filters: Sequence[StoredFilter] = ()
+
+    @property
+    def nbytes(self) -> int:
+        """Decoded bytes of all pieces."""
+        return len(self.pieces) * self.piece_bytes
+
+
+def stored(path: str, rows: int) -> Stored:
+    """The pieces of the first rows: storage chunks, or stretches of a contiguous dataset."""
+    with h5py.File(path) as file:
+        images = file["images"]
+        row_bytes = int(np.prod(images.shape[1:])) * images.dtype.itemsize
+        if images.chunks is None:
+            together = BLOCK_BYTES // row_bytes
+            offset = images.id.get_offset()
+            starts = range(0, rows - together + 1, together)
+            pieces = [(offset + start * row_bytes, together * row_bytes) for start in starts]
+            return Stored(Path(path), pieces, together * row_bytes)
+        found: list[tuple[int, int]] = []
+        images.id.chunk_iter(
+            lambda one: (
+                found.append((one.byte_offset, one.size)) if one.chunk_offset[0] < rows else None
+            )
+        )
+        piece_bytes = int(np.prod(images.chunks)) * images.dtype.itemsize
+        return Stored(Path(path), found, piece_bytes, stored_filters(images.id.get_create_plist()))
+
+
+def preadv(path: str, rows: int, passes: int, threads: int) -> dict[str, Any]:
+    """Threads that only read the stored bytes, each into memory of its own used again."""
+    place = stored(path, rows)
+
+    def work(pieces: list[tuple[int, int]]) -> None:
+        memory = memoryview(bytearray(max(size for _, size in pieces)))
+        file = os.open(place.path, os.O_RDONLY)
+        try:
+            for offset, size in pieces:
+                _read_fully(file, memory[:size], offset)
+        finally:
+            os.close(file)
+
+    return _timed(place.pieces, work, threads, passes) | {"nbytes": place.nbytes}
+
+
+def decode(path: str, rows: int, passes: int, threads: int) -> dict[str, Any]:
+    """Threads that only decode what was read before, with this package's own decoders."""
+    place = stored(path, rows)
+    data = np.frombuffer(place.path.read_bytes(), np.uint8)
+    decoder = Decoder(place.filters, place.piece_bytes)
+
+    def work(pieces: list[tuple[int, int]]) -> None:
+        for offset, size in pieces:
+            decoder.decode(data[offset : offset + size], 0)
+
+    return _timed(place.pieces, work, threads, passes) | {"nbytes": place.nbytes}
+
+
+def memcpy(path: str, rows: int, passes: int, threads: int) -> dict[str, Any]:
+    """Threads that copy memory of a chunk's size, from and to places that no cache holds."""
+    place = stored(path, rows)
+    sizes = [(number, place.piece_bytes) for number in range(len(place.pieces))]
+    source = np.ones((128, place.piece_bytes), np.uint8)
+    target = np.ones((128, place.piece_bytes), np.uint8)
+
+    def work(pieces: list[tuple[int, int]]) -> None:
+        for number, _ in pieces:
+            np.copyto(target[number % len(target)], source[number % len(source)])
+
+    return _timed(sizes, work, threads, passes) | {"nbytes": place.nbytes}
+
+
+def sequential(path: str) -> dict[str, Any]:
+    """The whole file from its begin to its end, as plainly as can be: what the disk gives."""
+    memory = memoryview(bytearray(8 << 20))
+    begun = perf_counter()
+    with Path(path).open("rb", buffering=0) as file:
+        nbytes = 0
+        while done := file.readinto(memory):
+            nbytes += done
+    return {"seconds": [perf_counter() - begun], "nbytes": nbytes}
+
+
+def _timed(
+    pieces: list[tuple[int, int]],
+    work: Callable[[list[tuple[int, int]]], None],
+    threads: int,
+    passes: int,
+) -> dict[str, Any]:
+    seconds = []
+    for _ in range(passes):
+        workers = [
+            threading.Thread(target=work, args=(pieces[number::threads],))
+            for number in range(threads)
+        ]
+        begun = perf_counter()
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        seconds.append(perf_counter() - begun)
+    return {"seconds": seconds}
+
+
+def _read_fully(file: int, view: memoryview, offset: int) -> None:
+    while view:
+        done = os.preadv(file, [view], offset)
+        if not done:
+            raise EOFError(f"the file ends at byte {offset}")
+        view, offset = view[done:], offset + done
