@@ -25,7 +25,9 @@ from prefetcher.cli import output
 
 RESULTS = Path(__file__).parent / "results"
 FILES = Path(tempfile.gettempdir()) / "prefetcher-bench"
-PARTS = ("reading", "article", "fit")
+PARTS = (
+    "reading", "article", "fit", "accelerator", "shuffling", "growth", "resuming", "overhead",
+)  # fmt: skip
 """In the order in which they run and are told."""
 PARTLY, WRONG_ROWS = 3, 4
 

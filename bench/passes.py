@@ -13,6 +13,9 @@ from bench.files import numbers_in
 from bench.systems import SYSTEMS, Batch, Feed, opened
 from bench.usage import Memory, cpu_seconds
 
+BEYOND = 2
+"""Passes that are there to be read ahead, and never taken."""
+
 
 @dataclass
 class Count:
@@ -63,9 +66,9 @@ def read(system: str, path: str, rows: int, passes: int, chunk_size: int) -> dic
         ``peak_bytes`` of memory, and ``added_bytes`` of it since the modules were imported;
         ``problem`` with the rows, or None.
     """
-    # One pass more than is measured: whoever reads ahead does so until the last moment, and so
-    # does not owe its last pass to time that the earlier ones were charged with.
-    feed = Feed(Path(path), passes + 1, rows, chunk_size=chunk_size)
+    # More passes than are measured: whoever reads ahead does so until the last moment, and does not
+    # owe its last pass to time that the earlier ones were charged with.
+    feed = Feed(Path(path), passes + BEYOND, rows, chunk_size=chunk_size)
     SYSTEMS[system].load()
     memory, told = Memory(), []
     begun, cpu = perf_counter(), cpu_seconds()

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 from bench import machine
@@ -37,19 +37,19 @@ class Reading:
     path: Path
     samples: int
 
-    @property
-    def heavy(self) -> bool:
-        """Whether decoding takes most of the time: then less is enough."""
-        return any(word in self.kind.name for word in ("gzip", "lzf", "zstd"))
+    def passes(self, system: str) -> int:
+        """The first pass meets fresh memory, the later ones show the steady pace.
 
-    @property
-    def passes(self) -> int:
-        """The first pass meets fresh memory, the later ones show the steady pace."""
-        return 2 if self.heavy else 3
+        Where decoding takes most of the time one later pass is enough. Single rows are so slow that
+        fresh memory does not matter, and their passes so short that reading ahead would.
+        """
+        if SYSTEMS[system].by_rows:
+            return 1
+        return 2 if any(word in self.kind.name for word in ("gzip", "lzf", "zstd")) else 3
 
     def rows(self, system: str) -> int:
         """Rows in a pass of this system."""
-        rows = self.kind.rows(self.samples) // (2 if self.heavy else 1)
+        rows = self.kind.rows(self.samples)
         if SYSTEMS[system].by_rows:
             rows //= FEWEST_ROWS if self.kind.storage else FEW_ROWS
         return rows
@@ -94,7 +94,7 @@ def _warm(reading: Reading, systems: list[str], rounds: int, result: Result) -> 
                 run = (
                     _attempt(f"bench.limits:{name.split(',')[0]}", name, reading, result)
                     if name in limits
-                    else _read(name, reading, reading.passes, result)
+                    else _read(name, reading, reading.passes(name), result)
                 )
                 runs[name] += [run] if run else []
                 advance(1)
@@ -133,8 +133,7 @@ def _read(name: str, reading: Reading, passes: int, result: Result) -> dict[str,
 def _attempt(target: str, name: str, reading: Reading, result: Result) -> dict[str, Any] | None:
     """A limit: function and threads are in its name."""
     threads = int(name.rpartition(",")[2])
-    rows = reading.rows(OURS)
-    passes = reading.passes
+    rows, passes = reading.rows(OURS), reading.passes(OURS)
     return _called(target, name, reading, result, rows=rows, passes=passes, threads=threads)
 
 
@@ -220,7 +219,7 @@ def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
     if "cpu_s" in runs[0]:
         summary |= {
             "first_batch_s": median(run["first_batch_s"] for run in runs),
-            "cpu_s_per_gb": median(median(run["cpu_s"][1:]) / nbytes * 1e9 for run in runs),
+            "cpu_s_per_gb": median(mean(_steady(run["cpu_s"])) / nbytes * 1e9 for run in runs),
             "peak_bytes": median(run["peak_bytes"] for run in runs),
             "added_bytes": median(run["added_bytes"] for run in runs),
             "rows_correct": all(run["problem"] is None for run in runs),
@@ -230,13 +229,18 @@ def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _speed(run: Mapping[str, Any], *, first: bool = False) -> float:
     """Decoded GB/s of the first pass, or of the later ones."""
-    seconds = run["seconds"][0] if first else median(run["seconds"][1:])
-    return float(run["nbytes"] / seconds / 1e9)
+    seconds = run["seconds"][:1] if first else _steady(run["seconds"])
+    return float(run["nbytes"] / mean(seconds) / 1e9)
+
+
+def _steady(each: list[float]) -> list[float]:
+    """Of the passes after the first, where there are any."""
+    return each[1:] or each
 
 
 def _ratio(runs: Runs, name: str, other: str) -> dict[str, float] | None:
     """How many times as fast, in the first pass and in the later ones; median over the rounds."""
-    pairs = list(zip(runs[name], runs[other], strict=False))
+    pairs = list(zip(runs.get(name, []), runs.get(other, []), strict=False))
     if not pairs:
         return None
     return {

@@ -25,7 +25,7 @@ SYSTEM_COLUMNS = [
     "system",
     "what it does",
     "GB/s",
-    "2 readers are",
+    "2 readers to it",
     "first pass",
     "first batch",
     "CPU s/GB",

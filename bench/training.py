@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -18,6 +18,7 @@ import prefetcher
 from bench import machine
 from bench.pictures import picture_path
 from bench.systems import Batch, Feed, article, ours
+from bench.systems.chunks import Chunks
 from bench.usage import Memory, accelerator, cpu_seconds
 from prefetcher.cli.steering import steering_model
 
@@ -53,11 +54,13 @@ def train(
         busy = stack.enter_context(accelerator())
         data, waited = _fed(way, feed, Path(files), stack)
         times.waited = waited
+        generated = isinstance(data[0], Iterator)
         history = built.fit(
             *data,
             epochs=epochs,
             batch_size=BATCH_SIZE if way == "memory" else None,
-            steps_per_epoch=feed.batches if isinstance(data[0], Iterator) else None,
+            steps_per_epoch=feed.batches if generated else None,
+            shuffle=not generated,
             verbose=0,
             callbacks=[times],
         ).history
@@ -117,13 +120,10 @@ def _picture(files: Path, row: int) -> Any:
 def _slices(feed: Feed) -> Iterator[Batch]:
     """A slice of the file for each batch, the slices in a new order in each pass."""
     rng = np.random.default_rng(feed.seed)
-    assert feed.rows is not None
-    with h5py.File(feed.path) as file:
-        x, y = file[feed.x], file[feed.y]
-        for _ in range(feed.passes):
-            for start in rng.permutation(range(0, feed.rows, feed.batch_size)):
-                stop = min(start + feed.batch_size, feed.rows)
-                yield x[start:stop], y[start:stop]
+    slices = Chunks(replace(feed, chunk_size=feed.batch_size))
+    for _ in range(feed.passes):
+        for number in rng.permutation(len(slices)):
+            yield slices.read(number)
 
 
 @dataclass

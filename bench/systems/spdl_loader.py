@@ -10,27 +10,25 @@ from spdl.pipeline import PipelineBuilder
 from bench.systems import Batch, Feed
 from bench.systems.chunks import Chunks, cut
 
-READY = 100
-"""Batches kept ready: a chunk, as this package has."""
+CHUNKS_AHEAD = 2
 
 
 def batches(feed: Feed) -> Generator[Batch]:
-    """Two chunks are read at a time; they arrive in the order in which they were drawn."""
+    """Two chunks are read at a time, and arrive in the order in which they were drawn.
+
+    They are cut by whoever takes them: as a stage of its own that was slower, and held more chunks.
+    """
     chunks = Chunks(feed)
-
-    def parts(chunk: Batch) -> Iterator[Batch]:
-        yield from cut(*chunk, feed.batch_size)
-
     pipeline = (
         PipelineBuilder()
         .add_source(_numbers(len(chunks), feed))
-        .pipe(chunks.__getitem__, concurrency=2, output_order="input")
-        .pipe(parts)
-        .add_sink(READY)
-        .build(num_threads=3)
+        .pipe(chunks.__getitem__, concurrency=CHUNKS_AHEAD, output_order="input")
+        .add_sink(1)
+        .build(num_threads=CHUNKS_AHEAD)
     )
     with pipeline.auto_stop():
-        yield from pipeline.get_iterator()
+        for x, y in pipeline.get_iterator():
+            yield from cut(x, y, feed.batch_size)
 
 
 def _numbers(count: int, feed: Feed) -> Iterator[int]:

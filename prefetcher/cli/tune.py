@@ -17,7 +17,7 @@ from rich import box
 from rich.table import Table
 
 from prefetcher.cli import output
-from prefetcher.cli.inspect import guess
+from prefetcher.cli.names import guess
 from prefetcher.config import Settings, Transform
 from prefetcher.errors import SettingsError
 from prefetcher.feed import feed_of
@@ -167,7 +167,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         found = guess(describe_all(arguments.file).files[0].datasets)
         if found is None:
             raise SettingsError(f"{arguments.file} has nothing to batch: name a dataset with --x")
-        x, y = found.x.name, y or (found.y.name if found.y else None)
+        x, y = found.x, y or found.y
     return Settings(
         arguments.file,
         x,

@@ -1,0 +1,223 @@
+"""A simulated accelerator: how long each system lets one of a given speed wait."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from bench.child import ChildError, call
+from bench.files import kinds, make
+from bench.part import Options, Part, Result, markdown
+from bench.systems import ARTICLE, OURS, OURS_2, SYSTEMS, Batch, Feed, opened
+from prefetcher.cli import output
+
+COMPARED = (
+    OURS, OURS_2, ARTICLE, "two threads", "tf.data, expert", "PyDataset",
+    "DataLoader, chunks", "Grain, chunks", "SPDL",
+)  # fmt: skip
+"""Not those who ask for single rows: on compressed files nobody would wait for them."""
+DEMANDS = {
+    "contiguous": (2_000, 8_000, 16_000, 32_000, 64_000),
+    "gzip-4": (1_000, 2_000, 4_000, 8_000, 12_000),
+}
+"""Samples a second that the accelerator could train on, for each file."""
+ENOUGH_PCT = 70
+"""Who waits for longer than this is not asked for more."""
+SECONDS = 1.5
+"""How long each demand lasts, up to whole chunks: some wait once in each."""
+SHARE = 0.8
+"""Of its capacity, at which a well-set sequence should not let anybody wait."""
+
+
+@dataclass
+class Device:
+    """A device that takes a fixed time for each batch, and whose host asks one batch ahead.
+
+    So does Keras on a real one: while a step runs, the host fetches the next batch. The device
+    stalls if that is not there when the step ends. Waiting uses no CPU.
+
+    Attributes:
+        step_s: Seconds of a step.
+        now: The clock.
+        wait: Lets so many seconds pass.
+    """
+
+    step_s: float
+    now: Callable[[], float] = perf_counter
+    wait: Callable[[float], object] = threading.Event().wait
+
+    def run(self, batches: Iterator[Batch], count: int) -> tuple[float, float]:
+        """Trains on so many batches; returns the seconds that it stalled, and all of them."""
+        next(batches)
+        begun = free_at = self.now()
+        stalled = 0.0
+        for _ in range(count):
+            free_at += self.step_s
+            next(batches)
+            came = self.now()
+            if came > free_at:
+                stalled += came - free_at
+                free_at = came
+            elif came < free_at:
+                self.wait(free_at - came)
+        return stalled, free_at - begun
+
+
+def measure(options: Options) -> Result:
+    """The stall of each system at each demand, and of ours at a share of its capacity."""
+    result = Result({"files": [], "capacity": []})
+    known = {kind.name: kind for kind in kinds()}
+    systems = [name for name in COMPARED if not SYSTEMS[name].missing]
+    for file, demands in DEMANDS.items():
+        if options.only not in file:
+            continue
+        path = str(make(options.folder, known[file], options.samples))
+        chosen = demands[1::2] if options.quick else demands
+        curves: dict[str, list[float]] = {}
+        with output.progress(f"Simulating, {file}", len(systems)) as advance:
+            for name in systems:
+                what = {"system": name, "path": path, "demands": chosen}
+                if curve := _called("stalls", name, file, result, **what):
+                    curves[name] = curve["stall_pct"]
+                advance(1)
+        result.data["files"].append({"file": file, "demands": chosen, "stall_pct": curves})
+        if row := _called("at_share", OURS, file, result, path=path, rounds=options.rounds):
+            result.data["capacity"].append({"file": file} | row)
+    return result
+
+
+def _called(function: str, name: str, file: str, result: Result, **what: Any) -> Any:
+    try:
+        return call(f"bench.accelerator:{function}", timeout_s=300, **what)
+    except ChildError as error:
+        result.failed.append(f"{name} on {file}: {error}")
+        return None
+
+
+def stalls(system: str, path: str, demands: list[float]) -> dict[str, list[float]]:
+    """Stall in percent of the time at each demand, up to the first where it is hopeless."""
+    found: list[float] = []
+    feed = Feed(Path(path), passes=1_000_000)
+    SYSTEMS[system].load()
+    with opened(system, feed) as batches:
+        _take(batches, feed)
+        for demand in demands:
+            found.append(_stall_pct(batches, feed, demand))
+            if found[-1] > ENOUGH_PCT:
+                break
+    return {"stall_pct": found}
+
+
+def at_share(path: str, rounds: int) -> dict[str, Any]:
+    """What ours can do as it comes and well set, and the stall of both at a share of the latter."""
+    feed = Feed(Path(path), passes=1_000_000)
+    capacity: dict[str, float] = {}
+    stall: dict[str, list[float]] = {}
+    with opened(OURS, feed) as as_it_comes, opened(OURS_2, feed) as well_set:
+        ways = {OURS: as_it_comes, OURS_2: well_set}
+        for name, batches in ways.items():
+            _take(batches, feed)
+            capacity[name] = _capacity(batches, feed)
+        demand = SHARE * max(capacity.values())
+        for _ in range(rounds):
+            for name, batches in ways.items():
+                stall.setdefault(name, []).append(_stall_pct(batches, feed, demand))
+    return {
+        "capacity": capacity,
+        "demand": demand,
+        "stall_pct": {name: sorted(found)[len(found) // 2] for name, found in stall.items()},
+        "stall_pct_each": stall,
+    }
+
+
+def _stall_pct(batches: Iterator[Batch], feed: Feed, demand: float) -> float:
+    step_s = feed.batch_size / demand
+    chunks = math.ceil(SECONDS * demand / feed.chunk_size)
+    count = chunks * feed.chunk_size // feed.batch_size
+    stalled, seconds = Device(step_s).run(batches, count)
+    return 100 * stalled / seconds
+
+
+def _capacity(batches: Iterator[Batch], feed: Feed) -> float:
+    """Samples a second that come if nobody does anything with them."""
+    begun, samples = perf_counter(), 0
+    while perf_counter() - begun < SECONDS:
+        samples += _take(batches, feed)
+    return samples / (perf_counter() - begun)
+
+
+def _take(batches: Iterator[Batch], feed: Feed) -> int:
+    """Takes a chunk's batches; returns their samples."""
+    return sum(len(next(batches)[1]) for _ in range(feed.chunk_size // feed.batch_size))
+
+
+def tables(data: Mapping[str, Any]) -> str:
+    """The stall at each demand, and ours at a share of its capacity."""
+    about = (
+        "Share of the time, in percent, in which an accelerator that could train on so many "
+        "samples a second waits for data. It takes a fixed time for each batch and no CPU; its "
+        "host asks one batch ahead.\n"
+    )
+    lines = [about]
+    for file in data["files"]:
+        rows = [
+            [name, *(f"{pct:.1f}" for pct in curve), *("" for _ in file["demands"][len(curve) :])]
+            for name, curve in file["stall_pct"].items()
+        ]
+        header = [f"{file['file']}, samples/s", *(f"{demand:,}" for demand in file["demands"])]
+        lines.append(markdown(header, rows))
+    lines.append(
+        f"At {SHARE:.0%} of what the package gives with two readers, its stall as it comes and "
+        "with two readers:\n"
+    )
+    header = ["file", "capacity, 1 reader", "2 readers", "demand", "stall %, 1 reader", "2 readers"]
+    rows = [
+        [
+            row["file"],
+            *(f"{row['capacity'][name]:,.0f}" for name in (OURS, OURS_2)),
+            f"{row['demand']:,.0f}",
+            *(f"{row['stall_pct'][name]:.2f}" for name in (OURS, OURS_2)),
+        ]
+        for row in data["capacity"]
+    ]
+    return "\n".join([*lines, markdown(header, rows)])
+
+
+def plots(data: Mapping[str, Any], folder: Path, stem: str) -> list[Path]:
+    """Stall over demand, a line for each system, a panel for each file."""
+    from matplotlib.figure import Figure
+
+    files = data["files"]
+    figure = Figure(figsize=(6 * len(files), 4.2), layout="constrained")
+    panels = figure.subplots(1, len(files), sharey=True, squeeze=False)[0]
+    for panel, file in zip(panels, files, strict=True):
+        for number, (name, curve) in enumerate(file["stall_pct"].items()):
+            ours = name in {OURS, OURS_2}
+            panel.plot(
+                file["demands"][: len(curve)],
+                curve,
+                marker="o",
+                markersize=4,
+                linewidth=2.4 if ours else 1.2,
+                linestyle="-" if ours else "--",
+                color=f"C{number}",
+                label=name,
+            )
+        panel.set_xscale("log")
+        panel.set_xticks(file["demands"], [f"{demand / 1000:g}k" for demand in file["demands"]])
+        panel.minorticks_off()
+        panel.set(title=file["file"], xlabel="samples/s the accelerator could train on")
+        panel.grid(alpha=0.3)
+    panels[0].set(ylabel="time it waits, %", ylim=(-2, 100))
+    panels[-1].legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    path = folder / f"{stem}-accelerator.png"
+    figure.savefig(path, dpi=120)
+    return [path]
+
+
+PART = Part("accelerator", "A simulated accelerator that waits for data", measure, tables, plots)

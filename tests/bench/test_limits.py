@@ -1,0 +1,35 @@
+"""The limits touch all the bytes that a loader has to touch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.files import kinds, make
+from bench.limits import decode, memcpy, preadv, sequential
+
+ROWS = 128
+
+
+@pytest.mark.parametrize(
+    ("kind", "limit"),
+    [("contiguous", preadv), ("contiguous", memcpy), ("gzip-4", preadv), ("gzip-4", decode)],
+)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_limit_counts_the_decoded_bytes(
+    tmp_path: Path, kind: str, limit: Callable[..., dict[str, Any]], threads: int
+) -> None:
+    path = make(tmp_path, next(one for one in kinds() if one.name == kind), ROWS)
+    run = limit(str(path), ROWS, passes=2, threads=threads)
+    row_bytes = 128 * 128 * 3
+    # A contiguous file is counted in whole blocks of about 1 MiB.
+    assert ROWS * row_bytes - (1 << 20) < run["nbytes"] <= ROWS * row_bytes
+    assert len(run["seconds"]) == 2
+
+
+def test_the_disks_limit_is_the_whole_file(tmp_path: Path) -> None:
+    path = make(tmp_path, kinds()[0], ROWS)
+    assert sequential(str(path))["nbytes"] == path.stat().st_size

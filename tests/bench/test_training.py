@@ -1,0 +1,58 @@
+"""The article's ways: every row reaches the training step, and a lost one is found out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from bench import pictures, training
+from bench.article import WAYS
+from bench.systems import Batch, Feed, article
+
+SCALE = 100 / pictures.ARTICLE_SAMPLES
+
+
+@pytest.fixture(scope="module")
+def workload(tmp_path_factory: pytest.TempPathFactory) -> pictures.Workload:
+    return pictures.workload(tmp_path_factory.mktemp("article"), SCALE)
+
+
+def train(way: str, workload: pictures.Workload) -> dict[str, Any]:
+    return training.train(way, "light", 2, **workload.arguments())
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way != "replay"])
+def test_every_row_reaches_the_training_step(way: str, workload: pictures.Workload) -> None:
+    run = train(way, workload)
+    assert run["problem"] is None
+    assert len(run["epoch_s"]) == 2
+    assert (run["stall_share"] is None) == (way == "memory")
+
+
+def test_a_row_that_another_one_replaces_is_found_out(
+    workload: pictures.Workload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = article.batches
+
+    def doubling(feed: Feed) -> Iterator[Batch]:
+        for x, y in whole(feed):
+            x[0], y[0] = x[1], y[1]
+            yield x, y
+
+    monkeypatch.setattr(article, "batches", doubling)
+    assert train("chunks", workload)["problem"] == "some rows twice, others not at all"
+
+
+def test_a_way_that_ends_early_is_found_out(
+    workload: pictures.Workload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = article.batches
+
+    def lossy(feed: Feed) -> Iterator[Batch]:
+        for x, y in whole(feed):
+            yield x[1:], y[1:]
+
+    monkeypatch.setattr(article, "batches", lossy)
+    assert train("chunks", workload)["problem"] == "96 rows instead of 100"
