@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,13 @@ SCALE = 100 / pictures.ARTICLE_SAMPLES
 @pytest.fixture(scope="module")
 def workload(tmp_path_factory: pytest.TempPathFactory) -> pictures.Workload:
     return pictures.workload(tmp_path_factory.mktemp("article"), SCALE)
+
+
+@pytest.fixture(autouse=True)
+def _generators_end() -> Iterator[None]:
+    """Keras holds the generators it was given in a cycle, and they hold the file."""
+    yield
+    gc.collect()
 
 
 def train(way: str, workload: pictures.Workload) -> dict[str, Any]:
