@@ -30,6 +30,7 @@ from prefetcher.pipeline.stream import Feed
 from prefetcher.tuning.choose import SPARE, Choice, Setup, choose
 from prefetcher.tuning.demand import pace_of
 from prefetcher.tuning.probe import Probe, capacities, stall_pct, survey, with_settings
+from prefetcher.tuning.trial import Trial, settle
 
 NOT_MET: Final = 4
 """The exit code of a demand that cannot be met, like that of every check that does not pass."""
@@ -85,11 +86,13 @@ def run(arguments: argparse.Namespace) -> int:
     probes = _probed(feed, demand)
     batches = min(feed.plan.batches_per_chunk, feed.plan.num_batches)
     able = capacities(probes, feed.plan.batch_size, batches)
-    choice = choose(demand, able, lambda setup: _with(feed, setup).memory_bytes, memory)
-    pace = min(demand, choice.reaches / SPARE)
-    output.say(f"Trying it at {pace:,.0f} samples/s ...")
-    stalled = stall_pct(_with(feed, choice.setup), pace)
-    result = Result(feed, arguments.transform, demand, memory, probes, choice, pace, stalled)
+    trials = settle(
+        lambda above: choose(
+            demand, able, lambda s: _with(feed, s).memory_bytes, memory, above=above
+        ),
+        lambda choice: _tried(feed, choice, demand),
+    )
+    result = Result(feed, arguments.transform, demand, memory, probes, trials)
     if arguments.json:
         output.write_json(result.as_json())
     else:
@@ -106,10 +109,22 @@ class Result:
     demand: float
     memory: int
     probes: Sequence[Probe]
-    choice: Choice
-    pace: float
-    """Samples per second at which the choice was tried."""
-    stall_pct: float
+    trials: Sequence[Trial]
+
+    @property
+    def choice(self) -> Choice:
+        """The choice that stands."""
+        return self.trials[-1].choice
+
+    @property
+    def stall_pct(self) -> float:
+        """What training waited with it."""
+        return self.trials[-1].stall_pct
+
+    @property
+    def pace(self) -> float:
+        """Samples per second at which it was tried."""
+        return _pace(self.choice, self.demand)
 
     @property
     def met(self) -> bool:
@@ -128,7 +143,7 @@ class Result:
         ]
         if self.transform:
             words.append(f"transform={self.transform.rpartition(':')[2]}")
-        words += [f"{name}={value}" for name, value in _words(setup).items()]
+        words.append(_listed(setup))
         return f"prefetcher.PrefetchSequence({', '.join(words)})"
 
     def as_json(self) -> dict[str, Any]:
@@ -146,6 +161,10 @@ class Result:
             "memory_limit_bytes": self.memory,
             "tried_samples_per_s": round(self.pace, 1),
             "stall_pct": round(self.stall_pct, 2),
+            "trials": [
+                {"settings": _words(trial.choice.setup), "stall_pct": round(trial.stall_pct, 2)}
+                for trial in self.trials
+            ],
             "probes": [_finite(asdict(probe)) for probe in self.probes],
             "python": self.python,
         }
@@ -155,6 +174,21 @@ def _words(setup: Setup) -> dict[str, int]:
     """A setup as keywords of a sequence."""
     depths = {"chunk_queue": setup.chunk_queue, "batch_queue": setup.batch_queue}
     return {**setup.workers._asdict(), **depths}
+
+
+def _pace(choice: Choice, demand: float) -> float:
+    """What is asked for, or what can be had with something to spare."""
+    return min(demand, choice.reaches / SPARE)
+
+
+def _tried(feed: Feed, choice: Choice, demand: float) -> float:
+    pace = _pace(choice, demand)
+    output.say(f"Trying {_listed(choice.setup)} at {pace:,.0f} samples/s ...")
+    return stall_pct(_with(feed, choice.setup), pace)
+
+
+def _listed(setup: Setup) -> str:
+    return ", ".join(f"{name}={value}" for name, value in _words(setup).items())
 
 
 def _with(feed: Feed, setup: Setup) -> Feed:
@@ -267,10 +301,13 @@ def _tail(result: Result) -> Iterator[str]:
         f"memory: {output.size(choice.memory_bytes)} at most, of {output.size(result.memory)} "
         "that may be used"
     )
-    yield (
-        f"tried at {result.pace:,.0f} samples/s: training would have waited "
-        f"{result.stall_pct:.1f} % of the time"
-    )
+    for trial in result.trials:
+        setup = trial.choice.setup
+        yield (
+            f"tried chunk_queue={setup.chunk_queue}, batch_queue={setup.batch_queue} at "
+            f"{_pace(trial.choice, result.demand):,.0f} samples/s: training would have waited "
+            f"{trial.stall_pct:.1f} % of the time"
+        )
     if choice.limit is not None:
         yield (
             f"The demand is not met: {choice.reaches:,.0f} samples/s can be had, "

@@ -93,6 +93,8 @@ def choose(
     capacities: Capacities,
     memory_of: Callable[[Setup], int],
     memory_limit: int,
+    *,
+    above: int = 0,
 ) -> Choice:
     """The setup that serves `demand` with `SPARE`; else the one that comes nearest.
 
@@ -103,6 +105,8 @@ def choose(
         capacities: Of the stages.
         memory_of: Bytes that a setup needs.
         memory_limit: Bytes that it may need.
+        above: Bytes that it must need more than, because what needs less was tried and stalled; 0
+            tries everything. Where nothing larger fits, what fits is chosen all the same.
 
     Raises:
         SettingsError: Not even the smallest setup fits into the memory.
@@ -122,8 +126,9 @@ def choose(
             "used: allow more, or make the chunks smaller"
         )
     flow = capacities.flow(workers, min(served, capacities.of(workers) / SPARE))
+    larger = [s for s in fitting if memory_of(s) > above] or fitting
     late = _batches_late(served, capacities)
-    setup, stall = _shallowest(flow, [s for s in fitting if s.batch_queue >= late] or fitting)
+    setup, stall = _shallowest(flow, [s for s in larger if s.batch_queue >= late] or larger)
     good = stall < MOST_STALL
     limit = _limit(capacities, wanted, demand)
     if limit is None and (workers != wanted or not good):

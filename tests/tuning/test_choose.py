@@ -94,6 +94,15 @@ def test_memory_limits_the_depths_and_is_named() -> None:
     assert short.reaches < 1000
 
 
+def test_what_was_tried_and_stalled_is_followed_by_something_larger() -> None:
+    first = chosen(800, able(1000))
+    second = choose(800, able(1000), memory, MUCH, above=first.memory_bytes)
+    assert second.memory_bytes > first.memory_bytes
+    assert second.limit is None
+    none_larger = choose(800, able(1000), memory, MUCH, above=MUCH)
+    assert none_larger == first
+
+
 def test_memory_may_cost_a_reader() -> None:
     choice = chosen(1500, able(1000, 2000), limit=CHUNK_BYTES + 2 * BATCH_BYTES + 85)
     assert choice.limit == "memory"

@@ -1,0 +1,43 @@
+"""Trying what was chosen on paper, and something larger where it stalls after all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from prefetcher.tuning.choose import MOST_STALL, Choice
+
+_TRIES = 3  # of a few seconds each; what stalls still is not a matter of depth
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A choice, and what training waited with it."""
+
+    choice: Choice
+    stall_pct: float
+
+
+def settle(
+    choose_above: Callable[[int], Choice], stall_pct_of: Callable[[Choice], float]
+) -> list[Trial]:
+    """Tries choices, each larger than the one before, until training hardly waits.
+
+    Args:
+        choose_above: The best choice that needs more memory than so many bytes.
+        stall_pct_of: Runs a choice, and says what training waited.
+
+    Returns:
+        What was tried, at least one; the last is to be taken.
+    """
+    trials: list[Trial] = []
+    for _ in range(_TRIES):
+        choice = choose_above(trials[-1].choice.memory_bytes if trials else 0)
+        if trials and choice.memory_bytes <= trials[-1].choice.memory_bytes:
+            break  # nothing larger fits
+        trials.append(Trial(choice, stall_pct_of(choice)))
+        if trials[-1].stall_pct < 100 * MOST_STALL:
+            return trials
+    return sorted(
+        trials, key=lambda trial: -trial.stall_pct
+    )  # the one that waited least comes last
