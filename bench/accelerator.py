@@ -10,8 +10,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from bench.child import ChildError, call
-from bench.files import kinds, make
+from bench.attempt import attempt, pictures
 from bench.part import Options, Part, Result, markdown
 from bench.systems import ARTICLE, OURS, OURS_2, SYSTEMS, Batch, Feed, opened
 from prefetcher.cli import output
@@ -30,6 +29,7 @@ ENOUGH_PCT = 70
 """Who waits for longer than this is not asked for more."""
 SECONDS = 1.5
 """How long each demand lasts, up to whole chunks: some wait once in each."""
+LIMIT_S = 300
 SHARE = 0.8
 """Of its capacity, at which a well-set sequence should not let anybody wait."""
 
@@ -71,32 +71,39 @@ class Device:
 def measure(options: Options) -> Result:
     """The stall of each system at each demand, and of ours at a share of its capacity."""
     result = Result({"files": [], "capacity": []})
-    known = {kind.name: kind for kind in kinds()}
     systems = [name for name in COMPARED if not SYSTEMS[name].missing]
     for file, demands in DEMANDS.items():
         if options.only not in file:
             continue
-        path = str(make(options.folder, known[file], options.samples))
+        path = str(pictures(options, file))
         chosen = demands[1::2] if options.quick else demands
         curves: dict[str, list[float]] = {}
         with output.progress(f"Simulating, {file}", len(systems)) as advance:
             for name in systems:
-                what = {"system": name, "path": path, "demands": chosen}
-                if curve := _called("stalls", name, file, result, **what):
+                curve = attempt(
+                    result,
+                    f"{name} on {file}",
+                    "bench.accelerator:stalls",
+                    timeout_s=LIMIT_S,
+                    system=name,
+                    path=path,
+                    demands=chosen,
+                )
+                if curve:
                     curves[name] = curve["stall_pct"]
                 advance(1)
         result.data["files"].append({"file": file, "demands": chosen, "stall_pct": curves})
-        if row := _called("at_share", OURS, file, result, path=path, rounds=options.rounds):
+        row = attempt(
+            result,
+            f"ours at {SHARE:.0%} on {file}",
+            "bench.accelerator:at_share",
+            timeout_s=LIMIT_S,
+            path=path,
+            rounds=options.rounds,
+        )
+        if row:
             result.data["capacity"].append({"file": file} | row)
     return result
-
-
-def _called(function: str, name: str, file: str, result: Result, **what: Any) -> Any:
-    try:
-        return call(f"bench.accelerator:{function}", timeout_s=300, **what)
-    except ChildError as error:
-        result.failed.append(f"{name} on {file}: {error}")
-        return None
 
 
 def stalls(system: str, path: str, demands: list[float]) -> dict[str, list[float]]:

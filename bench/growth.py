@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 import prefetcher
-from bench.child import ChildError, call
+from bench.attempt import attempt
 from bench.part import Options, Part, Result, markdown
 from bench.usage import Memory
 from prefetcher.cli import output
@@ -37,12 +37,9 @@ def measure(options: Options) -> Result:
             path = _made(options.folder, size)
             of_size: dict[str, Any] = {}
             for readers in READERS:
-                try:
-                    of_size[str(readers)] = call(
-                        "bench.growth:read", path=str(path), readers=readers
-                    )
-                except ChildError as error:
-                    result.failed.append(f"{size} samples, {readers} readers: {error}")
+                what = f"{size} samples, {readers} readers"
+                found = attempt(result, what, "bench.growth:read", path=str(path), readers=readers)
+                of_size |= {str(readers): found} if found else {}
                 advance(1)
             result.data["sizes"].append({"samples": size, "readers": of_size})
     return result

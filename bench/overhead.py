@@ -12,8 +12,7 @@ from typing import Any
 from unittest import mock
 
 import prefetcher
-from bench.child import ChildError, call
-from bench.files import kinds, make
+from bench.attempt import attempt, pictures
 from bench.part import Options, Part, Result, markdown
 from prefetcher.clock import Clock, State
 
@@ -40,13 +39,9 @@ class StillClock(Clock):
 def measure(options: Options) -> Result:
     """All three ways in one process, pass by pass in turn."""
     result = Result({})
-    kind = next(kind for kind in kinds() if kind.name == FILE)
-    path = make(options.folder, kind, options.samples)
-    turns = QUICK_TURNS if options.quick else TURNS
-    try:
-        result.data = call("bench.overhead:in_turn", path=str(path), turns=turns)
-    except ChildError as error:
-        result.failed.append(str(error))
+    path, turns = str(pictures(options, FILE)), QUICK_TURNS if options.quick else TURNS
+    found = attempt(result, "overhead", "bench.overhead:in_turn", path=path, turns=turns)
+    result.data = found or {}
     return result
 
 

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 import prefetcher
-from bench.child import ChildError, call
+from bench.attempt import attempt
 from bench.part import Options, Part, Result, markdown
 
 ROWS, BATCH_SIZE = 400_000_000, 32
@@ -28,24 +28,23 @@ SAVES = 10
 def measure(options: Options) -> Result:
     """Resumes in processes of their own, in turn; then saves."""
     result = Result({"places": [], "saves": []})
+    runs: dict[int, list[dict[str, float]]] = {at: [] for at in PLACES}
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         path = Path(folder) / "sparse.h5"
         _write_sparse(path)
-        try:
-            runs = [
-                {at: call("bench.resuming:resume", path=str(path), at=at) for at in PLACES}
-                for _ in range(options.rounds)
-            ]
+        for _ in range(options.rounds):
             for at in PLACES:
-                of_place = [run[at] for run in runs]
-                result.data["places"].append(
-                    {"batches": at}
-                    | {key: median(run[key] for run in of_place) for key in of_place[0]}
-                )
-            for width in WIDTHS:
-                result.data["saves"].append(call("bench.resuming:save", width=width, saves=SAVES))
-        except ChildError as error:
-            result.failed.append(str(error))
+                what = f"resuming {at} batches in"
+                run = attempt(result, what, "bench.resuming:resume", path=str(path), at=at)
+                runs[at] += [run] if run else []
+    for at, found in runs.items():
+        if found:
+            medians = {key: median(run[key] for run in found) for key in found[0]}
+            result.data["places"].append({"batches": at} | medians)
+    for width in WIDTHS:
+        what = f"saving a model {width} wide"
+        saved = attempt(result, what, "bench.resuming:save", width=width, saves=SAVES)
+        result.data["saves"] += [saved] if saved else []
     return result
 
 
