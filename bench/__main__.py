@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rounds", type=count, help="times that everything is measured; medians are told")
     add("--scale", type=float, help="share of the article's 81,282 training samples")
     add("--only", metavar="TEXT", help="reading: only files with this in their name")
+    add("--alone", action="store_true", default=None, help="reading: leave the peers out")
     add("--dir", type=Path, default=FILES, help="folder of the files, kept for the next time")
     add("--out", type=Path, default=RESULTS, help="folder for the results")
     add("--name", default=machine.run_name(), help="of the results; parts measured earlier under "
@@ -73,7 +74,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _options(arguments: argparse.Namespace) -> Options:
     arguments.dir.mkdir(parents=True, exist_ok=True)
-    asked = {name: getattr(arguments, name) for name in ("samples", "rounds", "scale", "only")}
+    asked = {
+        name: getattr(arguments, name) for name in ("samples", "rounds", "scale", "only", "alone")
+    }
     chosen: dict[str, Any] = dict(QUICK) if arguments.quick else {}
     chosen |= {name: value for name, value in asked.items() if value is not None}
     return Options(arguments.dir, **chosen)

@@ -40,6 +40,8 @@ def measure(options: Options) -> Result:
                 what = f"{size} samples, {readers} readers"
                 found = attempt(result, what, "bench.growth:read", path=str(path), readers=readers)
                 of_size |= {str(readers): found} if found else {}
+                if found and not found["rows_correct"]:
+                    result.wrong_rows.append(what)
                 advance(1)
             result.data["sizes"].append({"samples": size, "readers": of_size})
     return result

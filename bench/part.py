@@ -20,6 +20,7 @@ class Options:
         scale: Share of the article's 81,282 training samples.
         quick: Whether to measure less of everything: enough to see that it works.
         only: Only files with this in their name are read.
+        alone: Whether the peers are left out.
     """
 
     folder: Path
@@ -28,6 +29,7 @@ class Options:
     scale: float = 0.06
     quick: bool = False
     only: str = ""
+    alone: bool = False
 
 
 QUICK = {"samples": 3200, "rounds": 2, "scale": 0.02, "quick": True}

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from helpers.files import write_samples
 from helpers.leaks import join_pipeline_threads, open_hdf5_files
+from hypothesis import settings
 
 TEST_LIMIT_S = 180.0
 """Seconds after which a test counts as hung: all stacks are written and the run ends."""
@@ -31,6 +32,8 @@ _stderr = pytest.StashKey[int]()
 def pytest_configure(config: pytest.Config) -> None:
     """Keeps the real stderr, which pytest hides while a test runs."""
     config.stash[_stderr] = os.dup(2)
+    settings.register_profile("untimed", deadline=None)  # no test depends on the machine's speed
+    settings.load_profile("untimed")
     config.addinivalue_line("filterwarnings", KERAS_WARNS_ITSELF)
 
 

@@ -154,9 +154,7 @@ def many_passes(file: Path, shuffle: bool) -> list[list[list[int]]]:
     return passes(file, 41, shuffle=shuffle)
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(asked=st.lists(st.integers(0, 5), max_size=40), shuffle=st.booleans())
 def test_any_requests_at_all(samples: MakeSamples, asked: list[int], shuffle: bool) -> None:
     """Against a model of tickets in a few lines, over several passes of 6 batches."""
