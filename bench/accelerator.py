@@ -30,6 +30,8 @@ ENOUGH_PCT = 70
 SECONDS = 1.5
 """How long each demand lasts, up to whole chunks: some wait once in each."""
 LIMIT_S = 300
+AHEAD = 3
+"""Chunks that a system may have read ahead."""
 SHARE = 0.8
 """Of its capacity, at which a well-set sequence should not let anybody wait."""
 
@@ -112,7 +114,6 @@ def stalls(system: str, path: str, demands: list[float]) -> dict[str, list[float
     feed = Feed(Path(path), passes=1_000_000)
     SYSTEMS[system].load()
     with opened(system, feed) as batches:
-        _take(batches, feed)
         for demand in demands:
             found.append(_stall_pct(batches, feed, demand))
             if found[-1] > ENOUGH_PCT:
@@ -125,14 +126,14 @@ def at_share(path: str, rounds: int) -> dict[str, Any]:
     feed = Feed(Path(path), passes=1_000_000)
     capacity: dict[str, float] = {}
     stall: dict[str, list[float]] = {}
-    with opened(OURS, feed) as as_it_comes, opened(OURS_2, feed) as well_set:
-        ways = {OURS: as_it_comes, OURS_2: well_set}
-        for name, batches in ways.items():
-            _take(batches, feed)
+    for name in (OURS, OURS_2):
+        with opened(name, feed) as batches:
             capacity[name] = _capacity(batches, feed)
-        demand = SHARE * max(capacity.values())
-        for _ in range(rounds):
-            for name, batches in ways.items():
+    demand = SHARE * max(capacity.values())
+    for _ in range(rounds):
+        for name in (OURS, OURS_2):
+            # Alone: the other's queues would fill meanwhile, and hide what it lacks.
+            with opened(name, feed) as batches:
                 stall.setdefault(name, []).append(_stall_pct(batches, feed, demand))
     return {
         "capacity": capacity,
@@ -146,16 +147,24 @@ def _stall_pct(batches: Iterator[Batch], feed: Feed, demand: float) -> float:
     step_s = feed.batch_size / demand
     chunks = math.ceil(SECONDS * demand / feed.chunk_size)
     count = chunks * feed.chunk_size // feed.batch_size
+    _settle(batches, feed)
     stalled, seconds = Device(step_s).run(batches, count)
     return 100 * stalled / seconds
 
 
 def _capacity(batches: Iterator[Batch], feed: Feed) -> float:
     """Samples a second that come if nobody does anything with them."""
+    _settle(batches, feed)
     begun, samples = perf_counter(), 0
     while perf_counter() - begun < SECONDS:
         samples += _take(batches, feed)
     return samples / (perf_counter() - begun)
+
+
+def _settle(batches: Iterator[Batch], feed: Feed) -> None:
+    """Empties queues that were filled before: they would hide that nothing fills them now."""
+    for _ in range(AHEAD):
+        _take(batches, feed)
 
 
 def _take(batches: Iterator[Batch], feed: Feed) -> int:

@@ -48,7 +48,7 @@ def train(
     keras.utils.set_random_seed(0)
     built = _models()[model]()
     built.compile(optimizer="adam", loss="mse", metrics=[Seen("rows"), Seen("checksum")])
-    feed = Feed(Path(path), epochs + 1, samples, y="angles", batch_size=BATCH_SIZE)
+    feed = Feed(Path(path), epochs, samples, y="angles", batch_size=BATCH_SIZE)
     memory, times = Memory(), Times()
     with ExitStack() as stack:
         busy = stack.enter_context(accelerator())

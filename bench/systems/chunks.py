@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import threading
 from collections.abc import Iterator
 
@@ -9,6 +11,9 @@ import h5py
 import numpy as np
 
 from bench.systems import Array, Batch, Feed
+
+if importlib.util.find_spec("hdf5plugin"):
+    importlib.import_module("hdf5plugin")  # tells HDF5 of lz4, zstd and blosc
 
 
 class Chunks:
