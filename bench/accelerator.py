@@ -10,6 +10,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from bench import plot
 from bench.attempt import attempt, pictures
 from bench.part import Options, Part, Result, markdown
 from bench.systems import ARTICLE, OURS, OURS_2, SYSTEMS, Batch, Feed, opened
@@ -231,9 +232,7 @@ def plots(data: Mapping[str, Any], folder: Path, stem: str) -> list[Path]:
         panel.grid(alpha=0.3)
     panels[0].set(ylabel="time it waits, %", ylim=(-2, 100))
     panels[-1].legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-    path = folder / f"{stem}-accelerator.png"
-    figure.savefig(path, dpi=120)
-    return [path]
+    return [plot.kept(figure, folder, f"{stem}-accelerator")]
 
 
 PART = Part("accelerator", "A simulated accelerator that waits for data", measure, tables, plots)

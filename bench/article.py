@@ -7,8 +7,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import pictures
-from bench.child import ChildError, call
+from bench import pictures, plot
+from bench.attempt import attempt
 from bench.part import Options, Part, Result, markdown
 from prefetcher.cli import output
 
@@ -47,31 +47,40 @@ def _of_model(
     with output.progress(f"Training the {model} model", rounds * len(WAYS)) as advance:
         for _ in range(rounds):
             for way in WAYS:
-                run = _run(way, model, workload, result)
+                run = trained(way, model, workload, result)
                 runs[way] += [run] if run else []
                 advance(1)
     found = {way: _summary(of_way, workload) for way, of_way in runs.items() if of_way}
     return {"rounds": rounds, "ways": found}
 
 
-def _run(
-    way: str, model: str, workload: pictures.Workload, result: Result
+def trained(
+    way: str, model: str, workload: pictures.Workload, result: Result, backend: str = ""
 ) -> dict[str, Any] | None:
-    try:
-        run: dict[str, Any] = call(
-            "bench.training:train",
-            timeout_s=LIMIT_S,
-            way=way,
-            model=model,
-            epochs=EPOCHS,
-            **workload.arguments(),
-        )
-    except ChildError as error:
-        result.failed.append(f"{way}, {model} model: {error}")
-        return None
+    """One training in a child's process; None if it failed.
+
+    Args:
+        way: A key of `WAYS`.
+        model: A key of `MODELS`.
+        workload: What is trained on.
+        result: Is told of a failure, and of rows that were lost or doubled.
+        backend: What Keras shall use; else what `KERAS_BACKEND` says.
+    """
+    what = f"{way}, {model} model" + (f" on {backend}" if backend else "")
+    run: dict[str, Any] | None = attempt(
+        result,
+        what,
+        "bench.training:train",
+        timeout_s=LIMIT_S,
+        backend=backend,
+        way=way,
+        model=model,
+        epochs=EPOCHS,
+        **workload.arguments(),
+    )
     # What replay trains on is the same few batches again and again.
-    if way != "replay" and run["problem"]:
-        result.wrong_rows.append(f"{way}, {model} model: {run['problem']}")
+    if run and way != "replay" and run["problem"]:
+        result.wrong_rows.append(f"{what}: {run['problem']}")
     return run
 
 
@@ -156,17 +165,13 @@ def plots(data: Mapping[str, Any], folder: Path, stem: str) -> list[Path]:
     ):
         names = [way for way in reversed(WAYS) if way in found["ways"]]
         speeds = [found["ways"][way]["samples_per_s"] for way in names]
-        colours = {"ours": "#c2571a", "replay": "#d9d9d9"}
-        bars = axes.barh(names, speeds, color=[colours.get(way, "#7d93a8") for way in names])
+        bars = axes.barh(names, speeds, color=plot.colours(names))
         axes.bar_label(bars, labels=[f" {speed:,.0f}" for speed in speeds], fontsize=8)
         axes.set_xlim(0, 1.2 * max(speeds, default=1))
         axes.set_title(f"{model} model", fontsize=10)
         axes.set_xlabel("samples/s under fit", fontsize=8)
-        axes.tick_params(labelsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
-    path = folder / f"{stem}-article.png"
-    figure.savefig(path, dpi=130)
-    return [path]
+        plot.plain(axes)
+    return [plot.kept(figure, folder, f"{stem}-article")]
 
 
 PART = Part("article", "The article's five ways under `fit`", measure, tables, plots)

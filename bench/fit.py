@@ -8,14 +8,12 @@ from statistics import median
 from typing import Any
 
 from bench import pictures
-from bench.child import ChildError, call
+from bench.article import trained
 from bench.part import Options, Part, Result, markdown
 from prefetcher.cli import output
 
 BACKENDS = ("tensorflow", "jax", "torch")
 GOAL = 0.98
-EPOCHS = 3
-LIMIT_S = 600
 
 
 def measure(options: Options) -> Result:
@@ -43,21 +41,9 @@ def _compared(
     with output.progress(f"Training the {model} model on {backend}", 2 * rounds) as advance:
         for turn in range(rounds):
             for way in sorted(speeds, reverse=turn % 2 == 0):
-                try:
-                    run = call(
-                        "bench.training:train",
-                        timeout_s=LIMIT_S,
-                        backend=backend,
-                        way=way,
-                        model=model,
-                        epochs=EPOCHS,
-                        **workload.arguments(),
-                    )
-                except ChildError as error:
-                    result.failed.append(f"{way} on {backend}, {model} model: {error}")
+                run = trained(way, model, workload, result, backend)
+                if run is None:
                     return None
-                if way == "ours" and run["problem"]:
-                    result.wrong_rows.append(f"{backend}, {model} model: {run['problem']}")
                 speeds[way].append(workload.samples / median(run["epoch_s"][1:]))
                 advance(1)
     ratios = [ours / replay for ours, replay in zip(speeds["ours"], speeds["replay"], strict=True)]

@@ -21,7 +21,7 @@ from typing import Any
 
 from bench import machine
 from bench.attempt import attempt, pictures
-from bench.part import Options, Result, markdown
+from bench.part import Options, Result, markdown, rotated
 from bench.usage import accelerator
 from prefetcher.cli import output
 
@@ -150,8 +150,7 @@ def train(
     steps = _steps(built, path, batch_size, readers, seconds)
     rows: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
     for turn in range(rounds):
-        for at in range(len(WAYS)):
-            way = WAYS[(at + turn) % len(WAYS)]
+        for way in rotated(WAYS, turn):
             rows[way].append(_fit(built, way, path, batch_size, readers, steps))
     told = {}
     for way, runs in rows.items():

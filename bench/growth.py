@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 import prefetcher
+from bench import plot
 from bench.attempt import attempt
 from bench.part import Options, Part, Result, markdown
 from bench.usage import Memory
@@ -147,9 +148,7 @@ def plots(data: Mapping[str, Any], folder: Path, stem: str) -> list[Path]:
         panel.set_ylim(bottom=0)
         panel.grid(alpha=0.3)
     left.legend(frameon=False)
-    path = folder / f"{stem}-growth.png"
-    figure.savefig(path, dpi=120)
-    return [path]
+    return [plot.kept(figure, folder, f"{stem}-growth")]
 
 
 PART = Part("growth", "Growth of the file", measure, tables, plots)

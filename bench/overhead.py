@@ -13,7 +13,7 @@ from unittest import mock
 
 import prefetcher
 from bench.attempt import attempt, pictures
-from bench.part import Options, Part, Result, markdown
+from bench.part import Options, Part, Result, markdown, rotated
 from prefetcher.clock import Clock, State
 
 FILE = "contiguous"
@@ -61,7 +61,7 @@ def in_turn(path: str, turns: int) -> dict[str, Any]:
             _passed(sequence)
             _passed(sequence)
         for turn in range(turns):
-            for name in _rotated(list(ways), turn):
+            for name in rotated(list(ways), turn):
                 taken[name].append(_passed(ways[name]))
     return {
         "file": FILE,
@@ -86,11 +86,6 @@ def _passed(sequence: prefetcher.PrefetchSequence) -> tuple[float, float]:
     for index in range(len(sequence)):
         sequence[index]
     return perf_counter() - begun, process_time() - cpu
-
-
-def _rotated(names: list[str], turn: int) -> list[str]:
-    start = turn % len(names)
-    return names[start:] + names[:start]
 
 
 def _summary(passes: list[tuple[float, float]], bare: list[tuple[float, float]]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,12 @@ class Part:
     measure: Callable[[Options], Result]
     tables: Callable[[Mapping[str, Any]], str]
     plots: Callable[[Mapping[str, Any], Path, str], list[Path]] = _no_plots
+
+
+def rotated(names: Sequence[str], turn: int) -> list[str]:
+    """Every name, from another one on in each round: none always follows the same neighbour."""
+    start = turn % len(names)
+    return [*names[start:], *names[:start]]
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
 from bench import machine
-from bench.child import ChildError, call
+from bench.attempt import attempt
 from bench.files import Kind, kinds, make
-from bench.part import Options, Part, Result
+from bench.part import Options, Part, Result, rotated
 from bench.reading_page import plots, tables
 from bench.systems import ARTICLE, OURS, OURS_2, SYSTEMS
 from prefetcher.cli import output
@@ -89,10 +89,10 @@ def _warm(reading: Reading, systems: list[str], rounds: int, result: Result) -> 
     runs: Runs = {name: [] for name in [*systems, *limits]}
     with output.progress(f"Reading {reading.kind.name}", rounds * len(runs)) as advance:
         for turn in range(rounds):
-            for name in _rotated(list(runs), turn):
+            for name in rotated(list(runs), turn):
                 _read_once(reading.path)  # some machines reclaim what was not used for a while
                 run = (
-                    _attempt(f"bench.limits:{name.split(',')[0]}", name, reading, result)
+                    _limit(f"bench.limits:{name.split(',')[0]}", name, reading, result)
                     if name in limits
                     else _read(name, reading, reading.passes(name), result)
                 )
@@ -130,7 +130,7 @@ def _read(name: str, reading: Reading, passes: int, result: Result) -> dict[str,
     return run
 
 
-def _attempt(target: str, name: str, reading: Reading, result: Result) -> dict[str, Any] | None:
+def _limit(target: str, name: str, reading: Reading, result: Result) -> dict[str, Any] | None:
     """A limit: function and threads are in its name."""
     threads = int(name.rpartition(",")[2])
     rows, passes = reading.rows(OURS), reading.passes(OURS)
@@ -140,16 +140,12 @@ def _attempt(target: str, name: str, reading: Reading, result: Result) -> dict[s
 def _called(
     target: str, name: str, reading: Reading, result: Result, backend: str = "", **what: Any
 ) -> dict[str, Any] | None:
-    """A child's run; a failure is noted, and the others go on."""
-    try:
-        run: dict[str, Any] = call(
-            target, timeout_s=LIMIT_S, backend=backend, path=str(reading.path), **what
-        )
-    except ChildError as error:
-        line = f"{name} on {reading.kind.name}: {error}"
-        if line not in result.failed:
-            result.failed.append(line)
-        return None
+    """A child's run of this file; None if it failed."""
+    told = f"{name} on {reading.kind.name}"
+    path = str(reading.path)
+    run: dict[str, Any] | None = attempt(
+        result, told, target, timeout_s=LIMIT_S, backend=backend, path=path, **what
+    )
     return run
 
 
@@ -159,7 +155,7 @@ def _cold(reading: Reading, rounds: int, result: Result) -> dict[str, Any]:
     runs: Runs = {name: [] for name in (disk, OURS, ARTICLE)}
     with output.progress(f"Reading {reading.kind.name}, cold", rounds * len(runs)) as advance:
         for turn in range(rounds):
-            for name in _rotated(list(runs), turn):
+            for name in rotated(list(runs), turn):
                 _drop_from_cache(reading.path)
                 run = (
                     _called("bench.limits:sequential", name, reading, result)
@@ -183,12 +179,6 @@ def _cold(reading: Reading, rounds: int, result: Result) -> dict[str, Any]:
 def _part(reading: Reading, name: str, disk: str) -> float:
     """Share of the file that a run read."""
     return 1 if name == disk else reading.rows(name) / reading.kind.rows(reading.samples)
-
-
-def _rotated(names: list[str], turn: int) -> Iterator[str]:
-    """Every name, from another one on in each round: none always follows the same neighbour."""
-    start = turn % len(names)
-    yield from names[start:] + names[:start]
 
 
 def _read_once(path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bench import plot
 from bench.part import markdown
 from bench.systems import ARTICLE, OURS, OURS_2, SYSTEMS
 
@@ -115,8 +116,7 @@ def plots(data: Mapping[str, Any], folder: Path, stem: str) -> list[Path]:
     names = list(reversed([name for name in SYSTEMS if name in shown[0]["systems"]]))
     for axes, row in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
         speeds = [row["systems"].get(name, {"gb_per_s": 0})["gb_per_s"] for name in names]
-        colours = ["#c2571a" if name.startswith("ours") else "#7d93a8" for name in names]
-        bars = axes.barh(names, speeds, color=colours)
+        bars = axes.barh(names, speeds, color=plot.colours(names))
         axes.bar_label(bars, labels=[f" {speed:.2f}" for speed in speeds], fontsize=8)
         lowest = _bound(row)
         if lowest:
@@ -124,11 +124,9 @@ def plots(data: Mapping[str, Any], folder: Path, stem: str) -> list[Path]:
             axes.set_xlim(0, 1.25 * max(lowest, *speeds))
         axes.set_title(row["file"], fontsize=10)
         axes.set_xlabel("decoded GB/s, later passes (dotted: the limit)", fontsize=8)
-        axes.tick_params(labelsize=8, labelleft=row is shown[0])
-        axes.spines[["top", "right"]].set_visible(False)
-    path = folder / f"{stem}-reading.png"
-    figure.savefig(path, dpi=130)
-    return [path]
+        plot.plain(axes)
+        axes.tick_params(labelleft=row is shown[0])
+    return [plot.kept(figure, folder, f"{stem}-reading")]
 
 
 def _bound(row: Mapping[str, Any]) -> float | None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.child import ChildError, call
+from bench import plot
+from bench.attempt import attempt
 from bench.fashion import sorted_by_class
 from bench.orders import BATCH_SIZE, FULL, OURS, WAYS, Way, entropy
 from bench.part import Options, Part, Result, markdown
@@ -57,11 +58,16 @@ def _entropy_shares(way: Way, seeds: int) -> list[float]:
 
 
 def _accuracies(way: Way, path: Path, seeds: int, epochs: int, result: Result) -> list[float]:
-    try:
-        told = call("bench.learning:train", way=way.name, path=str(path), seeds=seeds,
-            epochs=epochs)  # fmt: skip
-    except ChildError as error:
-        result.failed.append(f"{way.name}: {error}")
+    told = attempt(
+        result,
+        way.name,
+        "bench.learning:train",
+        way=way.name,
+        path=str(path),
+        seeds=seeds,
+        epochs=epochs,
+    )
+    if told is None:
         return []
     if told["problem"]:
         result.wrong_rows.append(f"{way.name}: {told['problem']}")
@@ -120,7 +126,7 @@ def plots(data: Mapping[str, Any], folder: Path, stem: str) -> list[Path]:
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     shares = [100 * mean(data["ways"][name]["entropy_shares"]) for name in names]
-    colours = ["#c2571a" if name.startswith("ours") else "#7d93a8" for name in names]
+    colours = plot.colours(names)
     left.bar_label(left.barh(names, shares, color=colours), fmt=" %.1f", fontsize=8)
     left.set_xlim(0, 115)
     left.set_xlabel("label entropy of a batch, % of a full permutation's", fontsize=9)
@@ -133,11 +139,8 @@ def plots(data: Mapping[str, Any], folder: Path, stem: str) -> list[Path]:
     right.set_xlim(0, 100)
     right.set_xlabel("test accuracy, %, a dot for each seed", fontsize=9)
     for axes in (left, right):
-        axes.tick_params(labelsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
-    path = folder / f"{stem}-shuffling.png"
-    figure.savefig(path, dpi=130)
-    return [path]
+        plot.plain(axes)
+    return [plot.kept(figure, folder, f"{stem}-shuffling")]
 
 
 PART = Part("shuffling", "Shuffling a set that is sorted by class", measure, tables, plots)
