@@ -115,9 +115,11 @@ def plots(data: Mapping[str, Any], folder: Path, stem: str) -> list[Path]:
     figure = Figure(figsize=(4.2 * len(shown) + 1.5, 4.6), layout="constrained")
     names = list(reversed([name for name in SYSTEMS if name in shown[0]["systems"]]))
     for axes, row in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
-        speeds = [row["systems"].get(name, {"gb_per_s": 0})["gb_per_s"] for name in names]
+        found = [row["systems"].get(name) for name in names]
+        speeds = [one["gb_per_s"] if one else 0.0 for one in found]
         bars = axes.barh(names, speeds, color=plot.colours(names))
-        axes.bar_label(bars, labels=[f" {speed:.2f}" for speed in speeds], fontsize=8)
+        labels = [f" {one['gb_per_s']:.2f}" if one else " failed" for one in found]
+        axes.bar_label(bars, labels=labels, fontsize=8)
         lowest = _bound(row)
         if lowest:
             axes.axvline(lowest, color="#333333", linestyle=":", linewidth=1)

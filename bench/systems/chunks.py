@@ -21,7 +21,7 @@ class Chunks:
 
     It opens the file when it is first asked, so that worker processes each have their own. Any
     thread may ask. They take turns under a lock of ours: h5py lets one read at a time anyway, and
-    two of TensorFlow's threads that met at h5py's lock waited there for ever.
+    once two of TensorFlow's threads stood still at h5py's lock, for a reason that was not found.
     """
 
     def __init__(self, feed: Feed) -> None:
