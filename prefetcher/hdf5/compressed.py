@@ -139,11 +139,10 @@ class StorageChunkWay:
     def ranges(self, runs: Sequence[Run]) -> list[Range]:
         """Where in the file the storage chunks of these runs of rows lie."""
         rows, per_slab = self._chunk[0], self._grid[1] * self._per_band
-        slabs = {slab for start, stop in runs for slab in range(start // rows, -(-stop // rows))}
         return [
             (chunk.offset, chunk.offset + chunk.size)
-            for slab in sorted(slabs)
-            for chunk in self._index.between(slab * per_slab, (slab + 1) * per_slab)
+            for start, stop in runs
+            for chunk in self._index.between(start // rows * per_slab, -(-stop // rows) * per_slab)
         ]
 
     def probes(self) -> Iterator[Probe]:
