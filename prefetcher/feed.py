@@ -16,9 +16,7 @@ from prefetcher.hdf5.describe import FileDescription
 from prefetcher.hdf5.shards import Shards, describe_all
 from prefetcher.monitor.limits import cpus_allowed, memory_allowed
 from prefetcher.pipeline.stream import Feed
-from prefetcher.plan import Plan, default_block_size
-
-_MOST_AUTO = 8  # readers: a chunk's reading is cut into parts for as many
+from prefetcher.plan import MOST_READERS, Plan, default_block_size
 
 
 def feed_of(settings: Settings) -> Feed:
@@ -43,7 +41,7 @@ def feed_of(settings: Settings) -> Feed:
 
 def _auto_most(feed: Feed) -> int:
     """The most threads of a stage that may find its own number, by CPUs and memory."""
-    most = min(_MOST_AUTO, math.ceil(cpus_allowed()))
+    most = min(MOST_READERS, math.ceil(cpus_allowed()))
     have = memory_allowed()
     while most > 1 and replace(feed, auto_most=most).memory_bytes > have:
         most -= 1

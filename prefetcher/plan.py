@@ -24,8 +24,11 @@ Samples = range | NDArray[np.int64]
 Run = tuple[int, int]
 """The first of some file rows that lie side by side, and one past the last."""
 
+MOST_READERS = 8
+"""Readers among whom a chunk's reading is cut; more would gain nothing."""
+
 _ROUNDS = 8  # Luby and Rackoff need 4 with an ideal round function; ours is only a good mixer
-_PARTS = 16  # pieces of a chunk's reading: enough for 8 readers to end together
+_PARTS = 2 * MOST_READERS  # pieces of a chunk's reading: enough for all to end together
 _SMALLEST_MIX = 64  # blocks in a chunk: 64 one-class blocks keep over 95 % of the label entropy
 _BLOCK_BYTES = 1 << 20  # from about 1 MiB on, a random read costs what a sequential one costs
 

@@ -70,9 +70,8 @@ class Feed:
         """The most that queues, buffers and workers hold together, transforms not counted."""
         datasets, settings = self.datasets, self.settings
         buffers = bytes_needed(datasets, self.plan, settings.chunk_queue, self.loose_batches)
-        threads = (
-            self.most_workers.readers + 1
-        )  # who asks for a batch out of turn reads beside the readers
+        # Who asks for a batch out of turn reads beside the readers.
+        threads = self.most_workers.readers + 1
         return buffers + threads * sum(dataset.scratch_bytes for dataset in datasets)
 
     @property
