@@ -31,6 +31,15 @@ class Setup:
     chunk_queue: int
     batch_queue: int
 
+    def __str__(self) -> str:
+        return ", ".join(f"{name}={value}" for name, value in self.settings.items())
+
+    @property
+    def settings(self) -> dict[str, int]:
+        """The same as keywords of a sequence."""
+        depths = {"chunk_queue": self.chunk_queue, "batch_queue": self.batch_queue}
+        return {**self.workers._asdict(), **depths}
+
 
 @dataclass(frozen=True, slots=True)
 class Capacities:
@@ -86,6 +95,10 @@ class Choice:
     """What keeps the demand from being met with `SPARE`: "readers", "batchers", "memory" or
     "uneven reading"; None if nothing does."""
     reasons: tuple[str, ...]
+
+    def pace(self, demand: float) -> float:
+        """Samples per second: those asked for, or what can be had with `SPARE`."""
+        return min(demand, self.reaches / SPARE)
 
 
 def choose(

@@ -38,6 +38,5 @@ def settle(
         trials.append(Trial(choice, stall_pct_of(choice)))
         if trials[-1].stall_pct < 100 * MOST_STALL:
             return trials
-    return sorted(
-        trials, key=lambda trial: -trial.stall_pct
-    )  # the one that waited least comes last
+    # None was good enough: the one that waited least comes last.
+    return sorted(trials, key=lambda trial: -trial.stall_pct)
