@@ -17,8 +17,8 @@ from rich.table import Table
 
 from prefetcher.batch import flatten
 from prefetcher.cli import output
-from prefetcher.cli.names import Choice, choose
-from prefetcher.hdf5.attributes import Attributes, Names, read_attributes
+from prefetcher.cli.names import Choice, choose, said_by
+from prefetcher.hdf5.attributes import Attributes, Names
 from prefetcher.hdf5.describe import Dataset, FileDescription, describe
 
 _CLASSES_SHOWN = 8  # what fits a line; --json has them all
@@ -78,8 +78,7 @@ class Found:
     @classmethod
     def of(cls, path: Path) -> Self:
         """Looks into a file."""
-        file, own = describe(path), read_attributes(path)
-        said = (own, *(read_attributes(path, split) for split in own.splits))
+        file, said = describe(path), said_by(path)
         return cls(file, said, choose(file, said))
 
     @property

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prefetcher.batch import flatten
 from prefetcher.errors import NoDatasetError
-from prefetcher.hdf5.attributes import Attributes, Names
+from prefetcher.hdf5.attributes import Attributes, Names, read_attributes
 from prefetcher.hdf5.describe import Dataset, FileDescription
 
 _TARGETS = ("y", "angle", "label", "target", "class", "steering", "output", "mask")
@@ -35,6 +35,12 @@ class Choice:
         """The line that wraps the file."""
         names = "" if self.known else f", x={self.x!r}, y={self.y!r}"
         return f"prefetcher.PrefetchSequence({str(file)!r}{names})"
+
+
+def said_by(path: Path) -> tuple[Attributes, ...]:
+    """What a file says of itself, then of each of its splits."""
+    own = read_attributes(path)
+    return (own, *(read_attributes(path, split) for split in own.splits))
 
 
 def choose(file: FileDescription, said: Sequence[Attributes]) -> Choice | None:

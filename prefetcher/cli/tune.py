@@ -11,8 +11,7 @@ from typing import Final
 
 import psutil
 
-from prefetcher.cli import output
-from prefetcher.cli.names import guess
+from prefetcher.cli import names, output
 from prefetcher.cli.tuned import DEFAULTS, Result, show
 from prefetcher.config import Settings, Transform
 from prefetcher.errors import SettingsError
@@ -34,9 +33,11 @@ NOT_MET: Final = 4
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this command's options."""
     parser.add_argument("file", metavar="FILE", help="an HDF5 file, a pattern, or a manifest")
-    parser.add_argument("--x", metavar="NAME", help="the inputs' dataset (default: a guess)")
     parser.add_argument(
-        "--y", metavar="NAME", help="the targets' dataset (default: a guess if --x is one)"
+        "--x", metavar="NAME", help="the inputs' dataset (default: as `prefetcher inspect` says)"
+    )
+    parser.add_argument(
+        "--y", metavar="NAME", help="the targets' dataset (default: the same, if --x is left out)"
     )
     demand = parser.add_mutually_exclusive_group(required=True)
     demand.add_argument(
@@ -104,7 +105,8 @@ def _with(feed: Feed, setup: Setup) -> Feed:
 def _settings(arguments: argparse.Namespace) -> Settings:
     x, y = arguments.x, arguments.y
     if x is None:
-        found = guess(describe_all(arguments.file).files[0].datasets)
+        first = describe_all(arguments.file).files[0]
+        found = names.choose(first, names.said_by(first.path))
         if found is None:
             raise SettingsError(f"{arguments.file} has nothing to batch: name a dataset with --x")
         x, y = found.x, y or found.y

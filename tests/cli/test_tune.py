@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import h5py
+import numpy as np
 import pytest
 from conftest import MakeSamples
 from helpers.logs import log as made_log
@@ -14,6 +16,7 @@ from helpers.logs import stage
 from prefetcher import PrefetchSequence
 from prefetcher.cli import main, tune
 from prefetcher.cli.output import byte_count
+from prefetcher.hdf5.attributes import encode
 from prefetcher.tuning import probe
 
 SIZES = ["--batch-size=4", "--chunk-size=16"]
@@ -111,6 +114,18 @@ def test_names_are_guessed_and_a_transform_is_imported(
     found = as_json(capsys, 0, str(samples(203)), "--demand=4", "--transform=mine:augment")
     assert "x='x', y='y', batch_size=4, chunk_size=16, transform=augment, " in found["python"]
     assert found["probes"][0]["batch"]["by_work"]["transform"] > 0
+
+
+def test_names_that_the_file_says_come_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], never_stalls: None
+) -> None:
+    """By its looks `wide` would be the inputs."""
+    with h5py.File(tmp_path / "said.h5", "w") as file:
+        for name, width in (("narrow", 2), ("wide", 9), ("speeds", 1)):
+            file[name] = np.zeros((203, width), "f4")
+        file.attrs.update(encode({"x": "narrow", "y": "speeds"}))
+    found = as_json(capsys, 0, str(tmp_path / "said.h5"), "--demand=4")
+    assert "x='narrow', y='speeds'" in found["python"]
 
 
 @pytest.mark.parametrize("transform", ["nowhere_at_all:f", "json:nothing", ":", "json"])
