@@ -60,10 +60,54 @@ ENDINGS = {
         """,
 }
 
+BROKEN_OFF = """
+    from helpers.callbacks import AtBatch
+    from helpers.models import id_model
+
+    soon, inside = threading.Event(), threading.Event()
+
+    class Slow(prefetcher.PrefetchSequence):
+        def __getitem__(self, index):
+            batch = super().__getitem__(index)
+            if soon.is_set():
+                inside.set()
+                threading.Event().wait(2)  # no gate: what would open it is the process's end
+            return batch
+
+    def break_off(model):
+        assert inside.wait(30)
+        raise {error}
+
+    train = Slow(file, "x", "y", batch_size=4, chunk_size=16)
+    callbacks = [AtBatch(2, lambda model: soon.set()), AtBatch(5, break_off)]
+    """
+FIT = "id_model().fit(train, callbacks=callbacks, verbose=0)"
+
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_process_that_never_closes(samples: MakeSamples, ending: str) -> None:
     run_python(ENDINGS[ending] + "\n        print('the end')", file=samples(90))
+
+
+def test_a_batch_is_asked_for_as_the_process_ends(samples: MakeSamples) -> None:
+    """By a thread of tf.data, which the end of its iterator waits for."""
+    caught = f"""
+    try:
+        {FIT}
+    except KeyboardInterrupt:
+        pass
+    """
+    run_python(BROKEN_OFF.format(error="KeyboardInterrupt") + caught, file=samples(90))
+
+
+@pytest.mark.parametrize("error", ["KeyboardInterrupt", "ValueError"])
+def test_a_batch_is_asked_for_after_an_error_that_nobody_caught(
+    samples: MakeSamples, error: str
+) -> None:
+    """Keras leaves its own frames out of the traceback of a ValueError."""
+    with pytest.raises(AssertionError, match=f"(?s)status (1|-2).*{error}") as caught:
+        run_python(BROKEN_OFF.format(error=error) + f"\n    {FIT}", file=samples(90))
+    assert "Timeout" not in str(caught.value)
 
 
 def test_an_error_that_nobody_catches_still_ends_the_process(samples: MakeSamples) -> None:

@@ -9,10 +9,13 @@ nothing about the order depends on timing.
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import threading
+import traceback
 import weakref
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from prefetcher.batch import Batch, Recipe
@@ -305,5 +308,24 @@ _open: weakref.WeakSet[Stream] = weakref.WeakSet()
 @atexit.register
 def _close_all() -> None:
     """A thread that is inside a C library while the interpreter ends may crash it."""
-    for stream in list(_open):
+    streams = list(_open)
+    for stream in streams:
         stream.close(_EXIT_PATIENCE)
+    if streams:
+        _free_iterators()
+
+
+def _free_iterators() -> None:
+    """Frees what a fit that was broken off left behind, as long as any thread may run Python.
+
+    tf.data asks for batches in a thread of its own, and the end of its iterator waits for that
+    thread. Left to the interpreter's end, where no other thread runs Python, it waits for ever.
+    What keeps the iterator are the frames of the exception that broke the fit off, or a cycle.
+    """
+    errors = [each for each in gc.get_objects() if issubclass(type(each), BaseException)]
+    for error in errors:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            for caller, _ in traceback.walk_stack(frame):  # Keras drops its own from the traceback
+                with suppress(RuntimeError):  # it still runs
+                    caller.clear()
+    gc.collect()
