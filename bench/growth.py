@@ -15,7 +15,7 @@ import numpy as np
 import prefetcher
 from bench import plot
 from bench.attempt import attempt
-from bench.part import Options, Part, Result, markdown
+from bench.part import Options, Part, Result, markdown, rotated
 from bench.usage import Memory
 from prefetcher.cli import output
 from prefetcher.plan import Plan
@@ -24,6 +24,8 @@ WIDTH = 16
 """float32 values in a row."""
 SIZES, QUICK_SIZES = (10_000, 100_000, 1_000_000, 10_000_000), (10_000, 100_000)
 READERS = (1, 2, 4, 8)
+SECONDS, WARM_SAMPLES = 1.0, 50_000
+"""What is timed, and before it what fills queues that are as large for a small file as for any."""
 PLANNED = (10_000, 1_000_000, 100_000_000, 1_000_000_000)
 PLACES = 20
 """Random places that are looked up in each plan."""
@@ -33,19 +35,35 @@ def measure(options: Options) -> Result:
     """Reads files of every size with every number of readers, and plans beyond them."""
     result = Result({"sizes": [], "plans": [planned(size) for size in PLANNED]})
     sizes = QUICK_SIZES if options.quick else SIZES
-    with output.progress("Growing", len(sizes) * len(READERS)) as advance:
+    with output.progress("Growing", len(sizes) * options.rounds * len(READERS)) as advance:
         for size in sizes:
             path = _made(options.folder, size)
-            of_size: dict[str, Any] = {}
-            for readers in READERS:
-                what = f"{size} samples, {readers} readers"
-                found = attempt(result, what, "bench.growth:read", path=str(path), readers=readers)
-                of_size |= {str(readers): found} if found else {}
-                if found and not found["rows_correct"]:
-                    result.wrong_rows.append(what)
-                advance(1)
+            runs: dict[str, list[dict[str, Any]]] = {str(readers): [] for readers in READERS}
+            for turn in range(options.rounds):
+                for readers in rotated(list(runs), turn):
+                    run = _read(size, path, readers, result)
+                    runs[readers] += [run] if run else []
+                    advance(1)
+            of_size = {readers: _medians(found) for readers, found in runs.items() if found}
             result.data["sizes"].append({"samples": size, "readers": of_size})
     return result
+
+
+def _read(size: int, path: Path, readers: str, result: Result) -> dict[str, Any] | None:
+    what = f"{size} samples, {readers} readers"
+    run: dict[str, Any] | None = attempt(
+        result, what, "bench.growth:read", path=str(path), readers=int(readers)
+    )
+    if run and not run["rows_correct"]:
+        result.wrong_rows.append(what)
+    return run
+
+
+def _medians(runs: list[dict[str, Any]]) -> dict[str, float]:
+    return {
+        key: median(run[key] for run in runs)
+        for key in ("us_per_sample", "added_bytes", "buffer_peak_bytes")
+    }
 
 
 def _made(folder: Path, size: int) -> Path:
@@ -60,20 +78,23 @@ def _made(folder: Path, size: int) -> Path:
 
 
 def read(path: str, readers: int) -> dict[str, Any]:
-    """A pass over a file, after a first one that is not timed."""
+    """Passes over a file, for a second or one whole, after some that are not timed."""
+    opened = prefetcher.PrefetchSequence  # imports Keras, which shall not be counted
     memory = Memory()
-    with prefetcher.PrefetchSequence(path, readers=readers) as sequence:
-        _pass(sequence)
-        begun = perf_counter()
-        total = _pass(sequence)
-        seconds = perf_counter() - begun
+    with opened(path, readers=readers) as sequence:
         samples = sequence.plan.num_samples
+        warm = max(1, WARM_SAMPLES // samples)
+        totals = [_pass(sequence) for _ in range(warm)]
+        begun = perf_counter()
+        while perf_counter() - begun < SECONDS:
+            totals.append(_pass(sequence))
+        seconds = perf_counter() - begun
         peak = sequence.stats().buffer_peak_bytes
     return {
-        "us_per_sample": 1e6 * seconds / samples,
+        "us_per_sample": 1e6 * seconds / samples / (len(totals) - warm),
         "added_bytes": memory.added,
         "buffer_peak_bytes": peak,
-        "rows_correct": total == samples * (samples - 1) // 2,
+        "rows_correct": set(totals) == {samples * (samples - 1) // 2},
     }
 
 

@@ -32,7 +32,7 @@ class Options:
     alone: bool = False
 
 
-QUICK = {"samples": 3200, "rounds": 2, "scale": 0.02, "quick": True}
+QUICK = {"samples": 3200, "rounds": 1, "scale": 0.02, "quick": True}
 """What `--quick` changes, where nothing else was asked for."""
 
 

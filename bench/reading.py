@@ -22,7 +22,9 @@ CHUNK_SIZE = 3200
 LIMIT_S = 120
 """A reading that takes longer than this hangs: the slowest takes a quarter of it."""
 COMPARED = ("contiguous", "gzip-4", "lz4")
-"""Files on which all systems are compared; on the others the package and the article's way."""
+"""Files on which all systems are compared (the first alone, if it is to be quick)."""
+OUTLINE = (ARTICLE, OURS, OURS_2)
+"""The systems that read every file."""
 COLD = ("contiguous", "gzip-4")
 FEW_ROWS, FEWEST_ROWS = 8, 32
 """Parts of the file for whoever reads single rows: of a contiguous one, and of storage chunks."""
@@ -58,15 +60,17 @@ class Reading:
 def measure(options: Options) -> Result:
     """Every system on every file, in turn, round after round."""
     result = Result({"chunk_size": CHUNK_SIZE, "files": [], "cold": []})
-    chosen = [kind for kind in kinds() if options.only in kind.name]
     readings = [
         Reading(kind, make(options.folder, kind, options.samples), options.samples)
-        for kind in chosen
+        for kind in kinds()
+        if options.only in kind.name
     ]
     os.sync()  # the disk would otherwise still be writing while others read
-    systems = [ARTICLE, OURS, OURS_2] if options.alone else _installed(result)
+    systems = list(OUTLINE) if options.alone else _installed(result)
     for reading in readings:
-        result.data["files"].append(_warm(reading, systems, options.rounds, result))
+        everyone = reading.kind.name in (COMPARED[:1] if options.quick else COMPARED)
+        chosen = systems if everyone else [name for name in systems if name in OUTLINE]
+        result.data["files"].append(_warm(reading, chosen, options.rounds, result))
     for reading in readings:
         if reading.kind.name in COLD:
             result.data["cold"].append(_cold(reading, options.rounds, result))
@@ -83,8 +87,6 @@ def _installed(result: Result) -> list[str]:
 
 def _warm(reading: Reading, systems: list[str], rounds: int, result: Result) -> dict[str, Any]:
     """One file, out of the page cache."""
-    if reading.kind.name not in COMPARED:
-        systems = [name for name in systems if name in {ARTICLE, OURS, OURS_2}]
     limits = _limits(reading)
     runs: Runs = {name: [] for name in [*systems, *limits]}
     with output.progress(f"Reading {reading.kind.name}", rounds * len(runs)) as advance:
