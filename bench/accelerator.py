@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -15,6 +14,7 @@ from bench.attempt import attempt, pictures
 from bench.part import Options, Part, Result, markdown
 from bench.systems import ARTICLE, OURS, OURS_2, SYSTEMS, Batch, Feed, opened
 from prefetcher.cli import output
+from prefetcher.tuning.device import Device
 
 COMPARED = (
     OURS, OURS_2, ARTICLE, "two threads", "tf.data, expert", "PyDataset",
@@ -35,40 +35,6 @@ AHEAD = 3
 """Chunks that a system may have read ahead."""
 SHARE = 0.8
 """Of its capacity, at which a well-set sequence should not let anybody wait."""
-
-
-@dataclass
-class Device:
-    """A device that takes a fixed time for each batch, and whose host asks one batch ahead.
-
-    So does Keras on a real one: while a step runs, the host fetches the next batch. The device
-    stalls if that is not there when the step ends. Waiting uses no CPU.
-
-    Attributes:
-        step_s: Seconds of a step.
-        now: The clock.
-        wait: Lets so many seconds pass.
-    """
-
-    step_s: float
-    now: Callable[[], float] = perf_counter
-    wait: Callable[[float], object] = threading.Event().wait
-
-    def run(self, batches: Iterator[Batch], count: int) -> tuple[float, float]:
-        """Trains on so many batches; returns the seconds that it stalled, and all of them."""
-        next(batches)
-        begun = free_at = self.now()
-        stalled = 0.0
-        for _ in range(count):
-            free_at += self.step_s
-            next(batches)
-            came = self.now()
-            if came > free_at:
-                stalled += came - free_at
-                free_at = came
-            elif came < free_at:
-                self.wait(free_at - came)
-        return stalled, free_at - begun
 
 
 def measure(options: Options) -> Result:
@@ -149,7 +115,7 @@ def _stall_pct(batches: Iterator[Batch], feed: Feed, demand: float) -> float:
     chunks = math.ceil(SECONDS * demand / feed.chunk_size)
     count = chunks * feed.chunk_size // feed.batch_size
     _settle(batches, feed)
-    stalled, seconds = Device(step_s).run(batches, count)
+    stalled, seconds = Device(step_s).run(islice(batches, count + 1))
     return 100 * stalled / seconds
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import psutil
 
+from prefetcher.monitor.limits import cpus_allowed
+
 PACKAGES = (
     "prefetcher",
     "numpy",
@@ -32,18 +34,13 @@ def facts() -> dict[str, Any]:
     """The machine now."""
     return {
         "processor": processor(),
-        "cpus_allowed": cpus(),
+        "cpus_allowed": cpus_allowed(),
         "memory_bytes": psutil.virtual_memory().total,
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "load_before": [round(load, 2) for load in os.getloadavg()],
         "packages": dict(versions(PACKAGES)),
     }
-
-
-def cpus() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def processor() -> str:
@@ -68,4 +65,4 @@ def run_name() -> str:
     words = re.findall(r"[a-z]+", processor().lower())
     known = [word for word in words if word not in {"amd", "intel", "r", "tm", "processor", "cpu"}]
     family = known[0] if known else platform.machine()
-    return f"{datetime.now(UTC):%Y-%m-%d}-{family}-{cpus()}cpu"
+    return f"{datetime.now(UTC):%Y-%m-%d}-{family}-{cpus_allowed()}cpu"

@@ -10,13 +10,13 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from bench import machine
 from bench.attempt import attempt
 from bench.files import Kind, kinds, make
 from bench.part import Options, Part, Result, rotated
 from bench.reading_page import plots, tables
 from bench.systems import ARTICLE, OURS, OURS_2, SYSTEMS
 from prefetcher.cli import output
+from prefetcher.monitor.limits import cpus_allowed
 
 CHUNK_SIZE = 3200
 LIMIT_S = 120
@@ -115,7 +115,7 @@ def _limits(reading: Reading) -> list[str]:
     """What bounds this file, by function and threads."""
     if reading.kind.name not in COMPARED:
         return []
-    threads = sorted({1, machine.cpus()})
+    threads = sorted({1, cpus_allowed()})
     known = ("preadv", "memcpy") if not reading.kind.storage else ("preadv", "decode")
     return [f"{name}, {count}" for name in known for count in threads]
 

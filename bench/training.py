@@ -15,12 +15,12 @@ import numpy as np
 from PIL import Image
 
 import prefetcher
-from bench import machine
 from bench.pictures import picture_path
 from bench.systems import Batch, Feed, article, ours
 from bench.systems.chunks import Chunks
 from bench.usage import Memory, accelerator, cpu_seconds
 from prefetcher.cli.steering import steering_model
+from prefetcher.monitor.limits import cpus_allowed
 
 BATCH_SIZE = 32
 WRAP = 1 << 20
@@ -81,7 +81,7 @@ def train(
 
 
 def _of_processors(share: float | None) -> float | None:
-    return None if share is None else share / machine.cpus()
+    return None if share is None else share / cpus_allowed()
 
 
 def _fed(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -41,7 +40,7 @@ def feed_of(settings: Settings) -> Feed:
 
 def _auto_most(feed: Feed) -> int:
     """The most threads of a stage that may find its own number, by CPUs and memory."""
-    most = min(MOST_READERS, math.ceil(cpus_allowed()))
+    most = min(MOST_READERS, cpus_allowed())
     have = memory_allowed()
     while most > 1 and replace(feed, auto_most=most).memory_bytes > have:
         most -= 1

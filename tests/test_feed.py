@@ -16,15 +16,15 @@ from prefetcher.feed import feed_of
 MUCH = 1 << 40
 
 
-def auto(file: Path, monkeypatch: pytest.MonkeyPatch, cpus: float, memory: int = MUCH) -> Any:
+def auto(file: Path, monkeypatch: pytest.MonkeyPatch, cpus: int, memory: int = MUCH) -> Any:
     monkeypatch.setattr(feed_module, "cpus_allowed", lambda: cpus)
     monkeypatch.setattr(feed_module, "memory_allowed", lambda: memory)
     return feed_of(Settings(file, readers="auto", batchers=3))
 
 
-@pytest.mark.parametrize(("cpus", "most"), [(0.5, 1), (1, 1), (2.5, 3), (64, 8)])
+@pytest.mark.parametrize(("cpus", "most"), [(1, 1), (3, 3), (64, 8)])
 def test_the_cpus_allowed_bound_it(
-    samples: MakeSamples, monkeypatch: pytest.MonkeyPatch, cpus: float, most: int
+    samples: MakeSamples, monkeypatch: pytest.MonkeyPatch, cpus: int, most: int
 ) -> None:
     assert auto(samples(90), monkeypatch, cpus).most_workers == (most, 3)
 

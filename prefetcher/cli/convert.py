@@ -12,9 +12,10 @@ from typing import Any
 
 from prefetcher.cli import output
 from prefetcher.conversion.convert import Conversion, Converted
-from prefetcher.conversion.options import Options, cores
+from prefetcher.conversion.options import Options
 from prefetcher.conversion.plan import Plan
 from prefetcher.hdf5.codec import CODECS
+from prefetcher.monitor.limits import cpus_allowed
 
 PARTLY_DONE = 3
 """Exit code where something was left out."""
@@ -51,7 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="write N files and a manifest, for each split",
     )
-    add("--workers", type=output.at_least(1), metavar="N", help=f"(default: {cores()}, the cores)")
+    add(
+        "--workers",
+        type=output.at_least(1),
+        metavar="N",
+        help=f"(default: {cpus_allowed()}, the CPUs allowed)",
+    )
     add("--on-error", choices=("fail", "skip"), help="over damaged pictures (default: fail)")
     add("--resume", action="store_true", help="go on with what a broken off run left")
     add("--dry-run", action="store_true", help="only print the plan")

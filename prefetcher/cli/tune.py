@@ -144,7 +144,7 @@ def _demand(arguments: argparse.Namespace) -> float:
 
 
 def _probed(feed: Feed, demand: float) -> list[Probe]:
-    most = max(1, min(MOST_READERS, math.floor(cpus_allowed())))
+    most = min(MOST_READERS, cpus_allowed())
     probes = []
     with output.progress(f"Probing {feed.shards.name}", most) as advance:
         for probe in survey(feed, most, SPARE * demand):

@@ -163,7 +163,7 @@ def convert(
         shuffle: True writes the rows in a shuffled order.
         seed: Of split and shuffle, 0 to 2**64 - 1.
         on_error: "fail" lists the first ten files that cannot be read; "skip" leaves them out.
-        workers: Threads that decode; None takes as many as there are cores.
+        workers: Threads that decode; None takes one for each CPU allowed.
         executor: Where to decode instead: any `concurrent.futures` executor.
         shards: Writes so many files and a manifest instead of one file; of each split so many.
         resume: Goes on with what a broken off conversion left, if it left something.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +16,6 @@ Resize = Literal["stretch", "pad", "crop"]
 Color = Literal["rgb", "grey", "rgba"]
 OnError = Literal["fail", "skip"]
 CHANNELS: Mapping[Color, int] = {"rgb": 3, "grey": 1, "rgba": 4}
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecu
 from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
-from prefetcher.conversion.options import cores
 from prefetcher.errors import ReadError
+from prefetcher.monitor.limits import cpus_allowed
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -28,7 +28,7 @@ def executor_for(
     """
     if executor is not None:
         return nullcontext(executor), AHEAD_OF_OTHERS
-    count = workers or cores()
+    count = workers or cpus_allowed()
     # Four for each: one in work, the others cover a pause of whoever takes the results.
     return ThreadPoolExecutor(count, thread_name_prefix="prefetch-convert"), 4 * count
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,9 +31,9 @@ def allowed(reasons: Reasons) -> dict[str, object]:
     }
 
 
-def cpus_allowed() -> float:
-    """CPUs' worth of time that this process may use, above 0."""
-    return min(filter(None, (_cpus_by_affinity(), cpu_quota())), default=1.0)
+def cpus_allowed() -> int:
+    """CPUs that this process may keep busy, at least 1; a part of one counts as one."""
+    return math.ceil(min(filter(None, (_cpus_by_affinity(), cpu_quota())), default=1))
 
 
 def memory_allowed() -> int:

@@ -16,7 +16,9 @@ from prefetcher.monitor.reasons import Reasons
 from prefetcher.monitor.system import System
 from prefetcher.pipeline.stats import StageStats, Stats
 from prefetcher.pipeline.stream import Feed, Stream
+from prefetcher.plan import Plan
 from prefetcher.tuning.choose import Capacities
+from prefetcher.tuning.device import Device
 
 PROBE_S = 2.0
 """Seconds that are measured. Two steady a share to a few percent, and eight probes end in 20 s."""
@@ -26,7 +28,6 @@ CHECK_S = 4.0
 
 _PATIENCE_S = 20.0  # for a first chunk, and for one part of a chunk from a very slow disk
 _PAUSE_S = 0.5
-_NOT_WAITED_S = 0.0005  # handing over a batch that is ready takes less
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,18 +131,28 @@ def probe(feed: Feed, workers: Workers, *, first_pass: int = 0) -> Probe:
 def stall_pct(feed: Feed, pace: float) -> float:
     """What a training of `pace` samples per second waits, in percent of `CHECK_S` seconds.
 
-    Instead of a training somebody takes a batch and then waits for as long as its step would take,
-    without using a CPU.
+    A simulated accelerator takes the batches, its host one batch ahead of it. It is the
+    accelerator's waiting that is told: handing a batch over takes time too, but beside a step.
 
     Raises:
         PrefetchError: Reading or the transform failed.
     """
-    with _running(feed, 0, feed.plan.batch_size / pace) as (stream, taker):
-        taker.begun.wait()
-        before = stream.stats()
-        taker.ended.wait(CHECK_S)
-        after = stream.stats()
-    return 100 * (after.stall_s - before.stall_s) / (after.running_s - before.running_s)
+    stream = Stream(feed, None, {})
+    try:
+        stalled, seconds = Device(feed.plan.batch_size / pace).run(_batches(stream, feed.plan))
+    finally:
+        stream.close()
+    return 100 * stalled / seconds
+
+
+def _batches(stream: Stream, plan: Plan) -> Iterator[object]:
+    """Yields batches for `CHECK_S` seconds, two at least."""
+    yield stream.get(plan.place(0))
+    due = perf_counter() + CHECK_S
+    for ordinal in count(1):
+        yield stream.get(plan.place(ordinal))
+        if perf_counter() > due:
+            return
 
 
 def with_settings(feed: Feed, **settings: Any) -> Feed:
@@ -150,10 +161,10 @@ def with_settings(feed: Feed, **settings: Any) -> Feed:
 
 
 @contextmanager
-def _running(feed: Feed, first_pass: int, step_s: float = 0.0) -> Iterator[tuple[Stream, _Taker]]:
+def _running(feed: Feed, first_pass: int) -> Iterator[tuple[Stream, _Taker]]:
     """A stream and who takes its batches; both have ended when the block is left."""
     stream = Stream(feed, None, {})
-    taker = _Taker(stream, feed, first_pass, step_s)
+    taker = _Taker(stream, feed, first_pass)
     try:
         taker.thread.start()
         yield stream, taker
@@ -194,16 +205,14 @@ def _stage(before: StageStats, after: StageStats) -> StageProbe:
 class _Taker:
     """Takes batches in order on a thread of its own until the stream is closed."""
 
-    def __init__(self, stream: Stream, feed: Feed, first_pass: int, step_s: float) -> None:
+    def __init__(self, stream: Stream, feed: Feed, first_pass: int) -> None:
         self.error: BaseException | None = None
-        self.begun = threading.Event()
         self.warm = threading.Event()
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self._run, name="prefetch-probe", daemon=True)
         self._stream = stream
         self._plan = feed.plan
         self._first = first_pass * feed.plan.num_batches
-        self._step_s = step_s
         self._chunk_began: list[float] = []
 
     @property
@@ -219,22 +228,13 @@ class _Taker:
         except BaseException as error:  # noqa: BLE001 - raised by the thread that probes
             self.error = error
         finally:
-            self.begun.set()
             self.warm.set()
             self.ended.set()
 
     def _take(self) -> None:
-        due = 0.0
         for ordinal in count(self._first):
-            asked = perf_counter()
             self._stream.get(self._plan.place(ordinal))
-            now = perf_counter()
-            self.begun.set()
             if self._plan.chunk_of(ordinal)[1] == 0:
-                self._chunk_began.append(now)
+                self._chunk_began.append(perf_counter())
             if len(self._chunk_began) == 2:
                 self.warm.set()
-            # A wake-up that is late shortens the next step: only waiting for data takes time.
-            due = (now if now - asked > _NOT_WAITED_S else min(due, now)) + self._step_s
-            if self._step_s:
-                self.ended.wait(max(0.0, due - perf_counter()))

@@ -26,7 +26,7 @@ SIZES = ["--batch-size=4", "--chunk-size=16"]
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "PROBE_S", 0.05)
     monkeypatch.setattr(probe, "CHECK_S", 0.2)
-    monkeypatch.setattr(tune, "cpus_allowed", lambda: 2.0)
+    monkeypatch.setattr(tune, "cpus_allowed", lambda: 2)
 
 
 @pytest.fixture

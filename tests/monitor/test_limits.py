@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from prefetcher.monitor.limits import allowed, cpu_quota, memory_limit
+from prefetcher.monitor import limits
+from prefetcher.monitor.limits import allowed, cpu_quota, cpus_allowed, memory_limit
 from prefetcher.monitor.reasons import Reasons
 
 MACHINE_BYTES = 2**34
@@ -90,3 +91,15 @@ def test_the_log_says_what_is_allowed_here() -> None:
     noted = reasons.take()
     assert (cpus["quota"] is None) == ("cpus_allowed.quota" in noted)
     assert (content["memory_limit_bytes"] is None) == ("memory_limit_bytes" in noted)
+
+
+@pytest.mark.parametrize(
+    ("affinity", "quota", "cpus"),
+    [(4, None, 4), (4, 2.5, 3), (2, 2.5, 2), (4, 0.5, 1), (None, None, 1)],
+)
+def test_the_cpus_allowed_are_whole(
+    monkeypatch: pytest.MonkeyPatch, affinity: int | None, quota: float | None, cpus: int
+) -> None:
+    monkeypatch.setattr(limits, "_cpus_by_affinity", lambda: affinity)
+    monkeypatch.setattr(limits, "cpu_quota", lambda: quota)
+    assert cpus_allowed() == cpus
