@@ -34,6 +34,9 @@ LIGHT: Final[Palette] = {
 }
 """Colours on white paper; the page has others for the dark."""
 
+_LEGEND_LETTERS: Final = 82  # of size 9 beside each other in a chart
+_KEY_LETTERS: Final = 6  # a key and its margins are as wide
+
 Draw = Callable[["Axes", Timeline, Palette], None]
 
 
@@ -241,9 +244,11 @@ def _keys(ax: Axes, keys: Sequence[tuple[str, str]]) -> None:
 
 
 def _legend(ax: Axes) -> None:
-    """Above the chart, where it covers nothing."""
-    columns = max(len(ax.get_legend_handles_labels()[0]), 1)
+    """Above the chart, where it covers nothing; smaller if it would be wider than the chart."""
+    labels = ax.get_legend_handles_labels()[1]
+    letters = sum(len(label) + _KEY_LETTERS for label in labels)
     ax.legend(
-        loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False, fontsize=9,
+        loc="lower left", bbox_to_anchor=(0, 1), ncols=max(len(labels), 1), frameon=False,
+        fontsize=min(9.0, 9.0 * _LEGEND_LETTERS / max(letters, 1)),
         borderaxespad=0.1, handlelength=1.2, columnspacing=1.4,
     )  # fmt: skip

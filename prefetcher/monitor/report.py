@@ -113,6 +113,15 @@ def write_png(found: Sequence[Report], path: Path) -> None:
         SettingsError: matplotlib is not installed.
         OSError: The file cannot be written.
     """
+    picture(found).savefig(path, format="png", dpi=_DPI)
+
+
+def picture(found: Sequence[Report]) -> Figure:
+    """Headlines and charts of all reports side by side, on white.
+
+    Raises:
+        SettingsError: matplotlib is not installed.
+    """
     heights = [chart.height + 0.75 for chart in CHARTS]
     figure = _figure(_WIDTH_IN * len(found), sum(heights) + 1.2, LIGHT)
     grid = figure.add_gridspec(len(CHARTS) + 1, len(found), height_ratios=[0.6, *heights])
@@ -125,7 +134,7 @@ def write_png(found: Sequence[Report], path: Path) -> None:
             ax = figure.add_subplot(grid[row, column])
             draw(chart, ax, report.timeline, LIGHT)
             ax.set_title(chart.title, loc="left", pad=22, color=LIGHT["ink"], fontsize=11)
-    figure.savefig(path, format="png", dpi=_DPI)
+    return figure
 
 
 def _run(report: Report, prefix: str) -> str:
@@ -174,6 +183,9 @@ def _found(report: Report) -> Iterator[tuple[str, object]]:
     if report.verdict.upper_bound:
         yield "bound", "TensorFlow asks ahead of training, which waited at most this long"
     timeline = report.timeline
+    for t_s, data in timeline.decisions:
+        threads = f"readers={data['readers']}, batchers={data['batchers']}"
+        yield f"auto, {t_s:.0f} s", f"{data['action']}: {threads}, because {data['why']}"
     if timeline.ceiling and timeline.rate:
         part = timeline.rate / timeline.ceiling
         yield (

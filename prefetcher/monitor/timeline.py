@@ -23,6 +23,8 @@ class Timeline:
     stretches: Sequence[tuple[str, Stretch]]
     marks_s: Sequence[float]
     """When epochs ended, or passes where nobody told of epochs."""
+    decisions: Sequence[tuple[float, Mapping[str, Any]]]
+    """What `readers="auto"` or `batchers="auto"` decided, and when."""
     t_s: Sequence[float]
     stall_pct: Sequence[float]
     gpu_util_pct: Sequence[float]
@@ -93,6 +95,7 @@ def timeline_of(lines: Sequence[Line]) -> Timeline:
         unavailable=_unavailable(lines),
         stretches=[(name, stretch) for name, stretch in named if stretch is not None],
         marks_s=_marks(lines),
+        decisions=[(line["t_s"], line["data"]) for line in _events(lines, "tune")],
         t_s=curve(lambda line: line["t_s"]),
         stall_pct=curve(lambda line: line["stall_pct"]),
         gpu_util_pct=curve(gpu_util_pct),
@@ -118,14 +121,15 @@ def _unavailable(lines: Sequence[Line]) -> dict[str, str]:
     for line in lines:
         if line["kind"] == "run":
             found |= line.get("unavailable") or {}
-        elif line["kind"] == "event" and line["name"] == "unavailable":
-            found |= line["data"]
+    for line in _events(lines, "unavailable"):
+        found |= line["data"]
     return found
 
 
 def _marks(lines: Sequence[Line]) -> list[float]:
-    for name in _EPOCH_MARKS:
-        marks = [line["t_s"] for line in lines if line["kind"] == "event" and line["name"] == name]
-        if marks:
-            return marks
-    return []
+    found = ([line["t_s"] for line in _events(lines, name)] for name in _EPOCH_MARKS)
+    return next(filter(None, found), [])
+
+
+def _events(lines: Sequence[Line], name: str) -> list[Line]:
+    return [line for line in lines if line["kind"] == "event" and line["name"] == name]

@@ -12,7 +12,7 @@ import pytest
 from helpers.logs import SETTINGS, log, run_line, sample_line, stage
 
 from prefetcher.monitor.charts import CHARTS
-from prefetcher.monitor.report import Report, page, reports, write_png
+from prefetcher.monitor.report import Report, page, picture, reports, write_png
 from prefetcher.monitor.timeline import timeline_of
 
 WAITING = stage(wait_in=98, gather=2, cpu=2)
@@ -103,6 +103,24 @@ def test_marks_of_epochs_go_before_ends_of_passes() -> None:
     lines = [*bound(), event("pass_end", 3.0)]
     assert timeline_of(lines).marks_s == [3.0]
     assert timeline_of([*lines, event("epoch_end", 4.0)]).marks_s == [4.0]
+
+
+def test_decisions_of_auto_are_told() -> None:
+    data = {"action": "try", "readers": 2, "batchers": 1, "why": "the readers are the limit"}
+    tune = {"v": 1, "kind": "event", "name": "tune", "t_s": 7.0, "data": data}
+    html = page(reports([("run.jsonl", [*bound(), tune])]))
+    assert "<th>auto, 7 s</th>" in html
+    assert "try: readers=2, batchers=1, because the readers are the limit" in html
+
+
+def test_a_long_legend_is_no_wider_than_its_chart(tmp_path: Path) -> None:
+    every = stage(read=15, hdf5=15, lock=15, decode=15, gather=15, transform=15, cpu=90)
+    found = reports([("run.jsonl", log(every, every, gpu=CARD))])
+    figure = picture(found)
+    figure.savefig(tmp_path / "r.png")
+    for ax in figure.axes:
+        if (legend := ax.get_legend()) is not None:
+            assert legend.get_window_extent().x1 <= figure.bbox.x1, ax.get_title("left")
 
 
 def test_json_says_the_same(report: Report) -> None:
