@@ -42,6 +42,8 @@ class StorageChunkWay:
     Where storage chunks hold whole rows, a band is one storage chunk and nothing is put together.
     """
 
+    bridged_rows = 0
+
     def __init__(self, dataset: h5py.Dataset, stored: StoredBytes) -> None:
         self._stored = stored
         self._index = ChunkIndex(dataset)
@@ -61,13 +63,15 @@ class StorageChunkWay:
         self._scratch = _Scratch(self._most_stored, band_bytes)
         self.scratch_bytes = self._most_stored + band_bytes + 2 * self._chunk_bytes
 
-    def read(self, start: int, stop: int, places: Places, at: int) -> None:
-        """Reads rows [start, stop) to places `at` on, each storage chunk once."""
+    def read(self, runs: Sequence[Run], places: Places, at: int) -> None:
+        """Reads runs of rows to places `at` on, each storage chunk of a run once."""
         rows = self._chunk[0]
-        for slab in range(start // rows, -(-stop // rows)):
-            first, last = max(start, slab * rows), min(stop, (slab + 1) * rows)
-            for band in range(self._grid[1]):
-                self._read_band(slab, band, (first, last), places, at + first - start)
+        for start, stop in runs:
+            for slab in range(start // rows, -(-stop // rows)):
+                first, last = max(start, slab * rows), min(stop, (slab + 1) * rows)
+                for band in range(self._grid[1]):
+                    self._read_band(slab, band, (first, last), places, at + first - start)
+            at += stop - start
 
     def _read_band(
         self, slab: int, band: int, rows: tuple[int, int], places: Places, at: int

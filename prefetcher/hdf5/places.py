@@ -9,8 +9,27 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
+from prefetcher.plan import Run
+
 Rows = NDArray[np.uint8]
 """Rows as bytes: C-contiguous, shape (rows, bytes of one row)."""
+
+
+def joined(runs: Sequence[Run], gap: int) -> Iterator[list[Run]]:
+    """Yields runs that are read in one go: ascending, with at most `gap` rows between two.
+
+    Empty runs are left out. Without a gap each run is for itself.
+    """
+    near: list[Run] = []
+    for run in runs:
+        if run[0] == run[1]:
+            continue
+        if near and not (gap and 0 <= run[0] - near[-1][1] <= gap):
+            yield near
+            near = []
+        near.append(run)
+    if near:
+        yield near
 
 
 class Places:

@@ -21,7 +21,7 @@ from prefetcher.hdf5.contiguous import ContiguousWay
 from prefetcher.hdf5.describe import Dataset, FileDescription
 from prefetcher.hdf5.general import GeneralWay
 from prefetcher.hdf5.opening import damage_reported, open_file
-from prefetcher.hdf5.places import Places, Rows
+from prefetcher.hdf5.places import Places, Rows, joined
 from prefetcher.hdf5.proof import Probe, agrees
 from prefetcher.hdf5.retry import Retry
 from prefetcher.hdf5.stored import Range, StoredBytes
@@ -34,9 +34,12 @@ class _Way(Protocol):
     @property
     def scratch_bytes(self) -> int: ...
 
+    @property
+    def bridged_rows(self) -> int: ...
+
     def ranges(self, runs: Sequence[Run]) -> list[Range]: ...
 
-    def read(self, start: int, stop: int, places: Places, at: int) -> None: ...
+    def read(self, runs: Sequence[Run], places: Places, at: int) -> None: ...
 
 
 class _FastWay(_Way, Protocol):
@@ -135,10 +138,9 @@ class Source:
         self._check_rows(name, runs, places)
         with self._open_meanwhile():
             at = 0
-            for start, stop in runs:
-                if start < stop:
-                    self._read_run(name, (start, stop), places, at)
-                at += stop - start
+            for near in joined(runs, self._ways[name].bridged_rows):
+                self._read_near(name, near, places, at)
+                at += sum(stop - start for start, stop in near)
             self._stored.check_unchanged()
 
     def _check_rows(self, name: str, runs: Sequence[Run], places: Places) -> None:
@@ -167,12 +169,12 @@ class Source:
                 self._reading -= 1
             self._close_if_idle()
 
-    def _read_run(self, name: str, run: Run, places: Places, at: int) -> None:
-        """Reads one run to places `at` on; what goes wrong is told by its rows."""
-        way = self._ways[name]
+    def _read_near(self, name: str, runs: Sequence[Run], places: Places, at: int) -> None:
+        """Reads runs in one go to places `at` on; what goes wrong is told by their rows."""
+        way, run = self._ways[name], (runs[0][0], runs[-1][1])
         try:
             self._retry.run(
-                lambda: way.read(*run, places, at),
+                lambda: way.read(runs, places, at),
                 {"file": self._path.name, "dataset": name, "rows": list(run)},
             )
         except CorruptError as error:

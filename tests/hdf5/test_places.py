@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prefetcher.hdf5.places import Places
+from prefetcher.hdf5.places import Places, joined
 
 
 @settings(deadline=None)
@@ -31,3 +31,20 @@ def test_put_fills_a_stretch_of_bytes_of_some_rows(counts: list[int]) -> None:
     expected = np.zeros((5, 4), np.uint8)
     expected[1:4, 1:3] = 9
     assert np.concatenate(arrays).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(
+    ("runs", "gap", "expected"),
+    [
+        ([(0, 2), (3, 4), (9, 12)], 1, [[(0, 2), (3, 4)], [(9, 12)]]),
+        ([(0, 2), (3, 4), (9, 12)], 5, [[(0, 2), (3, 4), (9, 12)]]),
+        ([(0, 2), (2, 4)], 0, [[(0, 2)], [(2, 4)]]),
+        ([(5, 6), (0, 2), (1, 3)], 9, [[(5, 6)], [(0, 2)], [(1, 3)]]),  # they do not ascend
+        ([(0, 1), (4, 4), (1, 2), (7, 7)], 9, [[(0, 1), (1, 2)]]),
+        ([(4, 4)], 9, []),
+    ],
+)
+def test_runs_that_lie_near_each_other_are_joined(
+    runs: list[tuple[int, int]], gap: int, expected: list[list[tuple[int, int]]]
+) -> None:
+    assert list(joined(runs, gap)) == expected

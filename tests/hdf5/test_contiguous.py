@@ -1,0 +1,94 @@
+"""Contiguous rows: the bytes of every run, in few calls where rows are small."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from prefetcher.errors import CorruptError
+from prefetcher.hdf5.describe import describe
+from prefetcher.hdf5.source import Source
+
+ROWS = 40_000
+LABELS = np.arange(ROWS)
+PICTURES = np.random.default_rng(0).integers(0, 256, (60, 7_000), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("contiguous") / "a.h5"
+    with h5py.File(path, "w") as written:
+        written["labels"] = LABELS
+        written["pictures"] = PICTURES
+    return path
+
+
+@pytest.fixture
+def source(file: Path) -> Iterator[Source]:
+    source = Source(describe(file), ["labels", "pictures"])
+    yield source
+    source.close()
+
+
+@pytest.fixture
+def calls(source: Source, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The bytes of each call of preadv, once the source is open."""
+    counts: list[int] = []
+    preadv = os.preadv
+
+    def note(file: int, pieces: Any, offset: int) -> int:
+        counts.append(preadv(file, pieces, offset))
+        return counts[-1]
+
+    monkeypatch.setattr(os, "preadv", note)
+    return counts
+
+
+def labels(source: Source, runs: list[tuple[int, int]]) -> list[int]:
+    out = np.empty((sum(stop - start for start, stop in runs), 8), np.uint8)
+    source.read("labels", runs, [out])
+    return [int(label) for label in out.view(LABELS.dtype)[:, 0]]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(st.tuples(st.integers(0, ROWS - 50), st.integers(0, 50)), max_size=40))
+def test_runs_in_any_order_come_as_they_were_asked_for(
+    source: Source, starts: list[tuple[int, int]]
+) -> None:
+    runs = [(start, start + count) for start, count in starts]
+    assert labels(source, runs) == [row for run in runs for row in range(*run)]
+    assert labels(source, sorted(runs)) == [row for run in sorted(runs) for row in range(*run)]
+
+
+def test_small_rows_near_each_other_cost_one_call(source: Source, calls: list[int]) -> None:
+    runs = [(start, start + 20) for start in range(100, 20_000, 1_000)]
+    assert labels(source, runs) == [row for run in runs for row in range(*run)]
+    assert len(calls) == 1
+
+
+def test_what_lies_far_away_is_not_read(source: Source, calls: list[int]) -> None:
+    labels(source, [(0, 20), (30_000, 30_020)])
+    assert calls == [160, 160]
+
+
+def test_large_rows_are_read_alone(source: Source, calls: list[int]) -> None:
+    out = np.empty((4, 7_000), np.uint8)
+    source.read("pictures", [(0, 2), (50, 52)], [out])
+    assert calls == [14_000, 14_000]
+    assert (out == PICTURES[[0, 1, 50, 51]]).all()
+
+
+def test_a_damaged_stretch_is_named_by_all_its_rows(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "preadv", lambda *_: 0)
+    with pytest.raises(CorruptError, match=r"rows 100 to 220 of labels in a\.h5 are damaged"):
+        labels(source, [(100, 120), (200, 220)])
