@@ -69,6 +69,9 @@ def main() -> None:
     arguments = json.load(sys.stdin)
     result = getattr(importlib.import_module(module), function)(**arguments)
     Path(answer).write_text(json.dumps(result, allow_nan=False))
+    sys.stderr.flush()
+    # Without the interpreter's own end: whoever leaves a thread behind in h5py waits there for ever.
+    os._exit(0)
 
 
 if __name__ == "__main__":
