@@ -70,7 +70,7 @@ def main() -> None:
     result = getattr(importlib.import_module(module), function)(**arguments)
     Path(answer).write_text(json.dumps(result, allow_nan=False))
     sys.stderr.flush()
-    # Without the interpreter's own end: whoever leaves a thread behind in h5py waits there for ever.
+    # Without the interpreter's own end: who leaves a thread behind in h5py waits there for ever.
     os._exit(0)
 
 
