@@ -20,6 +20,7 @@ from prefetcher.hdf5.filters import Decoder, StoredFilter, stored_filters
 
 BLOCK_BYTES = 1 << 20
 """Small enough to stay in a processor's cache, which flatters it."""
+CHUNK_ROWS = 3200
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,32 @@ def preadv(path: str, rows: int, passes: int, threads: int) -> dict[str, Any]:
         try:
             for offset, size in pieces:
                 _read_fully(file, memory[:size], offset)
+        finally:
+            os.close(file)
+
+    return _timed(place.pieces, work, threads, passes) | {"nbytes": place.nbytes}
+
+
+def scatter(path: str, rows: int, passes: int, threads: int) -> dict[str, Any]:
+    """Threads that only read, each row to a random place in memory of two chunks.
+
+    So much and so placed is what a chunk that is shuffled while it is read needs at least.
+    """
+    place = stored(path, rows)
+    with h5py.File(path) as file:
+        row_bytes = int(np.prod(file["images"].shape[1:])) * file["images"].dtype.itemsize
+    memory = np.ones((min(rows, 2 * CHUNK_ROWS), row_bytes), np.uint8)
+    slots = np.random.default_rng(0).permutation(len(memory)).tolist()
+    places = [memory[slot : slot + 1] for slot in slots]
+    together = place.piece_bytes // row_bytes
+
+    def work(pieces: list[tuple[int, int]]) -> None:
+        file = os.open(place.path, os.O_RDONLY)
+        try:
+            for offset, size in pieces:
+                at = (offset - place.pieces[0][0]) // row_bytes % (len(places) - together + 1)
+                if os.preadv(file, places[at : at + together], offset) != size:  # type: ignore[arg-type]
+                    raise EOFError(f"a read at {offset} was cut short")
         finally:
             os.close(file)
 

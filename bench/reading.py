@@ -116,7 +116,7 @@ def _limits(reading: Reading) -> list[str]:
     if reading.kind.name not in COMPARED:
         return []
     threads = sorted({1, cpus_allowed()})
-    known = ("preadv", "memcpy") if not reading.kind.storage else ("preadv", "decode")
+    known = ("preadv", "scatter", "memcpy") if not reading.kind.storage else ("preadv", "decode")
     return [f"{name}, {count}" for name in known for count in threads]
 
 

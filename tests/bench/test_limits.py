@@ -9,14 +9,20 @@ from typing import Any
 import pytest
 
 from bench.files import kinds, make
-from bench.limits import decode, memcpy, preadv, sequential
+from bench.limits import decode, memcpy, preadv, scatter, sequential
 
 ROWS = 128
 
 
 @pytest.mark.parametrize(
     ("kind", "limit"),
-    [("contiguous", preadv), ("contiguous", memcpy), ("gzip-4", preadv), ("gzip-4", decode)],
+    [
+        ("contiguous", preadv),
+        ("contiguous", scatter),
+        ("contiguous", memcpy),
+        ("gzip-4", preadv),
+        ("gzip-4", decode),
+    ],
 )
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_limit_counts_the_decoded_bytes(
