@@ -6,15 +6,23 @@ import math
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from time import perf_counter
+from statistics import median
 from typing import Any
+
+import psutil
 
 from bench import plot
 from bench.attempt import attempt, pictures
-from bench.part import Options, Part, Result, markdown
+from bench.part import Options, Part, Result, markdown, rotated
 from bench.systems import ARTICLE, OURS, OURS_2, SYSTEMS, Batch, Feed, opened
 from prefetcher.cli import output
+from prefetcher.config import Settings
+from prefetcher.feed import feed_of
+from prefetcher.monitor.limits import cpus_allowed
+from prefetcher.tuning.choose import Choice, Setup, choose
 from prefetcher.tuning.device import Device
+from prefetcher.tuning.probe import capacities, stall_pct, survey, with_settings
+from prefetcher.tuning.trial import settle
 
 COMPARED = (
     OURS, OURS_2, ARTICLE, "two threads", "tf.data, expert", "PyDataset",
@@ -89,24 +97,42 @@ def stalls(system: str, path: str, demands: list[float]) -> dict[str, list[float
 
 
 def at_share(path: str, rounds: int) -> dict[str, Any]:
-    """What ours can do as it comes and well set, and the stall of both at a share of the latter."""
-    feed = Feed(Path(path), passes=1_000_000)
-    capacity: dict[str, float] = {}
-    stall: dict[str, list[float]] = {}
-    for name in (OURS, OURS_2):
-        with opened(name, feed) as batches:
-            capacity[name] = _capacity(batches, feed)
-    demand = SHARE * max(capacity.values())
-    for _ in range(rounds):
-        for name in (OURS, OURS_2):
-            # Alone: the other's queues would fill meanwhile, and hide what it lacks.
-            with opened(name, feed) as batches:
-                stall.setdefault(name, []).append(_stall_pct(batches, feed, demand))
+    """The stall of the settings as they come, and of those of `prefetcher tune`.
+
+    At a share of what the tuned settings could do, by tune's own probes.
+    """
+    feed = feed_of(Settings(path, "images", "ids"))
+    batches = min(feed.plan.batches_per_chunk, feed.plan.num_batches)
+    able = capacities(list(survey(feed, cpus_allowed(), 0.0)), feed.plan.batch_size, batches)
+    capacity = min(max(able.read.values()), max(able.batch.values()))
+    demand = SHARE * capacity
+
+    def larger(above: int) -> Choice:
+        return choose(
+            demand,
+            able,
+            lambda setup: with_settings(feed, **setup.settings).memory_bytes,
+            psutil.virtual_memory().available // 2,
+            above=above,
+        )
+
+    def stall(setup: Setup) -> float:
+        return stall_pct(with_settings(feed, **setup.settings), demand)
+
+    tuned = settle(larger, lambda choice: stall(choice.setup))[-1].choice.setup
+    plain = feed.settings
+    naive = Setup(plain.workers(auto=1), plain.chunk_queue, plain.batch_queue)
+    setups = {"as it comes": naive, "tuned": tuned}
+    found: dict[str, list[float]] = {name: [] for name in setups}
+    for turn in range(rounds):
+        for name in rotated(list(setups), turn):
+            found[name].append(stall(setups[name]))
     return {
         "capacity": capacity,
         "demand": demand,
-        "stall_pct": {name: sorted(found)[len(found) // 2] for name, found in stall.items()},
-        "stall_pct_each": stall,
+        "tuned": str(tuned),
+        "stall_pct": {name: median(each) for name, each in found.items()},
+        "stall_pct_each": found,
     }
 
 
@@ -117,15 +143,6 @@ def _stall_pct(batches: Iterator[Batch], feed: Feed, demand: float) -> float:
     _settle(batches, feed)
     stalled, seconds = Device(step_s).run(islice(batches, count + 1))
     return 100 * stalled / seconds
-
-
-def _capacity(batches: Iterator[Batch], feed: Feed) -> float:
-    """Samples a second that come if nobody does anything with them."""
-    _settle(batches, feed)
-    begun, samples = perf_counter(), 0
-    while perf_counter() - begun < SECONDS:
-        samples += _take(batches, feed)
-    return samples / (perf_counter() - begun)
 
 
 def _settle(batches: Iterator[Batch], feed: Feed) -> None:
@@ -155,16 +172,17 @@ def tables(data: Mapping[str, Any]) -> str:
         header = [f"{file['file']}, samples/s", *(f"{demand:,}" for demand in file["demands"])]
         lines.append(markdown(header, rows))
     lines.append(
-        f"At {SHARE:.0%} of what the package gives with two readers, its stall as it comes and "
-        "with two readers:\n"
+        f"At {SHARE:.0%} of what the settings that `prefetcher tune` finds could do: the stall of "
+        "the settings as they come, and of the tuned ones.\n"
     )
-    header = ["file", "capacity, 1 reader", "2 readers", "demand", "stall %, 1 reader", "2 readers"]
+    header = ["file", "capacity", "demand", "tuned", "stall as it comes, %", "tuned, %"]
     rows = [
         [
             row["file"],
-            *(f"{row['capacity'][name]:,.0f}" for name in (OURS, OURS_2)),
+            f"{row['capacity']:,.0f}",
             f"{row['demand']:,.0f}",
-            *(f"{row['stall_pct'][name]:.2f}" for name in (OURS, OURS_2)),
+            row["tuned"],
+            *(f"{pct:.2f}" for pct in row["stall_pct"].values()),
         ]
         for row in data["capacity"]
     ]
@@ -179,7 +197,7 @@ def plots(data: Mapping[str, Any], folder: Path, stem: str) -> list[Path]:
     figure = Figure(figsize=(6 * len(files), 4.2), layout="constrained")
     panels = figure.subplots(1, len(files), sharey=True, squeeze=False)[0]
     for panel, file in zip(panels, files, strict=True):
-        for number, (name, curve) in enumerate(file["stall_pct"].items()):
+        for name, curve in file["stall_pct"].items():
             ours = name in {OURS, OURS_2}
             panel.plot(
                 file["demands"][: len(curve)],
@@ -188,7 +206,7 @@ def plots(data: Mapping[str, Any], folder: Path, stem: str) -> list[Path]:
                 markersize=4,
                 linewidth=2.4 if ours else 1.2,
                 linestyle="-" if ours else "--",
-                color=f"C{number}",
+                color=f"C{COMPARED.index(name)}",
                 label=name,
             )
         panel.set_xscale("log")
@@ -197,7 +215,14 @@ def plots(data: Mapping[str, Any], folder: Path, stem: str) -> list[Path]:
         panel.set(title=file["file"], xlabel="samples/s the accelerator could train on")
         panel.grid(alpha=0.3)
     panels[0].set(ylabel="time it waits, %", ylim=(-2, 100))
-    panels[-1].legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    drawn = {
+        label: line
+        for panel in panels
+        for line, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    panels[-1].legend(
+        drawn.values(), drawn.keys(), loc="upper left", bbox_to_anchor=(1, 1), frameon=False
+    )
     return [plot.kept(figure, folder, f"{stem}-accelerator")]
 
 
