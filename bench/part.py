@@ -26,13 +26,13 @@ class Options:
     folder: Path
     samples: int = 12_800
     rounds: int = 5
-    scale: float = 0.06
+    scale: float = 0.03
     quick: bool = False
     only: str = ""
     alone: bool = False
 
 
-QUICK = {"samples": 3200, "rounds": 1, "scale": 0.02, "quick": True}
+QUICK = {"samples": 3200, "rounds": 1, "scale": 0.01, "quick": True}
 """What `--quick` changes, where nothing else was asked for."""
 
 
