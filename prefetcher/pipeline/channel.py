@@ -40,18 +40,26 @@ class Channel(Generic[T]):
         depth: Items that may be in here, or under way to it, at once; at least 1.
         first: The number of the first item.
         idle: Seconds since the last get after which waiting for room gives up; None for never.
+        burst: Who found no room waits until there is room for so many items, 1 to `depth`. Each
+            wake-up takes the interpreter from whoever trains, so few of them are best.
     """
 
-    def __init__(self, depth: int, first: int = 0, idle: float | None = None) -> None:
+    def __init__(
+        self, depth: int, first: int = 0, *, idle: float | None = None, burst: int = 1
+    ) -> None:
         self.depth = depth
         # Re-entrant: a finalizer may call close() in a thread that is inside this channel.
-        self._condition = threading.Condition(threading.RLock())
+        self._lock = threading.RLock()
+        self._filled = threading.Condition(self._lock)
+        self._emptied = threading.Condition(self._lock)
         self._items: dict[int, tuple[T, int]] = {}
         self._lowest = first
         self._taken: set[int] = set()
         self._closed = False
         self._failed_at: int | None = None
         self._error: BaseException | None = None
+        self._burst = burst
+        self._wakes_at: int | None = None  # the value of `_lowest` that those without room wait for
         self._idle = idle
         self._getters = 0
         self._last_get: float | None = None
@@ -63,9 +71,9 @@ class Channel(Generic[T]):
             Closed: The channel was closed, or failed before this number.
             Idle: Nothing was taken for the idle time.
         """
-        with self._condition:
-            while not self._ended(number) and number >= self._lowest + self.depth:
-                self._condition.wait(self._patience())
+        with self._lock:
+            if number >= self._lowest + self.depth:
+                self._wait_for_room(number)
             if self._ended(number):
                 raise Closed
 
@@ -76,10 +84,11 @@ class Channel(Generic[T]):
             Closed: The channel was closed, or failed before this number.
             Idle: Nothing was taken for the idle time.
         """
-        with self._condition:
+        with self._lock:
             self.reserve(number)
             self._items[number] = item, takes
-            self._condition.notify_all()
+            if self._getters:
+                self._filled.notify_all()
 
     def get(self, number: int) -> T:
         """Waits for item `number` and takes one of its takes.
@@ -88,8 +97,10 @@ class Channel(Generic[T]):
             Closed: The channel was closed.
             BaseException: What `fail` was given, if that was for this number or an earlier one.
         """
-        with self._condition:
-            self._wait_for(number)
+        with self._lock:
+            if number not in self._items:
+                self._wait_for(number)
+            self._last_get = monotonic()
             if self._closed:
                 raise Closed
             if number not in self._items and self._error is not None:
@@ -102,7 +113,7 @@ class Channel(Generic[T]):
         Of several failures the one with the smallest number is kept, as it is met first; the
         others are noted on it. Never waits for room.
         """
-        with self._condition:
+        with self._lock:
             if self._failed_at is None or self._error is None:
                 self._failed_at, self._error = number, error
             elif self._error is not error:
@@ -111,7 +122,7 @@ class Channel(Generic[T]):
                 self._error.add_note(f"also: {type(error).__name__}: {error}")
             else:
                 self._failed_at = min(self._failed_at, number)
-            self._condition.notify_all()
+            self._wake_all()
 
     def close(self) -> None:
         """Ends the channel for all. May be called twice, and from a finalizer in any thread.
@@ -121,12 +132,12 @@ class Channel(Generic[T]):
         limit; the flag alone ends every thread that is not waiting.
         """
         self._closed = True
-        if self._condition.acquire(timeout=_CLOSE_PATIENCE):
+        if self._lock.acquire(timeout=_CLOSE_PATIENCE):
             try:
                 self._items.clear()
-                self._condition.notify_all()
+                self._wake_all()
             finally:
-                self._condition.release()
+                self._lock.release()
 
     @property
     def lowest(self) -> int:
@@ -141,20 +152,29 @@ class Channel(Generic[T]):
     def _ended(self, number: int) -> bool:
         return self._closed or (self._failed_at is not None and number >= self._failed_at)
 
+    def _wake_all(self) -> None:
+        self._filled.notify_all()
+        self._emptied.notify_all()
+
     def _wait_for(self, number: int) -> None:
         self._getters += 1
         try:
             while not self._ended(number) and number not in self._items:
-                self._condition.wait()
+                self._filled.wait()
         finally:
             self._getters -= 1
-            self._last_get = monotonic()
-            self._condition.notify_all()
+
+    def _wait_for_room(self, number: int) -> None:
+        while not self._ended(number) and number >= self._lowest + self.depth:
+            wakes_at = number - self.depth + self._burst
+            if self._wakes_at is None or wakes_at < self._wakes_at:
+                self._wakes_at = wakes_at
+            self._emptied.wait(self._patience())
 
     def _patience(self) -> float | None:
-        """Seconds to wait for room; no limit while somebody waits, or before the first has come."""
+        """Seconds to wait for room before another look at whether anybody takes anything."""
         if self._idle is None or self._getters or self._last_get is None:
-            return None
+            return self._idle
         left = self._last_get + self._idle - monotonic()
         if left <= 0:
             raise Idle
@@ -169,5 +189,7 @@ class Channel(Generic[T]):
         while self._lowest in self._taken:
             self._taken.remove(self._lowest)
             self._lowest += 1
-        self._condition.notify_all()
+        if self._wakes_at is not None and self._lowest >= self._wakes_at:
+            self._wakes_at = None
+            self._emptied.notify_all()
         return item

@@ -251,7 +251,12 @@ class Stream:
             source=source,
             recipe=feed.recipe,
             chunks=Channel(settings.chunk_queue, plan.chunk_of(first)[0]),
-            batches=Channel(settings.batch_queue, first, feed.idle),
+            batches=Channel(
+                settings.batch_queue,
+                first,
+                idle=feed.idle,
+                burst=max(1, settings.batch_queue // 2),  # half the queue is still a hiccup's worth
+            ),
             first=first,
             where=feed.where,
         )

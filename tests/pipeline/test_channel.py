@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -21,13 +22,16 @@ class BrokenDiskError(Exception):
 
 def waits(channel: Channel[str], monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """An event that is set once somebody waits in the channel."""
-    waiting, wait = threading.Event(), channel._condition.wait
+    waiting = threading.Event()
+    for condition in (channel._filled, channel._emptied):
 
-    def signalling(timeout: float | None = None) -> bool:
-        waiting.set()
-        return wait(timeout)
+        def signalling(
+            timeout: float | None = None, wait: Callable[..., bool] = condition.wait
+        ) -> bool:
+            waiting.set()
+            return wait(timeout)
 
-    monkeypatch.setattr(channel._condition, "wait", signalling)
+        monkeypatch.setattr(condition, "wait", signalling)
     return waiting
 
 
@@ -62,6 +66,50 @@ def test_reserving_waits_as_putting_does(monkeypatch: pytest.MonkeyPatch) -> Non
     wait_for(waiting, "a reservation without room waits")
     channel.put(0, "a")
     assert channel.get(0) == "a"
+    late.result()
+
+
+def test_a_put_without_room_waits_until_a_burst_has_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or each get would wake a thread, which takes the interpreter from whoever trains."""
+    channel: Channel[str] = Channel(depth=4, burst=3)
+    waiting = waits(channel, monkeypatch)
+    wakes: list[int] = []
+    notify = channel._emptied.notify_all
+
+    def noting() -> None:
+        wakes.append(channel.lowest)
+        notify()
+
+    monkeypatch.setattr(channel._emptied, "notify_all", noting)
+    for number in range(4):
+        channel.put(number, "early")
+
+    def put_three() -> None:
+        for number in (4, 5, 6):
+            channel.put(number, "late")
+
+    late = Task(put_three)
+    wait_for(waiting, "a put without room waits")
+    for number in range(3):
+        assert wakes == []
+        assert channel.get(number) == "early"
+    late.result()  # the three find room at once
+    assert wakes == [3]
+    assert [channel.get(number) for number in (3, 4, 5, 6)] == ["early", "late", "late", "late"]
+
+
+def test_the_next_item_has_room_whoever_waits_for_a_burst(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    channel: Channel[str] = Channel(depth=4, burst=4)
+    waiting = waits(channel, monkeypatch)
+    channel.put(1, "b")
+    channel.put(2, "c")
+    channel.put(3, "d")
+    late = Task(lambda: channel.put(4, "e"))
+    wait_for(waiting, "a put without room waits")
+    channel.put(0, "a")  # would hang if it waited for the burst too
+    assert [channel.get(number) for number in range(5)] == ["a", "b", "c", "d", "e"]
     late.result()
 
 
@@ -169,7 +217,7 @@ def test_a_finalizer_in_a_thread_that_holds_the_lock_can_close() -> None:
     cycle = Garbage()
     cycle.self = cycle  # type: ignore[attr-defined]
     weakref.finalize(cycle, channel.close)
-    with channel._condition:
+    with channel._lock:
         del cycle
         gc.collect()
     with pytest.raises(Closed):
@@ -181,7 +229,7 @@ def test_a_finalizer_does_not_wait_for_ever_for_a_lock_that_another_holds() -> N
     held, leave = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with channel._condition:
+        with channel._lock:
             held.set()
             leave.wait(30)
 
