@@ -160,10 +160,11 @@ class Plan:
         size, head = self.block_size, self._head()
         blocks = (len(self.samples) - head) // size
         at = np.arange(start, stop)
-        whole = at[at < blocks * size]
+        whole = at[: max(0, blocks * size - start)]
         left_over = at[len(whole) :] - blocks * size
-        numbers, block = np.unique(whole // size, return_inverse=True)
-        drawn = head + _permuted(blocks, key, numbers)[block] * size + whole % size
+        number, row = np.divmod(whole, size)
+        first, last = start // size, min(-(-stop // size), blocks)
+        drawn = head + _permuted(blocks, key, np.arange(first, last))[number - first] * size + row
         tail = left_over + blocks * size  # equals head + blocks * size + (left_over - head)
         return np.concatenate([drawn, np.where(left_over < head, left_over, tail)])
 

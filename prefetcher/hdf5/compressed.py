@@ -81,7 +81,7 @@ class StorageChunkWay:
         found = self._index.between(number, number + self._per_band)
         first, last = (row - slab * self._chunk[0] for row in rows)
         if self._whole_rows and found and self._decoder.is_plain(found[0].mask):
-            self._read_plain(found[0], first, places.views(at, last - first))
+            self._read_plain(found[0], first, last, places.views(at, last - first))
             return
         if self._whole_rows and found:
             block = self._decoded(found[0])[first:last]
@@ -91,12 +91,15 @@ class StorageChunkWay:
         begin = band * self._chunk[1] * self._row_bytes // self._shape[1]
         places.put(at, stretch, slice(begin, begin + stretch.shape[1]))
 
-    def _read_plain(self, chunk: StoredChunk, first: int, pieces: Sequence[Rows]) -> None:
+    def _read_plain(
+        self, chunk: StoredChunk, first: int, last: int, pieces: Sequence[Rows]
+    ) -> None:
         """Rows that lie in the file as they are go straight to their places."""
         with self._named(chunk):
             if chunk.size != self._chunk_bytes:
                 raise CorruptError(f"it holds {chunk.size} bytes instead of {self._chunk_bytes}")
-            self._stored.read(chunk.offset + first * self._row_bytes, pieces)
+            row_bytes = self._row_bytes
+            self._stored.read(chunk.offset + first * row_bytes, (last - first) * row_bytes, pieces)
 
     def _put_together(self, band: int, first: int, last: int, found: list[StoredChunk]) -> Elements:
         width = min(self._chunk[1], self._shape[1] - band * self._chunk[1])
@@ -125,7 +128,7 @@ class StorageChunkWay:
             if chunk.size > self._most_stored:
                 raise CorruptError("no storage chunk of this dataset can be that large")
             data: Bytes = self._scratch.stored[: chunk.size]
-            self._stored.read(chunk.offset, [data])
+            self._stored.read(chunk.offset, chunk.size, [data])
             with doing(State.DECODE):
                 decoded = self._decoder.decode(data, chunk.mask)
         return decoded.view(self._element).reshape(self._chunk)

@@ -43,7 +43,8 @@ class ContiguousWay:
             pieces += places.views(at, stop - start)
             at += stop - start
             reached = stop
-        self._stored.read(self._offset + begin * self._row_bytes, pieces)
+        row_bytes = self._row_bytes
+        self._stored.read(self._offset + begin * row_bytes, (reached - begin) * row_bytes, pieces)
 
     def ranges(self, runs: Sequence[Run]) -> list[Range]:
         """Where in the file these runs of rows lie."""

@@ -70,14 +70,18 @@ class StoredBytes:
             return False
         return True
 
-    def read(self, offset: int, pieces: Sequence[Piece]) -> None:
+    def read(self, offset: int, wanted: int, pieces: Sequence[Piece]) -> None:
         """Fills `pieces` one after the other with the bytes from `offset` on.
+
+        Args:
+            offset: The first byte's.
+            wanted: The bytes of all pieces together, which the caller knows without counting.
+            pieces: The memory to fill.
 
         Raises:
             CorruptError: the bytes asked for are not all within the file.
             OSError: the system could not read them.
         """
-        wanted = sum(piece.nbytes for piece in pieces)
         if offset < 0 or offset + wanted > self.size:
             raise CorruptError(
                 f"bytes {offset} to {offset + wanted} are wanted, the file has only {self.size}"

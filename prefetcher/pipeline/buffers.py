@@ -49,18 +49,18 @@ class Pool:
         self._keep = keep
         self._meter = meter
         # A deque, because a loan may end at any moment and its append takes no lock.
-        self._free: deque[NDArray[np.uint8]] = deque()
+        self._free: deque[_Block] = deque()
 
     def take(self) -> NDArray[np.uint8]:
         """A block to write to, uint8 (nbytes,), 64-byte aligned; its content is arbitrary."""
         try:
             block = self._free.pop()
         except IndexError:
-            block = _aligned(self._nbytes)
+            block = _Block(self._nbytes)
             self._meter.add(self._nbytes)
         return np.asarray(_Loan(block, self))
 
-    def give_back(self, block: NDArray[np.uint8]) -> None:
+    def give_back(self, block: _Block) -> None:
         """Takes a block back that nobody holds any more."""
         if len(self._free) < self._keep:
             self._free.append(block)
@@ -75,21 +75,27 @@ class Pool:
             self._meter.add(-self._nbytes)
 
 
+class _Block:
+    """Memory, and how numpy is told of it; asking numpy anew for each loan takes longer."""
+
+    __slots__ = ("interface", "memory")
+
+    def __init__(self, nbytes: int) -> None:
+        memory = np.empty(nbytes + _ALIGNMENT, np.uint8)
+        start = -memory.ctypes.data % _ALIGNMENT
+        self.memory = memory[start : start + nbytes]
+        self.interface = self.memory.__array_interface__
+
+
 class _Loan:
     """Stands between a block and the arrays over it; ends with the last of them."""
 
     __slots__ = ("__array_interface__", "_block", "_pool")
 
-    def __init__(self, block: NDArray[np.uint8], pool: Pool) -> None:
-        self.__array_interface__ = block.__array_interface__
+    def __init__(self, block: _Block, pool: Pool) -> None:
+        self.__array_interface__ = block.interface
         self._block = block
         self._pool = pool
 
     def __del__(self) -> None:
         self._pool.give_back(self._block)
-
-
-def _aligned(nbytes: int) -> NDArray[np.uint8]:
-    memory = np.empty(nbytes + _ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % _ALIGNMENT
-    return memory[start : start + nbytes]

@@ -49,7 +49,7 @@ def test_short_reads_go_on_where_they_ended(
     monkeypatch.setattr(os, "preadv", short)
     pieces = [np.zeros((1, n), np.uint8) for n in (5, 0, 1, 7)]
     file = opened(path)
-    file.read(2, pieces)
+    file.read(2, sum(piece.nbytes for piece in pieces), pieces)
     file.close()
     assert b"".join(piece.tobytes() for piece in pieces) == CONTENT[2:15]
 
@@ -57,7 +57,7 @@ def test_short_reads_go_on_where_they_ended(
 def test_more_pieces_than_one_call_takes(path: Path) -> None:
     pieces = [np.zeros((1, 2), np.uint8) for _ in range(2500)]
     file = opened(path)
-    file.read(7, pieces)
+    file.read(7, sum(piece.nbytes for piece in pieces), pieces)
     file.close()
     assert b"".join(piece.tobytes() for piece in pieces) == CONTENT[7 : 7 + 5000]
 
@@ -66,7 +66,7 @@ def test_more_pieces_than_one_call_takes(path: Path) -> None:
 def test_offsets_that_lie_are_refused_before_reading(path: Path, offset: int) -> None:
     file = opened(path)
     with pytest.raises(CorruptError, match=f"the file has only {len(CONTENT)}"):
-        file.read(offset, [np.zeros((1, 4), np.uint8)])
+        file.read(offset, 4, [np.zeros((1, 4), np.uint8)])
     file.close()
 
 
@@ -74,7 +74,7 @@ def test_a_file_cut_short_under_us_has_changed(path: Path) -> None:
     file = opened(path)
     os.truncate(path, 100)
     with pytest.raises(FileChangedError, match="bytes was written to"):
-        file.read(90, [np.zeros((1, 50), np.uint8)])
+        file.read(90, 50, [np.zeros((1, 50), np.uint8)])
     file.close()
 
 
