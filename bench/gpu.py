@@ -11,16 +11,20 @@ import importlib.util
 import json
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 from bench import machine
 from bench.attempt import attempt, pictures
+from bench.child import call
 from bench.part import Options, Result, markdown, rotated
 from bench.usage import accelerator
 from prefetcher.cli import output
@@ -40,23 +44,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     backend = arguments.backend or _installed()
     os.environ["KERAS_BACKEND"] = backend  # before anything imports Keras
-    card = _card(backend)
+    # In a process of its own: JAX takes most of the card's memory for whoever asks it for its name.
+    card = call("bench.gpu:card_name", framework=backend)
     if card is None and not arguments.allow_cpu:
         output.say(f"bench.gpu: no GPU is visible to {backend}; nothing was measured")
         return 0
     arguments.dir.mkdir(parents=True, exist_ok=True)
-    result = Result({"backend": backend, "gpu": card, "machine": machine.facts(), "runs": []})
-    _measure(arguments, backend, result)
-    stem = f"{datetime.now(UTC):%Y-%m-%d}-gpu-{backend}" if card else "no-gpu"
     arguments.out.mkdir(parents=True, exist_ok=True)
-    told = {"data": result.data, "failed": result.failed}
-    (arguments.out / f"{stem}.json").write_text(json.dumps(told, indent=1) + "\n")
-    text = tables(result.data)
-    (arguments.out / f"{stem}.md").write_text(text)
+    samples = 640 if arguments.tiny else arguments.samples
+    path = pictures(Options(arguments.dir, samples), "contiguous")
+    stem = f"{datetime.now(UTC):%Y-%m-%d}-gpu-{backend}" if card else "no-gpu"
+    result = Result({"backend": backend, "gpu": card, "machine": machine.facts(), "runs": []})
+    cases = list(product(arguments.models, arguments.batch_sizes))
+    with output.progress("Training", len(cases)) as advance:
+        for model, batch_size in cases:
+            result.data["runs"] += _measured(model, batch_size, path, arguments, result)
+            # Kept at once, as the next may be broken off.
+            kept = json.dumps(asdict(result), indent=1) + "\n"
+            (arguments.out / f"{stem}.json").write_text(kept)
+            (arguments.out / f"{stem}.md").write_text(tables(result.data))
+            advance(1)
     if arguments.json:
-        output.write_json(told)
+        output.write_json(asdict(result))
     else:
-        sys.stdout.write(text)
+        sys.stdout.write(tables(result.data))
     for line in result.failed:
         output.say(f"bench.gpu: {line}")
     return 3 if result.failed else 0
@@ -70,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--samples", type=count, default=12_800, help="pictures in the file, 49 kB each")
     add("--rounds", type=count, default=3, help="fits in each way, in turn; medians are told")
     add("--readers", type=count, default=2, help="reader threads of ours")
-    add("--seconds", type=float, default=4.0, help="the least length of a measured epoch")
+    add("--seconds", type=float, default=4.0, help="how long each fit is measured")
     add("--models", nargs="+", choices=tuple(MODELS), default=tuple(MODELS))
     add("--batch-sizes", nargs="+", type=count, default=BATCH_SIZES)
     add("--dir", type=Path, default=Path("gpu-bench"), help="folder of the file, kept")
@@ -90,9 +101,9 @@ def _installed() -> str:
     return asked if asked in known else known[0]
 
 
-def _card(backend: str) -> str | None:
-    """The name of the first GPU that the backend sees."""
-    if backend == "torch":
+def card_name(framework: str) -> str | None:
+    """The first GPU that JAX or PyTorch sees, None if it sees none. For a child's process."""
+    if framework == "torch":
         import torch
 
         return str(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else None
@@ -102,35 +113,30 @@ def _card(backend: str) -> str | None:
     return str(devices[0].device_kind) if devices else None
 
 
-def _measure(arguments: argparse.Namespace, backend: str, result: Result) -> None:
-    samples = 640 if arguments.tiny else arguments.samples
-    path = pictures(Options(arguments.dir, samples), "contiguous")
-    total = len(arguments.models) * len(arguments.batch_sizes)
-    with output.progress("Training", total) as advance:
-        for model in arguments.models:
-            for batch_size in arguments.batch_sizes:
-                found = attempt(
-                    result,
-                    f"{model}, batches of {batch_size}",
-                    "bench.gpu:train",
-                    backend=backend,
-                    timeout_s=900,
-                    path=str(path),
-                    model=model,
-                    batch_size=batch_size,
-                    rounds=1 if arguments.tiny else arguments.rounds,
-                    readers=arguments.readers,
-                    seconds=0.0 if arguments.tiny else arguments.seconds,
-                )
-                what = {"model": model, "batch_size": batch_size}
-                result.data["runs"] += [what | {"ways": found}] if found else []
-                advance(1)
+def _measured(
+    model: str, batch_size: int, path: Path, arguments: argparse.Namespace, result: Result
+) -> list[dict[str, Any]]:
+    """One model with one batch size, in every way; nothing if that failed."""
+    ways = attempt(
+        result,
+        f"{model}, batches of {batch_size}",
+        "bench.gpu:train",
+        backend=result.data["backend"],
+        timeout_s=900,
+        path=str(path),
+        model=model,
+        batch_size=batch_size,
+        rounds=1 if arguments.tiny else arguments.rounds,
+        readers=arguments.readers,
+        seconds=0.0 if arguments.tiny else arguments.seconds,
+    )
+    return [{"model": model, "batch_size": batch_size, "ways": ways}] if ways else []
 
 
 def train(
     path: str, model: str, batch_size: int, rounds: int, readers: int, seconds: float
 ) -> dict[str, Any]:
-    """Fits one model in every way, in turn. For a child's process.
+    """Trains one model in every way, in turn. For a child's process.
 
     All ways share the process: the model is compiled once, and the card is never given away.
 
@@ -140,18 +146,22 @@ def train(
         batch_size: Samples in a batch.
         rounds: Fits in each way.
         readers: Reader threads of ours.
-        seconds: The least length of an epoch that is measured.
+        seconds: The least length of what is measured.
 
     Returns:
-        Of each way: median ``steps_per_s``, ``gpu_pct`` and ``stall_pct``, None where unknown, and
-        the median over the rounds of its steps/s against replay's, ``to_replay``.
+        Of each way: ``steps`` that were measured; the medians of ``steps_per_s``, ``gpu_pct`` and
+        ``stall_pct``, None where unknown, and of its steps/s against replay's, ``to_replay``.
     """
-    built = _model(model)
-    steps = _steps(built, path, batch_size, readers, seconds)
+    # Keras ends an epoch that has too few batches with no more than a warning.
+    warnings.filterwarnings("error", message="Your input ran out of data")
+    built, batches = _model(model), _batches(path, batch_size)
+    length = _Length.of(FEWEST_STEPS, batches)
+    pace = _fit(built, "replay", path, batch_size, readers, length)["steps_per_s"]
+    length = _Length.of(max(FEWEST_STEPS, int(pace * seconds)), batches)
     rows: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
     for turn in range(rounds):
         for way in rotated(WAYS, turn):
-            rows[way].append(_fit(built, way, path, batch_size, readers, steps))
+            rows[way].append(_fit(built, way, path, batch_size, readers, length))
     told = {}
     for way, runs in rows.items():
         told[way] = {key: _median(run[key] for run in runs) for key in runs[0]}
@@ -167,53 +177,75 @@ def _median(values: Iterator[Any]) -> Any:
     return median(known) if known else None
 
 
-def _steps(model: Any, path: str, batch_size: int, readers: int, seconds: float) -> int:
-    """Steps in an epoch of the length that is wanted, told by a first short one of replay."""
-    pace = _fit(model, "replay", path, batch_size, readers, FEWEST_STEPS)["steps_per_s"]
-    return max(FEWEST_STEPS, int(pace * seconds))
+class _Length(NamedTuple):
+    """How much is measured, after an epoch more that fills queues and caches."""
+
+    steps: int
+    """In an epoch: at most a pass, as Keras would end it there."""
+    epochs: int
+
+    @classmethod
+    def of(cls, steps: int, batches: int) -> _Length:
+        """So many steps or a few more, out of passes of so many batches."""
+        return cls(min(steps, batches), -(-steps // batches))
+
+
+def _batches(path: str, batch_size: int) -> int:
+    """Whole batches in a pass."""
+    import h5py
+
+    with h5py.File(path) as file:
+        return len(file["images"]) // batch_size
 
 
 def _fit(
-    model: Any, way: str, path: str, batch_size: int, readers: int, steps: int
+    model: Any, way: str, path: str, batch_size: int, readers: int, length: _Length
 ) -> dict[str, Any]:
-    """Two epochs of so many steps; the first fills queues and caches, the second is measured."""
+    """Trains, and measures all but the first epoch."""
     import keras
 
-    epochs: list[tuple[float, float]] = []
     with _fed(way, path, batch_size, readers) as (data, waited), accelerator() as busy:
 
-        class Second(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
-            """Times the second epoch; the losses that Keras reads at its end wait for the card."""
+        class Rest(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
+            """Marks the end of each epoch; the losses that Keras reads there wait for the card."""
 
-            def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-                del epoch, logs
-                busy.readings.clear()
-                self.begun = perf_counter(), waited()
+            ends: ClassVar[list[tuple[float, float]]] = []
 
             def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-                del epoch, logs
-                begun, stall = self.begun
-                epochs.append((perf_counter() - begun, waited() - stall))
+                del logs
+                self.ends.append((perf_counter(), waited()))
+                if epoch == 0:
+                    busy.readings.clear()
 
-        model.fit(data, epochs=2, steps_per_epoch=steps, verbose=0, callbacks=[Second()])
+        model.fit(
+            data,
+            epochs=1 + length.epochs,
+            steps_per_epoch=length.steps,
+            shuffle=way != "memory",  # a generator shuffles itself
+            verbose=0,
+            callbacks=[Rest()],
+        )
         gpu_pct = busy.percent
-    elapsed, stall = epochs[1]
-    stall_pct = None if way == "memory" else 100 * stall / elapsed
-    return {"steps_per_s": steps / elapsed, "gpu_pct": gpu_pct, "stall_pct": stall_pct}
+    (begun, before), (ended, after) = Rest.ends[0], Rest.ends[-1]
+    elapsed, steps = ended - begun, length.steps * length.epochs
+    return {
+        "steps": steps,
+        "steps_per_s": steps / elapsed,
+        "gpu_pct": gpu_pct,
+        "stall_pct": None if way == "memory" else 100 * (after - before) / elapsed,
+    }
 
 
 @contextmanager
 def _fed(way: str, path: str, batch_size: int, readers: int) -> Iterator[tuple[Any, Any]]:
     """What `fit` is given, without an end; and the seconds that were waited for data so far."""
-    import prefetcher
-    from bench.systems import Feed
-    from bench.systems.ours import sequence
+    from bench.systems import Feed, ours
 
-    with sequence(Feed(Path(path), 1, batch_size=batch_size), readers=readers) as made:
+    with ours.sequence(Feed(Path(path), 1, batch_size=batch_size), readers=readers) as made:
         if way == "ours":
             yield made, lambda: made.stats().stall_s
         elif way == "replay":
-            with prefetcher.replay(made) as kept:
+            with ours.replay(made) as kept:
                 yield kept, lambda: kept.stats().stall_s
         else:
             yield _from_memory(path, batch_size), lambda: 0.0

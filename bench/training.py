@@ -93,7 +93,7 @@ def _fed(
             return (file[feed.x][: feed.rows], file[feed.y][: feed.rows]), None
     if way in {"ours", "replay"}:
         sequence = stack.enter_context(ours.sequence(feed))
-        given = sequence if way == "ours" else stack.enter_context(prefetcher.replay(sequence))
+        given = sequence if way == "ours" else stack.enter_context(ours.replay(sequence))
         return (given,), lambda: given.stats().stall_s
     makers = {"files": lambda: _pictures(feed, files), "slices": lambda: _slices(feed)}
     batches, wait = makers.get(way, lambda: article.batches(feed))(), Wait()

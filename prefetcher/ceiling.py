@@ -32,14 +32,15 @@ def replay(
 
     Args:
         sequence: Where the batches come from; it stays open, and its next pass is whole.
-        batches: How many are kept. 32 are enough that a processor's cache does not hold them.
+        batches: How many are kept. They should be more than the processor's cache holds, as a file
+            is: 32 batches of pictures are 50 MB, enough for most, but servers have caches of 300.
         monitor: A `Monitor`, or the path of the log that one is to write; None for none.
 
     Raises:
         SettingsError: `batches` is less than 1, or the monitor is another sequence's.
     """
     if batches < 1:
-        raise SettingsError(f"batches={batches}: write 1 or more; 32 outgrow a processor's cache")
+        raise SettingsError(f"batches={batches}: write 1 or more, more than a cache holds")
     return Replay(sequence, batches, claimed(monitor))
 
 
