@@ -10,7 +10,7 @@ import os
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate, groupby
@@ -18,7 +18,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from prefetcher.config import File, Files
-from prefetcher.errors import DatasetError, FileMissingError, SettingsError
+from prefetcher.errors import DatasetError, FileMissingError, PrefetchError, SettingsError
 from prefetcher.hdf5.describe import Dataset, FileDescription, describe
 from prefetcher.hdf5.manifest import is_manifest, read_manifest
 from prefetcher.hdf5.places import Places, Rows
@@ -98,8 +98,8 @@ def _matching(file: File) -> list[Path]:
 class ShardedSource:
     """Rows out of all files. `read` may be called from any number of threads at once.
 
-    A file is opened when a row of it is first read, and stays open until `close`. The arguments are
-    those of `Source`.
+    A file is opened when a row of it is first wanted, and stays open until `close`. The arguments
+    are those of `Source`.
     """
 
     def __init__(
@@ -125,10 +125,10 @@ class ShardedSource:
         self._undo = ExitStack()
 
     def expect(self, name: str, runs: Sequence[Run]) -> None:
-        """Has the system fetch runs of rows that will be read soon, in files that are open."""
+        """Has the system fetch runs of rows that will be read soon. Never fails."""
         for number, own in self._by_file(name, runs):
-            if number in self._sources:
-                self._sources[number].expect(name, own)
+            with suppress(PrefetchError, OSError):  # reading says what is wrong with a file
+                self._source(number).expect(name, own)
 
     def read(self, name: str, runs: Sequence[Run], out: Sequence[Rows]) -> None:
         """Reads runs of rows of `name`, counted over all files, into `out`.

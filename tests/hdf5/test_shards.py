@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -18,6 +19,7 @@ from prefetcher.errors import SettingsError
 from prefetcher.hdf5.attributes import encode
 from prefetcher.hdf5.manifest import Shard, checksum, write_manifest
 from prefetcher.hdf5.shards import ShardedSource, describe_all
+from prefetcher.hdf5.stored import StoredBytes
 from prefetcher.plan import runs_of
 
 LENGTHS = (7, 1, 12, 5)
@@ -57,6 +59,29 @@ def test_rows_are_counted_over_all_files(
     source.close()
     expected = np.concatenate([np.arange(*run) for run in runs])
     assert (rows.view(np.int64) == expected[:, None]).all()
+
+
+def test_a_file_is_announced_before_the_first_read_of_it(
+    files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the first chunk of each file would be read at the pace of single random reads."""
+    announced: list[int] = []
+    monkeypatch.setattr(StoredBytes, "_in_memory", lambda *_: False)
+    monkeypatch.setattr(os, "posix_fadvise", lambda file, *_: announced.append(file))
+    source = ShardedSource(describe_all(files), ["x"])
+    source.expect("x", [(5, 9)])
+    source.close()
+    assert len(set(announced)) == 3  # rows 5 to 9 lie in three files
+
+
+def test_a_file_that_is_gone_is_told_when_it_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.h5", x=np.arange(4))
+    source = ShardedSource(describe_all(path), ["x"])
+    path.unlink()
+    source.expect("x", [(0, 4)])
+    with pytest.raises(FileMissingError, match=r"a\.h5"):
+        source.read("x", [(0, 4)], [np.zeros((4, 8), np.uint8)])
+    source.close()
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
