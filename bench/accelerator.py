@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from bench import plot
+from bench import limits, plot
 from bench.attempt import attempt, pictures
 from bench.part import Options, Part, Result, markdown, rotated
 from bench.systems import ARTICLE, OURS, OURS_2, SYSTEMS, Batch, Feed, opened
@@ -19,10 +19,11 @@ from prefetcher.cli import output
 from prefetcher.config import Settings
 from prefetcher.feed import feed_of
 from prefetcher.monitor.limits import cpus_allowed
-from prefetcher.tuning.choose import Choice, Setup, choose
+from prefetcher.plan import Plan
+from prefetcher.tuning import probe
 from prefetcher.tuning.device import Device
 from prefetcher.tuning.probe import capacities, stall_pct, survey, with_settings
-from prefetcher.tuning.trial import settle
+from prefetcher.tuning.trial import tuned
 
 COMPARED = (
     OURS, OURS_2, ARTICLE, "two threads", "tf.data, expert", "PyDataset",
@@ -99,41 +100,43 @@ def stalls(system: str, path: str, demands: list[float]) -> dict[str, list[float
 def at_share(path: str, rounds: int) -> dict[str, Any]:
     """The stall of the settings as they come, and of those of `prefetcher tune`.
 
-    At a share of what the tuned settings could do, by tune's own probes.
+    At a share of what the tuned settings could do, by tune's own probes. Beside them, what bare
+    threads would do to the accelerator: as many as the tuned readers, at the same pace.
     """
     feed = feed_of(Settings(path, "images", "ids"))
-    batches = min(feed.plan.batches_per_chunk, feed.plan.num_batches)
-    able = capacities(list(survey(feed, cpus_allowed(), 0.0)), feed.plan.batch_size, batches)
+    probes = list(survey(feed, cpus_allowed(), 0.0))
+    able = capacities(probes, feed.plan)
     capacity = min(max(able.read.values()), max(able.batch.values()))
     demand = SHARE * capacity
-
-    def larger(above: int) -> Choice:
-        return choose(
-            demand,
-            able,
-            lambda setup: with_settings(feed, **setup.settings).memory_bytes,
-            psutil.virtual_memory().available // 2,
-            above=above,
-        )
-
-    def stall(setup: Setup) -> float:
-        return stall_pct(with_settings(feed, **setup.settings), demand)
-
-    tuned = settle(larger, lambda choice: stall(choice.setup))[-1].choice.setup
-    plain = feed.settings
-    naive = Setup(plain.workers(auto=1), plain.chunk_queue, plain.batch_queue)
-    setups = {"as it comes": naive, "tuned": tuned}
-    found: dict[str, list[float]] = {name: [] for name in setups}
+    memory = psutil.virtual_memory().available // 2
+    setup = tuned(feed, probes, demand, memory)[-1].choice.setup
+    ways = {
+        "as it comes": lambda: stall_pct(feed, demand),
+        "tuned": lambda: stall_pct(with_settings(feed, **setup.settings), demand),
+        "bare threads": lambda: _bare_pct(path, setup.workers.readers, demand, feed.plan),
+    }
+    found: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(rounds):
-        for name in rotated(list(setups), turn):
-            found[name].append(stall(setups[name]))
+        for name in rotated(list(ways), turn):
+            found[name].append(ways[name]())
     return {
         "capacity": capacity,
         "demand": demand,
-        "tuned": str(tuned),
+        "tuned": str(setup),
         "stall_pct": {name: median(each) for name, each in found.items()},
         "stall_pct_each": found,
     }
+
+
+def _bare_pct(path: str, threads: int, demand: float, plan: Plan) -> float:
+    """The stall with data that is there already, while bare threads read as much elsewhere.
+
+    It is due to the machine and to Python's own wake-ups: no loader in threads can do better.
+    """
+    step_s = plan.batch_size / demand
+    with limits.paced(path, threads, plan.chunk_size, demand):
+        stalled, seconds = Device(step_s).run(range(2 + int(probe.CHECK_S / step_s)))
+    return 100 * stalled / seconds
 
 
 def _stall_pct(batches: Iterator[Batch], feed: Feed, demand: float) -> float:
@@ -173,9 +176,11 @@ def tables(data: Mapping[str, Any]) -> str:
         lines.append(markdown(header, rows))
     lines.append(
         f"At {SHARE:.0%} of what the settings that `prefetcher tune` finds could do: the stall of "
-        "the settings as they come, and of the tuned ones.\n"
+        "the settings as they come, and of the tuned ones. Beside them the stall with a batch that "
+        "is always there, while bare threads read and decode as much: what the machine allows.\n"
     )
-    header = ["file", "capacity", "demand", "tuned", "stall as it comes, %", "tuned, %"]
+    header = ["file", "capacity", "demand", "tuned", "stall as it comes, %"]
+    header += ["tuned, %", "bare threads, %"]
     rows = [
         [
             row["file"],

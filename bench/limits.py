@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -126,6 +128,43 @@ def memcpy(path: str, rows: int, passes: int, threads: int) -> dict[str, Any]:
             np.copyto(target[number % len(target)], source[number % len(source)])
 
     return _timed(sizes, work, threads, passes) | {"nbytes": place.nbytes}
+
+
+@contextmanager
+def paced(path: str, threads: int, chunk_rows: int, rows_per_s: float) -> Iterator[None]:
+    """While the block runs, threads read and decode, chunk after chunk, no more than this pace."""
+    with h5py.File(path) as file:
+        rows = len(file["images"])
+    place, done = stored(path, rows), threading.Event()
+    decoder = Decoder(place.filters, place.piece_bytes) if place.filters else None
+    together = max(1, len(place.pieces) * chunk_rows // rows)
+    pieces = cycle(place.pieces)
+    chunks = [[next(pieces) for _ in range(together)] for _ in range(8)]
+
+    def work(thread: int) -> None:
+        memory = np.empty(max(size for _, size in place.pieces), np.uint8)
+        file, due = os.open(path, os.O_RDONLY), perf_counter()
+        try:
+            for chunk in cycle(chunks):
+                for offset, size in chunk[thread::threads]:
+                    _read_fully(file, memory[:size].data, offset)
+                    if decoder is not None:
+                        decoder.decode(memory[:size], 0)
+                due = max(due + chunk_rows / rows_per_s, perf_counter())
+                if done.wait(due - perf_counter()):
+                    return
+        finally:
+            os.close(file)
+
+    workers = [threading.Thread(target=work, args=(thread,)) for thread in range(threads)]
+    for worker in workers:
+        worker.start()
+    try:
+        yield
+    finally:
+        done.set()
+        for worker in workers:
+            worker.join()
 
 
 def sequential(path: str) -> dict[str, Any]:

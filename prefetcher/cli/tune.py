@@ -21,10 +21,10 @@ from prefetcher.monitor import read_log
 from prefetcher.monitor.limits import cpus_allowed, memory_allowed
 from prefetcher.pipeline.stream import Feed
 from prefetcher.plan import MOST_READERS
-from prefetcher.tuning.choose import SPARE, Choice, Setup, choose
+from prefetcher.tuning.choose import SPARE, Choice
 from prefetcher.tuning.demand import pace_of
-from prefetcher.tuning.probe import Probe, capacities, stall_pct, survey, with_settings
-from prefetcher.tuning.trial import settle
+from prefetcher.tuning.probe import Probe, survey
+from prefetcher.tuning.trial import tuned
 
 NOT_MET: Final = 4
 """The exit code of a demand that cannot be met, like that of every check that does not pass."""
@@ -76,30 +76,17 @@ def run(arguments: argparse.Namespace) -> int:
     demand = _demand(arguments)
     memory = arguments.memory or min(psutil.virtual_memory().available, memory_allowed()) // 2
     probes = _probed(feed, demand)
-    batches = min(feed.plan.batches_per_chunk, feed.plan.num_batches)
-    able = capacities(probes, feed.plan.batch_size, batches)
-    trials = settle(
-        lambda above: choose(
-            demand, able, lambda s: _with(feed, s).memory_bytes, memory, above=above
-        ),
-        lambda choice: _tried(feed, choice, demand),
-    )
+
+    def trying(choice: Choice) -> None:
+        output.say(f"Trying {choice.setup} at {choice.pace(demand):,.0f} samples/s ...")
+
+    trials = tuned(feed, probes, demand, memory, trying)
     result = Result(feed, arguments.transform, demand, memory, probes, trials)
     if arguments.json:
         output.write_json(result.as_json())
     else:
         show(result)
     return 0 if result.met else NOT_MET
-
-
-def _tried(feed: Feed, choice: Choice, demand: float) -> float:
-    pace = choice.pace(demand)
-    output.say(f"Trying {choice.setup} at {pace:,.0f} samples/s ...")
-    return stall_pct(_with(feed, choice.setup), pace)
-
-
-def _with(feed: Feed, setup: Setup) -> Feed:
-    return with_settings(feed, **setup.settings)
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:

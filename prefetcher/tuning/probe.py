@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import count, pairwise
@@ -73,14 +73,8 @@ def survey(feed: Feed, most: int, target: float) -> Iterator[Probe]:
             yield probe(feed, Workers(best, batchers), first_pass=most + batchers)
 
 
-def capacities(probes: list[Probe], batch_size: int, batches: int) -> Capacities:
-    """What the probes of a survey say of each number of threads.
-
-    Args:
-        probes: All of them.
-        batch_size: Samples in a batch.
-        batches: Batches in a chunk.
-    """
+def capacities(probes: Sequence[Probe], plan: Plan) -> Capacities:
+    """What the probes of a survey, all of them, say of each number of threads."""
     single = [probe for probe in probes if probe.workers.batchers == 1]
     chunk_s = max((probe.chunk_s for probe in single), key=len)
     mean = sum(chunk_s) / max(len(chunk_s), 1)
@@ -89,8 +83,8 @@ def capacities(probes: list[Probe], batch_size: int, batches: int) -> Capacities
         batch={1: min(probe.batch.capacity for probe in single)}
         | {p.workers.batchers: p.batch.capacity for p in probes if p.workers.batchers > 1},
         unevenness=tuple(seconds / mean for seconds in chunk_s) or (1.0,),
-        batch_size=batch_size,
-        batches=batches,
+        batch_size=plan.batch_size,
+        batches=min(plan.batches_per_chunk, plan.num_batches),
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from prefetcher.tuning.choose import MOST_STALL, Choice
+from prefetcher.pipeline.stream import Feed
+from prefetcher.tuning.choose import MOST_STALL, Choice, Setup, choose
+from prefetcher.tuning.probe import Probe, capacities, stall_pct, with_settings
 
 _TRIES = 3  # of a few seconds each; what stalls still is not a matter of depth
 
@@ -16,6 +18,41 @@ class Trial:
 
     choice: Choice
     stall_pct: float
+
+
+def tuned(
+    feed: Feed,
+    probes: Sequence[Probe],
+    demand: float,
+    memory: int,
+    trying: Callable[[Choice], object] = lambda _: None,
+) -> list[Trial]:
+    """Chooses by what the probes found, and tries it by a simulated training.
+
+    Args:
+        feed: What is read and how, but for threads and queues.
+        probes: All of a survey.
+        demand: Samples per second that training takes.
+        memory: Bytes that queues and buffers may need.
+        trying: Told of each choice before it is tried, which takes some seconds.
+
+    Returns:
+        What was tried, at least one; the last is to be taken.
+
+    Raises:
+        SettingsError: Not even the smallest queues fit into the memory.
+        PrefetchError: Reading or the transform failed.
+    """
+    able = capacities(probes, feed.plan)
+
+    def memory_of(setup: Setup) -> int:
+        return with_settings(feed, **setup.settings).memory_bytes
+
+    def stall(choice: Choice) -> float:
+        trying(choice)
+        return stall_pct(with_settings(feed, **choice.setup.settings), choice.pace(demand))
+
+    return settle(lambda above: choose(demand, able, memory_of, memory, above=above), stall)
 
 
 def settle(

@@ -21,6 +21,7 @@ def test_the_tuned_settings_are_tried_beside_those_that_come(
     assert {name: len(each) for name, each in row["stall_pct_each"].items()} == {
         "as it comes": 3,
         "tuned": 3,
+        "bare threads": 3,
     }
     told = PART.tables({"files": [], "capacity": [{"file": "contiguous"} | row]})
     assert row["tuned"] in told

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench import limits
 from bench.files import kinds, make
-from bench.limits import decode, memcpy, preadv, scatter, sequential
+from bench.limits import decode, memcpy, paced, preadv, scatter, sequential
 
 ROWS = 128
 
@@ -39,3 +41,22 @@ def test_a_limit_counts_the_decoded_bytes(
 def test_the_disks_limit_is_the_whole_file(tmp_path: Path) -> None:
     path = make(tmp_path, kinds()[0], ROWS)
     assert sequential(str(path))["nbytes"] == path.stat().st_size
+
+
+@pytest.mark.parametrize("kind", ["contiguous", "gzip-4"])
+def test_bare_threads_read_while_the_block_runs_and_end_with_it(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make(tmp_path, next(one for one in kinds() if one.name == kind), ROWS)
+    read, real = threading.Semaphore(0), limits._read_fully
+
+    def counted(*given: Any) -> None:
+        real(*given)
+        read.release()
+
+    monkeypatch.setattr(limits, "_read_fully", counted)
+    before = threading.active_count()
+    with paced(str(path), threads=2, chunk_rows=64, rows_per_s=1e9):
+        for _ in range(20):
+            assert read.acquire(timeout=10)
+    assert threading.active_count() == before

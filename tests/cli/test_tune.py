@@ -17,7 +17,7 @@ from prefetcher import PrefetchSequence
 from prefetcher.cli import main, tune
 from prefetcher.cli.output import byte_count
 from prefetcher.hdf5.attributes import encode
-from prefetcher.tuning import probe
+from prefetcher.tuning import probe, trial
 
 SIZES = ["--batch-size=4", "--chunk-size=16"]
 
@@ -32,7 +32,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def never_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine is no reason for a test to fail."""
-    monkeypatch.setattr(tune, "stall_pct", lambda *_: 0.5)
+    monkeypatch.setattr(trial, "stall_pct", lambda *_: 0.5)
 
 
 def as_json(capsys: pytest.CaptureFixture[str], code: int, *words: str) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def test_a_demand_out_of_reach_is_4_and_says_what_limits(
 def test_what_stalls_when_it_is_tried_is_not_met(
     samples: MakeSamples, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tune, "stall_pct", lambda *_: 6.0)
+    monkeypatch.setattr(trial, "stall_pct", lambda *_: 6.0)
     assert main(["tune", str(samples(203)), "--x=x", "--demand=40", *SIZES]) == 4
     assert "was not when it was tried" in capsys.readouterr().out
 

@@ -13,6 +13,7 @@ from prefetcher.config import Settings, Workers
 from prefetcher.errors import ReadError, TransformError
 from prefetcher.feed import feed_of
 from prefetcher.pipeline.stream import Feed
+from prefetcher.plan import Plan
 from prefetcher.tuning import probe as probe_module
 from prefetcher.tuning.probe import Probe, StageProbe, capacities, probe, stall_pct, survey
 
@@ -95,8 +96,9 @@ def test_capacities_are_by_number_of_threads() -> None:
         found(Workers(2, 1), 190, 800, 1.0, 3.0),
         found(Workers(2, 2), 150, 1500, 9.0, 9.0, 9.0),
     ]
-    able = capacities(probes, 4, 10)
+    plan = Plan(range(400), batch_size=4, chunk_size=40, block_size=1)
+    able = capacities(probes, plan)
     assert able.read == {1: 100, 2: 190}
     assert able.batch == {1: 800, 2: 1500}
     assert able.unevenness == (0.5, 1.5)
-    assert capacities([found(Workers(1, 1), 100, 900)], 4, 10).unevenness == (1.0,)
+    assert capacities([found(Workers(1, 1), 100, 900)], plan).unevenness == (1.0,)
