@@ -77,11 +77,11 @@ def run(arguments: argparse.Namespace) -> int:
     memory = arguments.memory or min(psutil.virtual_memory().available, memory_allowed()) // 2
     probes = _probed(feed, demand)
 
-    def trying(choice: Choice) -> None:
-        output.say(f"Trying {choice.setup} at {choice.pace(demand):,.0f} samples/s ...")
+    def trying(choice: Choice, pace: float) -> None:
+        output.say(f"Trying {choice.setup} at {pace:,.0f} samples/s ...")
 
-    trials = tuned(feed, probes, demand, memory, trying)
-    result = Result(feed, arguments.transform, demand, memory, probes, trials)
+    found = tuned(feed, probes, demand, memory, trying)
+    result = Result(feed, arguments.transform, demand, memory, probes, found)
     if arguments.json:
         output.write_json(result.as_json())
     else:

@@ -18,7 +18,7 @@ from prefetcher.monitor.verdict import FINE_BELOW_PCT
 from prefetcher.pipeline.stream import Feed
 from prefetcher.tuning.choose import SPARE, Choice
 from prefetcher.tuning.probe import Probe
-from prefetcher.tuning.trial import Trial
+from prefetcher.tuning.trial import Trial, Tuned
 
 DEFAULTS: Final = Settings("", "x", None)
 """What need not be in the line to paste."""
@@ -35,27 +35,23 @@ class Result:
     demand: float
     memory: int
     probes: Sequence[Probe]
-    trials: Sequence[Trial]
+    tuned: Tuned
 
     @property
     def choice(self) -> Choice:
         """The choice that stands."""
-        return self.trials[-1].choice
-
-    @property
-    def stall_pct(self) -> float:
-        """What training waited with it."""
-        return self.trials[-1].stall_pct
-
-    @property
-    def pace(self) -> float:
-        """Samples per second at which it was tried."""
-        return self.choice.pace(self.demand)
+        return self.tuned.trial.choice
 
     @property
     def met(self) -> bool:
         """Whether the demand is met with something to spare, on paper and when it was tried."""
-        return self.choice.limit is None and self.stall_pct < FINE_BELOW_PCT
+        return self.choice.limit is None and self.tuned.trial.stall_pct < FINE_BELOW_PCT
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All that were made."""
+        slower = self.tuned.slower
+        return [*self.tuned.trials, *([slower] if slower else [])]
 
     @cached_property
     def python(self) -> str:
@@ -74,7 +70,7 @@ class Result:
 
     def as_json(self) -> dict[str, Any]:
         """The same for programs."""
-        choice = self.choice
+        choice, trial, unstalled = self.choice, self.tuned.trial, self.tuned.unstalled
         return {
             "file": str(self.feed.settings.file),
             "demand_samples_per_s": round(self.demand, 1),
@@ -85,10 +81,15 @@ class Result:
             "reasons": list(choice.reasons),
             "memory_bytes": choice.memory_bytes,
             "memory_limit_bytes": self.memory,
-            "tried_samples_per_s": round(self.pace, 1),
-            "stall_pct": round(self.stall_pct, 2),
+            "tried_samples_per_s": round(trial.pace, 1),
+            "stall_pct": round(trial.stall_pct, 2),
+            "without_stall_samples_per_s": unstalled and round(unstalled, 1),
             "trials": [
-                {"settings": trial.choice.setup.settings, "stall_pct": round(trial.stall_pct, 2)}
+                {
+                    "settings": trial.choice.setup.settings,
+                    "samples_per_s": round(trial.pace, 1),
+                    "stall_pct": round(trial.stall_pct, 2),
+                }
                 for trial in self.trials
             ],
             "probes": [_finite(asdict(probe)) for probe in self.probes],
@@ -157,7 +158,7 @@ def _tail(result: Result) -> Iterator[str]:
         setup = trial.choice.setup
         yield (
             f"tried chunk_queue={setup.chunk_queue}, batch_queue={setup.batch_queue} at "
-            f"{trial.choice.pace(result.demand):,.0f} samples/s: training would have waited "
+            f"{trial.pace:,.0f} samples/s: training would have waited "
             f"{trial.stall_pct:.1f} % of the time"
         )
     if choice.limit is not None:
@@ -167,7 +168,11 @@ def _tail(result: Result) -> Iterator[str]:
             f"{choice.limit}."
         )
     elif not result.met:
-        yield "The demand is not met: it should be enough, but was not when it was tried."
+        pace = result.tuned.unstalled
+        yield (
+            "The demand is not met: it should be enough, but was not when it was tried; training "
+            f"hardly waits at {'no pace tried' if pace is None else f'{pace:,.0f} samples/s'}."
+        )
     yield ""
     yield result.python
 

@@ -63,6 +63,7 @@ def test_json_has_probes_settings_and_reasons(
 ) -> None:
     found = as_json(capsys, 0, str(samples(203)), "--x=x", "--y=y", "--demand=50")
     assert found["met"] is True
+    assert found["without_stall_samples_per_s"] == 50
     assert found["limit"] is None
     assert set(found["settings"]) == {"readers", "batchers", "chunk_queue", "batch_queue"}
     assert [probe["workers"] for probe in found["probes"]] == [
@@ -86,9 +87,11 @@ def test_a_demand_out_of_reach_is_4_and_says_what_limits(
 def test_what_stalls_when_it_is_tried_is_not_met(
     samples: MakeSamples, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial, "stall_pct", lambda *_: 6.0)
+    monkeypatch.setattr(trial, "stall_pct", lambda _, pace: 6.0 if pace > 30 else 0.5)
     assert main(["tune", str(samples(203)), "--x=x", "--demand=40", *SIZES]) == 4
-    assert "was not when it was tried" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "at 24 samples/s: training would have waited 0.5 % of the time" in out
+    assert "was not when it was tried; training hardly waits at 24 samples/s." in out
 
 
 def test_the_pace_out_of_a_log(
