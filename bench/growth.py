@@ -25,7 +25,8 @@ WIDTH = 16
 SIZES, QUICK_SIZES = (10_000, 100_000, 1_000_000, 10_000_000), (10_000, 100_000)
 READERS = (1, 2, 4, 8)
 SECONDS, WARM_SAMPLES = 1.0, 50_000
-"""What is timed, and before it what fills queues that are as large for a small file as for any."""
+"""What is timed at least, and before it what fills queues that are as large for a small file as for
+any."""
 PLANNED = (10_000, 1_000_000, 100_000_000, 1_000_000_000)
 PLACES = 20
 """Random places that are looked up in each plan."""
@@ -78,28 +79,29 @@ def _made(folder: Path, size: int) -> Path:
 
 
 def read(path: str, readers: int) -> dict[str, Any]:
-    """Passes over a file, for a second or one whole, after some that are not timed."""
+    """Whole passes over a file; timed are all samples but the first ones, for a second at least."""
     opened = prefetcher.PrefetchSequence  # imports Keras, which shall not be counted
     memory = Memory()
     with opened(path, readers=readers) as sequence:
         samples = sequence.plan.num_samples
-        warm = max(1, WARM_SAMPLES // samples)
-        totals = [_pass(sequence) for _ in range(warm)]
-        begun = perf_counter()
-        while perf_counter() - begun < SECONDS:
-            totals.append(_pass(sequence))
+        begun, before, seen, totals = 0.0, 0, 0, []
+        while seen <= WARM_SAMPLES or perf_counter() - begun < SECONDS:
+            total = 0
+            for index in range(len(sequence)):
+                numbers = sequence[index][1]
+                total += int(numbers.sum())
+                seen += len(numbers)
+                if not begun and seen >= WARM_SAMPLES:
+                    begun, before = perf_counter(), seen
+            totals.append(total)
         seconds = perf_counter() - begun
         peak = sequence.stats().buffer_peak_bytes
     return {
-        "us_per_sample": 1e6 * seconds / samples / (len(totals) - warm),
+        "us_per_sample": 1e6 * seconds / (seen - before),
         "added_bytes": memory.added,
         "buffer_peak_bytes": peak,
         "rows_correct": set(totals) == {samples * (samples - 1) // 2},
     }
-
-
-def _pass(sequence: prefetcher.PrefetchSequence) -> int:
-    return sum(int(sequence[index][1].sum()) for index in range(len(sequence)))
 
 
 def planned(size: int) -> dict[str, float]:
