@@ -22,7 +22,6 @@ from prefetcher.monitor.limits import cpus_allowed
 from prefetcher.plan import Plan
 from prefetcher.tuning import probe
 from prefetcher.tuning.device import Device
-from prefetcher.tuning.probe import capacities, stall_pct, survey, with_settings
 from prefetcher.tuning.trial import tuned
 
 COMPARED = (
@@ -104,16 +103,17 @@ def at_share(path: str, rounds: int) -> dict[str, Any]:
     threads would do to the accelerator: as many as the tuned readers, at the same pace.
     """
     feed = feed_of(Settings(path, "images", "ids"))
-    probes = list(survey(feed, cpus_allowed(), 0.0))
-    able = capacities(probes, feed.plan)
+    probes = list(probe.survey(feed, cpus_allowed(), 0.0))
+    able = probe.capacities(probes, feed.plan)
     capacity = min(max(able.read.values()), max(able.batch.values()))
     demand = SHARE * capacity
     memory = psutil.virtual_memory().available // 2
     chosen = tuned(feed, probes, demand, memory)
     setup = chosen.trial.choice.setup
+    set_so = probe.with_settings(feed, **setup.settings)
     ways = {
-        "as it comes": lambda: stall_pct(feed, demand),
-        "tuned": lambda: stall_pct(with_settings(feed, **setup.settings), demand),
+        "as it comes": lambda: probe.stall_pct(feed, demand),
+        "tuned": lambda: probe.stall_pct(set_so, demand),
         "bare threads": lambda: _bare_pct(path, setup.workers.readers, demand, feed.plan),
     }
     found: dict[str, list[float]] = {name: [] for name in ways}
@@ -137,8 +137,7 @@ def _bare_pct(path: str, threads: int, demand: float, plan: Plan) -> float:
     """
     step_s = plan.batch_size / demand
     with limits.paced(path, threads, plan.chunk_size, demand):
-        stalled, seconds = Device(step_s).run(range(2 + int(probe.CHECK_S / step_s)))
-    return 100 * stalled / seconds
+        return Device(step_s).stall_pct(range(2 + int(probe.CHECK_S / step_s)))
 
 
 def _stall_pct(batches: Iterator[Batch], feed: Feed, demand: float) -> float:
@@ -146,8 +145,7 @@ def _stall_pct(batches: Iterator[Batch], feed: Feed, demand: float) -> float:
     chunks = math.ceil(SECONDS * demand / feed.chunk_size)
     count = chunks * feed.chunk_size // feed.batch_size
     _settle(batches, feed)
-    stalled, seconds = Device(step_s).run(islice(batches, count + 1))
-    return 100 * stalled / seconds
+    return Device(step_s).stall_pct(islice(batches, count + 1))
 
 
 def _settle(batches: Iterator[Batch], feed: Feed) -> None:

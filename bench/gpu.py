@@ -20,7 +20,7 @@ from itertools import product
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 from bench import machine
 from bench.attempt import attempt, pictures
@@ -204,16 +204,15 @@ def _fit(
     """Trains, and measures all but the first epoch."""
     import keras
 
+    ends: list[tuple[float, float]] = []
     with _fed(way, path, batch_size, readers) as (data, waited), accelerator() as busy:
 
-        class Rest(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
+        class Ends(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
             """Marks the end of each epoch; the losses that Keras reads there wait for the card."""
-
-            ends: ClassVar[list[tuple[float, float]]] = []
 
             def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
                 del logs
-                self.ends.append((perf_counter(), waited()))
+                ends.append((perf_counter(), waited()))
                 if epoch == 0:
                     busy.readings.clear()
 
@@ -223,10 +222,10 @@ def _fit(
             steps_per_epoch=length.steps,
             shuffle=way != "memory",  # a generator shuffles itself
             verbose=0,
-            callbacks=[Rest()],
+            callbacks=[Ends()],
         )
         gpu_pct = busy.percent
-    (begun, before), (ended, after) = Rest.ends[0], Rest.ends[-1]
+    (begun, before), (ended, after) = ends[0], ends[-1]
     elapsed, steps = ended - begun, length.steps * length.epochs
     return {
         "steps": steps,

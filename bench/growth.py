@@ -84,20 +84,21 @@ def read(path: str, readers: int) -> dict[str, Any]:
     memory = Memory()
     with opened(path, readers=readers) as sequence:
         samples = sequence.plan.num_samples
-        begun, before, seen, totals = 0.0, 0, 0, []
-        while seen <= WARM_SAMPLES or perf_counter() - begun < SECONDS:
+        begun, warm, timed, totals = perf_counter(), 0, 0, []
+        while not timed or perf_counter() - begun < SECONDS:
             total = 0
             for index in range(len(sequence)):
                 numbers = sequence[index][1]
                 total += int(numbers.sum())
-                seen += len(numbers)
-                if not begun and seen >= WARM_SAMPLES:
-                    begun, before = perf_counter(), seen
+                if warm < WARM_SAMPLES:
+                    begun, warm = perf_counter(), warm + len(numbers)
+                else:
+                    timed += len(numbers)
             totals.append(total)
         seconds = perf_counter() - begun
         peak = sequence.stats().buffer_peak_bytes
     return {
-        "us_per_sample": 1e6 * seconds / (seen - before),
+        "us_per_sample": 1e6 * seconds / timed,
         "added_bytes": memory.added,
         "buffer_peak_bytes": peak,
         "rows_correct": set(totals) == {samples * (samples - 1) // 2},

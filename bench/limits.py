@@ -27,11 +27,12 @@ CHUNK_ROWS = 3200
 
 @dataclass(frozen=True)
 class Stored:
-    """Where a dataset's bytes lie: offset and size of each piece, and what they decode to."""
+    """Where a dataset's bytes lie: offset and size of each piece, and the bytes these decode to."""
 
     path: Path
     pieces: list[tuple[int, int]]
     piece_bytes: int
+    row_bytes: int
     filters: Sequence[StoredFilter] = ()
 
     @property
@@ -40,17 +41,18 @@ class Stored:
         return len(self.pieces) * self.piece_bytes
 
 
-def stored(path: str, rows: int) -> Stored:
-    """The pieces of the first rows: storage chunks, or stretches of a contiguous dataset."""
+def stored(path: str, rows: int | None = None) -> Stored:
+    """The pieces of the first rows, or all: storage chunks, or stretches if it is contiguous."""
     with h5py.File(path) as file:
         images = file["images"]
+        rows = len(images) if rows is None else rows
         row_bytes = int(np.prod(images.shape[1:])) * images.dtype.itemsize
         if images.chunks is None:
             together = BLOCK_BYTES // row_bytes
             offset = images.id.get_offset()
             starts = range(0, rows - together + 1, together)
             pieces = [(offset + start * row_bytes, together * row_bytes) for start in starts]
-            return Stored(Path(path), pieces, together * row_bytes)
+            return Stored(Path(path), pieces, together * row_bytes, row_bytes)
         found: list[tuple[int, int]] = []
         images.id.chunk_iter(
             lambda one: (
@@ -58,7 +60,8 @@ def stored(path: str, rows: int) -> Stored:
             )
         )
         piece_bytes = int(np.prod(images.chunks)) * images.dtype.itemsize
-        return Stored(Path(path), found, piece_bytes, stored_filters(images.id.get_create_plist()))
+        filters = stored_filters(images.id.get_create_plist())
+        return Stored(Path(path), found, piece_bytes, row_bytes, filters)
 
 
 def preadv(path: str, rows: int, passes: int, threads: int) -> dict[str, Any]:
@@ -83,8 +86,7 @@ def scatter(path: str, rows: int, passes: int, threads: int) -> dict[str, Any]:
     So much and so placed is what a chunk that is shuffled while it is read needs at least.
     """
     place = stored(path, rows)
-    with h5py.File(path) as file:
-        row_bytes = int(np.prod(file["images"].shape[1:])) * file["images"].dtype.itemsize
+    row_bytes = place.row_bytes
     memory = np.ones((min(rows, 2 * CHUNK_ROWS), row_bytes), np.uint8)
     slots = np.random.default_rng(0).permutation(len(memory)).tolist()
     places = [memory[slot : slot + 1] for slot in slots]
@@ -133,11 +135,9 @@ def memcpy(path: str, rows: int, passes: int, threads: int) -> dict[str, Any]:
 @contextmanager
 def paced(path: str, threads: int, chunk_rows: int, rows_per_s: float) -> Iterator[None]:
     """While the block runs, threads read and decode, chunk after chunk, no more than this pace."""
-    with h5py.File(path) as file:
-        rows = len(file["images"])
-    place, done = stored(path, rows), threading.Event()
+    place, done = stored(path), threading.Event()
     decoder = Decoder(place.filters, place.piece_bytes) if place.filters else None
-    together = max(1, len(place.pieces) * chunk_rows // rows)
+    together = max(1, chunk_rows * place.row_bytes // place.piece_bytes)
     pieces = cycle(place.pieces)
     chunks = [[next(pieces) for _ in range(together)] for _ in range(8)]
 

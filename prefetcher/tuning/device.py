@@ -43,3 +43,8 @@ class Device:
                 self.wait(step_ends - came)
             step_ends = max(came, step_ends) + self.step_s
         return stalled, step_ends - self.step_s - begun  # nothing is asked for during the last step
+
+    def stall_pct(self, batches: Iterable[object]) -> float:
+        """Trains as `run` does; the stall in percent of the time."""
+        stalled, seconds = self.run(batches)
+        return 100 * stalled / seconds

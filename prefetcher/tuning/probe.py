@@ -133,10 +133,9 @@ def stall_pct(feed: Feed, pace: float) -> float:
     """
     stream = Stream(feed, None, {})
     try:
-        stalled, seconds = Device(feed.plan.batch_size / pace).run(_batches(stream, feed.plan))
+        return Device(feed.plan.batch_size / pace).stall_pct(_batches(stream, feed.plan))
     finally:
         stream.close()
-    return 100 * stalled / seconds
 
 
 def _batches(stream: Stream, plan: Plan) -> Iterator[object]:
