@@ -46,7 +46,7 @@ class Probe:
 
     workers: Workers
     samples_per_s: float
-    """Handed out."""
+    """Handed out, but for those out of a stock that was read before."""
     read: StageProbe
     batch: StageProbe
     chunk_s: tuple[float, ...]
@@ -112,9 +112,11 @@ def probe(feed: Feed, workers: Workers, *, first_pass: int = 0) -> Probe:
             f"{feed.where}: a part of a chunk took longer than {seconds:.0f} s to read, so "
             "there is nothing to tune: try a smaller chunk_size, or faster storage"
         )
+    # Not what was in stock before: it says nothing of what the stages do now.
+    passed = min(after.samples - before.samples, after.read.samples - before.read.samples)
     return Probe(
         workers=workers,
-        samples_per_s=(after.samples - before.samples) / seconds,
+        samples_per_s=passed / seconds,
         read=_stage(before.read, after.read),
         batch=_stage(before.batch, after.batch),
         chunk_s=taker.chunk_s,
