@@ -12,7 +12,7 @@ before it. That is what replay, resuming and sharding rest on.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -24,12 +24,23 @@ Samples = range | NDArray[np.int64]
 Run = tuple[int, int]
 """The first of some file rows that lie side by side, and one past the last."""
 
+
+class Part(NamedTuple):
+    """A piece of a chunk's reading that one reader does: reading indices `start` to `stop`."""
+
+    start: int
+    stop: int
+    runs: list[Run]
+    """The file rows that these reading indices stand for."""
+
+
 MOST_READERS = 8
 """Readers among whom a chunk's reading is cut; more would gain nothing."""
 
 _ROUNDS = 8  # Luby and Rackoff need 4 with an ideal round function; ours is only a good mixer
 _PARTS = 2 * MOST_READERS  # pieces of a chunk's reading: enough for all to end together
 _SMALLEST_MIX = 64  # blocks in a chunk: 64 one-class blocks keep over 95 % of the label entropy
+_TABLE_BITS = 16  # 512 KiB, and a millisecond for each of them once in a pass
 _BLOCK_BYTES = 1 << 20  # from about 1 MiB on, a random read costs what a sequential one costs
 
 
@@ -47,23 +58,24 @@ class ChunkPlan:
     Attributes:
         number: The chunk's number, counted over all passes.
         rows: File row of each sample in reading order, int64 (size,); ascending when shuffled.
-        order: Reading index of the sample in each slot, int64 (size,); batch i of the chunk is
-            slots ``i * batch_size`` to ``(i + 1) * batch_size``.
-        parts: Reading indices (start, stop) of pieces that may be read side by side. No piece
-            ends inside a storage chunk that it could have kept whole.
+        order: Reading index of the sample in each slot, int64 (size,).
+        batch_size: Slots in a batch: the first so many are the chunk's first batch.
+        parts: Pieces that may be read side by side. None ends inside a storage chunk that it
+            could have kept whole.
     """
 
     number: int
     rows: NDArray[np.int64]
     order: NDArray[np.int64]
-    parts: tuple[tuple[int, int], ...]
+    batch_size: int
+    parts: tuple[Part, ...]
 
-    def runs(self, start: int, stop: int) -> list[Run]:
-        """The runs of file rows that reading indices `start` to `stop` stand for."""
-        return runs_of(self.rows[start:stop])
+    def slots(self, index: int) -> NDArray[np.int64]:
+        """Reading indices of the samples of one of the chunk's batches."""
+        return self.order[index * self.batch_size : (index + 1) * self.batch_size]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Plan:
     """The order of all batches of all passes.
 
@@ -87,23 +99,23 @@ class Plan:
     drop_remainder: bool = False
     align: int = 1
 
-    @property
+    @cached_property
     def num_samples(self) -> int:
         """Samples in a pass, the dropped remainder not counted."""
         n = len(self.samples)
         return n - n % self.batch_size if self.drop_remainder else n
 
-    @property
+    @cached_property
     def num_batches(self) -> int:
         """Batches in a pass."""
         return -(-self.num_samples // self.batch_size)
 
-    @property
+    @cached_property
     def batches_per_chunk(self) -> int:
         """Batches in every chunk but the last of a pass."""
         return self.chunk_size // self.batch_size
 
-    @property
+    @cached_property
     def num_chunks(self) -> int:
         """Chunks in a pass."""
         return -(-self.num_batches // self.batches_per_chunk)
@@ -143,7 +155,7 @@ class Plan:
         else:
             rows = self._rows(np.arange(start, stop))
             order = np.arange(stop - start)
-        return ChunkPlan(number, rows, order, self._parts(rows))
+        return ChunkPlan(number, rows, order, self.batch_size, self._parts(rows))
 
     def _rows(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
         """File rows of these samples."""
@@ -174,13 +186,24 @@ class Plan:
             return 0
         return min(-self.samples.start % self.align, len(self.samples))
 
-    def _parts(self, rows: NDArray[np.int64]) -> tuple[tuple[int, int], ...]:
-        """Cuts a chunk's reading into pieces at edges of storage chunks."""
-        edges = np.flatnonzero(np.diff(rows // self.align)) + 1
-        wanted = np.arange(1, _PARTS) * len(rows) // _PARTS
-        cuts = np.unique(np.append(edges, len(rows))[np.searchsorted(edges, wanted)])
-        bounds = [0, *(int(cut) for cut in cuts if 0 < cut < len(rows)), len(rows)]
-        return tuple(pairwise(bounds))
+    def _parts(self, rows: NDArray[np.int64]) -> tuple[Part, ...]:
+        """Cuts a chunk's reading into pieces: at edges of storage chunks, and of runs if it can."""
+        breaks = np.diff(rows) != 1
+        edges = np.diff(rows // self.align) != 0
+        between_runs = edges & breaks
+        enough = np.count_nonzero(between_runs) >= _PARTS
+        ends = np.flatnonzero(between_runs if enough else edges) + 1
+        nearest = np.searchsorted(ends, np.arange(1, _PARTS) * len(rows) // _PARTS)
+        cuts = np.unique(ends[nearest[nearest < len(ends)]])
+        breaks[cuts - 1] = True
+        starts = np.append(0, np.flatnonzero(breaks) + 1)
+        runs = _runs(rows, starts)
+        bounds = [0, *cuts.tolist(), len(rows)]
+        at = np.searchsorted(starts, bounds).tolist()
+        return tuple(
+            Part(start, stop, runs[first:last])
+            for (start, stop), (first, last) in zip(pairwise(bounds), pairwise(at), strict=True)
+        )
 
 
 def default_block_size(chunk_size: int, row_bytes: int, align: int) -> int:
@@ -201,9 +224,13 @@ def default_block_size(chunk_size: int, row_bytes: int, align: int) -> int:
 
 def runs_of(rows: NDArray[np.int64]) -> list[Run]:
     """Where `rows` rise by one they are a run; at least one row."""
-    breaks = np.flatnonzero(np.diff(rows) != 1)
-    first, last = rows[np.append(0, breaks + 1)], rows[np.append(breaks, -1)]
-    return list(zip(first.tolist(), (last + 1).tolist(), strict=True))
+    return _runs(rows, np.append(0, np.flatnonzero(np.diff(rows) != 1) + 1))
+
+
+def _runs(rows: NDArray[np.int64], starts: NDArray[np.int64]) -> list[Run]:
+    """The runs that begin at these indices, the first of which is 0."""
+    last = rows[np.append(starts[1:], len(rows)) - 1]
+    return list(zip(rows[starts].tolist(), (last + 1).tolist(), strict=True))
 
 
 def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -241,9 +268,21 @@ def _permuted(size: int, key: np.uint64, indices: NDArray[np.int64]) -> NDArray[
     values = indices.astype(np.uint64)
     outside = np.arange(len(values))
     while len(outside):
-        values[outside] = _feistel(values[outside], bits, key)
+        values[outside] = _sent(values[outside], bits, key)
         outside = outside[values[outside] >= size]
     return values.astype(np.int64)
+
+
+def _sent(values: NDArray[np.uint64], bits: int, key: np.uint64) -> NDArray[np.uint64]:
+    """Through the network; where that has few words, they are all sent once, and looked up."""
+    if bits <= _TABLE_BITS:
+        return _table(bits, key)[values]
+    return _feistel(values, bits, key)
+
+
+@lru_cache(maxsize=4)
+def _table(bits: int, key: np.uint64) -> NDArray[np.uint64]:
+    return _feistel(np.arange(1 << bits, dtype=np.uint64), bits, key)
 
 
 def _feistel(values: NDArray[np.uint64], bits: int, key: np.uint64) -> NDArray[np.uint64]:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from prefetcher.plan import Place, Plan, default_block_size, runs_of
+from prefetcher.plan import Place, Plan, _permuted, default_block_size, runs_of
 
 FROZEN_ORDER = [36, 34, 25, 26, 4, 12, 6, 27, 7, 21, 37, 20, 13, 24, 35, 5]
 
@@ -68,12 +68,32 @@ def test_places_and_ordinals_and_chunks_agree(plan: Plan, ordinal: int) -> None:
 @given(plans(), st.integers(0, 3))
 def test_parts_cover_a_chunk_and_do_not_cut_storage_chunks(plan: Plan, number: int) -> None:
     chunk = plan.chunk(number)
-    assert [0, *(stop for _, stop in chunk.parts)] == [
-        *(start for start, _ in chunk.parts),
+    assert [0, *(part.stop for part in chunk.parts)] == [
+        *(part.start for part in chunk.parts),
         len(chunk.rows),
     ]
-    for _, cut in chunk.parts[:-1]:
-        assert chunk.rows[cut - 1] // plan.align != chunk.rows[cut] // plan.align
+    for part in chunk.parts[:-1]:
+        assert chunk.rows[part.stop - 1] // plan.align != chunk.rows[part.stop] // plan.align
+
+
+@given(plans(), st.integers(0, 3))
+def test_the_runs_of_a_part_are_its_rows(plan: Plan, number: int) -> None:
+    chunk = plan.chunk(number)
+    for part in chunk.parts:
+        assert part.runs == runs_of(chunk.rows[part.start : part.stop])
+
+
+def test_parts_leave_runs_whole_where_there_are_many() -> None:
+    plan = Plan(range(12_800), 32, 3200, 21)
+    chunk = plan.chunk(1)
+    assert [run for part in chunk.parts for run in part.runs] == runs_of(chunk.rows)
+    assert len(chunk.parts) == 16
+    assert max(part.stop - part.start for part in chunk.parts) < 2 * 3200 // 16
+
+
+def test_one_run_is_cut_for_the_readers_nevertheless() -> None:
+    parts = Plan(range(3200), 32, 3200, 21, shuffle=False).chunk(0).parts
+    assert [part.runs for part in parts] == [[(at, at + 200)] for at in range(0, 3200, 200)]
 
 
 @given(st.lists(st.integers(0, 30), min_size=1))
@@ -98,6 +118,15 @@ def test_the_order_is_the_same_in_every_version() -> None:
     assert pass_rows(plan)[:16].tolist() == FROZEN_ORDER
 
 
+@pytest.mark.parametrize("size", [9, 600, 65_536])
+def test_few_blocks_are_looked_up_and_many_computed_to_the_same_order(
+    monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    looked_up = _permuted(size, np.uint64(7), np.arange(size))
+    monkeypatch.setattr("prefetcher.plan._TABLE_BITS", 0)
+    assert _permuted(size, np.uint64(7), np.arange(size)).tolist() == looked_up.tolist()
+
+
 def test_drop_remainder_leaves_out_other_samples_in_each_pass() -> None:
     plan = Plan(range(103), 10, 20, 2, drop_remainder=True)
     dropped = [set(range(103)) - set(pass_rows(plan, number).tolist()) for number in range(8)]
@@ -110,7 +139,7 @@ def test_blocks_start_at_the_edges_of_storage_chunks() -> None:
     plan = Plan(range(13, 13 + 640), 8, 64, 16, align=16)
     for number in range(plan.num_chunks - 1):
         chunk = plan.chunk(number)
-        assert all(start % 16 == 0 for start, _ in chunk.runs(0, len(chunk.rows)))
+        assert all(start % 16 == 0 for start, _ in runs_of(chunk.rows))
 
 
 def test_neighbours_drawn_from_all_over_the_file() -> None:

@@ -63,25 +63,22 @@ class StorageChunkWay:
         self._scratch = _Scratch(self._most_stored, band_bytes)
         self.scratch_bytes = self._most_stored + band_bytes + 2 * self._chunk_bytes
 
-    def read(self, runs: Sequence[Run], places: Places, at: int) -> None:
-        """Reads runs of rows to places `at` on, each storage chunk of a run once."""
+    def read(self, runs: Sequence[Run], places: Places) -> None:
+        """Reads runs of rows to the next places, each storage chunk of a run once."""
         rows = self._chunk[0]
         for start, stop in runs:
             for slab in range(start // rows, -(-stop // rows)):
-                first, last = max(start, slab * rows), min(stop, (slab + 1) * rows)
+                first, last = max(start - slab * rows, 0), min(stop - slab * rows, rows)
                 for band in range(self._grid[1]):
-                    self._read_band(slab, band, (first, last), places, at + first - start)
-            at += stop - start
+                    self._read_band(slab, band, first, last, places)
+                places.done += last - first
 
-    def _read_band(
-        self, slab: int, band: int, rows: tuple[int, int], places: Places, at: int
-    ) -> None:
-        """Moves one band's bytes of `rows` to their places, the first row to place `at`."""
+    def _read_band(self, slab: int, band: int, first: int, last: int, places: Places) -> None:
+        """Moves one band's bytes of a slab's rows `first` to `last` to the next places."""
         number = (slab * self._grid[1] + band) * self._per_band
         found = self._index.between(number, number + self._per_band)
-        first, last = (row - slab * self._chunk[0] for row in rows)
         if self._whole_rows and found and self._decoder.is_plain(found[0].mask):
-            self._read_plain(found[0], first, last, places.views(at, last - first))
+            self._read_plain(found[0], first, last, places.ahead(last - first))
             return
         if self._whole_rows and found:
             block = self._decoded(found[0])[first:last]
@@ -89,7 +86,7 @@ class StorageChunkWay:
             block = self._put_together(band, first, last, found)
         stretch = block.reshape(last - first, -1).view(np.uint8)
         begin = band * self._chunk[1] * self._row_bytes // self._shape[1]
-        places.put(at, stretch, slice(begin, begin + stretch.shape[1]))
+        places.put(stretch, slice(begin, begin + stretch.shape[1]))
 
     def _read_plain(
         self, chunk: StoredChunk, first: int, last: int, pieces: Sequence[Rows]
@@ -99,7 +96,9 @@ class StorageChunkWay:
             if chunk.size != self._chunk_bytes:
                 raise CorruptError(f"it holds {chunk.size} bytes instead of {self._chunk_bytes}")
             row_bytes = self._row_bytes
-            self._stored.read(chunk.offset + first * row_bytes, (last - first) * row_bytes, pieces)
+            with doing(State.READ):
+                begin = chunk.offset + first * row_bytes
+                self._stored.read(begin, (last - first) * row_bytes, pieces)
 
     def _put_together(self, band: int, first: int, last: int, found: list[StoredChunk]) -> Elements:
         width = min(self._chunk[1], self._shape[1] - band * self._chunk[1])
@@ -128,7 +127,8 @@ class StorageChunkWay:
             if chunk.size > self._most_stored:
                 raise CorruptError("no storage chunk of this dataset can be that large")
             data: Bytes = self._scratch.stored[: chunk.size]
-            self._stored.read(chunk.offset, chunk.size, [data])
+            with doing(State.READ):
+                self._stored.read(chunk.offset, chunk.size, [data])
             with doing(State.DECODE):
                 decoded = self._decoder.decode(data, chunk.mask)
         return decoded.view(self._element).reshape(self._chunk)

@@ -11,6 +11,7 @@ from functools import partial
 
 import numpy as np
 
+from prefetcher.clock import State, doing
 from prefetcher.hdf5.places import Places
 from prefetcher.hdf5.proof import Probe
 from prefetcher.hdf5.stored import Piece, Range, StoredBytes
@@ -31,20 +32,26 @@ class ContiguousWay:
         self._offset = offset
         self._rows = rows
         self._row_bytes = row_bytes
-        self.bridged_rows = len(_BRIDGED) // max(row_bytes, 1)
+        self._bridged_rows = len(_BRIDGED) // max(row_bytes, 1)
 
-    def read(self, runs: Sequence[Run], places: Places, at: int) -> None:
-        """Reads runs of ascending rows straight to places `at` on: one copy in all."""
-        begin = reached = runs[0][0]
+    def read(self, runs: Sequence[Run], places: Places) -> None:
+        """Reads runs of rows straight to the next places: one copy in all."""
+        with doing(State.READ):
+            for near in joined(runs, self._bridged_rows):
+                self._read_near(near, places)
+
+    def _read_near(self, runs: Sequence[Run], places: Places) -> None:
+        begin, row_bytes = runs[0][0], self._row_bytes
+        reached, rows = begin, 0
         pieces: list[Piece] = []
         for start, stop in runs:
             if start > reached:
-                pieces.append(_BRIDGED[: (start - reached) * self._row_bytes])
-            pieces += places.views(at, stop - start)
-            at += stop - start
+                pieces.append(_BRIDGED[: (start - reached) * row_bytes])
+            pieces += places.ahead(stop - start, rows)
+            rows += stop - start
             reached = stop
-        row_bytes = self._row_bytes
         self._stored.read(self._offset + begin * row_bytes, (reached - begin) * row_bytes, pieces)
+        places.done += rows
 
     def ranges(self, runs: Sequence[Run]) -> list[Range]:
         """Where in the file these runs of rows lie."""
@@ -58,5 +65,22 @@ class ContiguousWay:
 
     def _row(self, row: int) -> bytes:
         found = np.empty((1, self._row_bytes), np.uint8)
-        self.read([(row, row + 1)], Places([found]), 0)
+        self.read([(row, row + 1)], Places([found]))
         return found.tobytes()
+
+
+def joined(runs: Sequence[Run], gap: int) -> Iterator[list[Run]]:
+    """Yields runs that are read in one go: ascending, with at most `gap` rows between two.
+
+    Empty runs are left out. Without a gap each run is for itself.
+    """
+    near: list[Run] = []
+    for run in runs:
+        if run[0] == run[1]:
+            continue
+        if near and not (gap and 0 <= run[0] - near[-1][1] <= gap):
+            yield near
+            near = []
+        near.append(run)
+    if near:
+        yield near

@@ -43,32 +43,32 @@ class GeneralWay:
         del runs
         return []
 
-    def read(self, runs: Sequence[Run], places: Places, at: int) -> None:
-        """Reads runs of rows to places `at` on. Waits while another thread reads."""
+    def read(self, runs: Sequence[Run], places: Places) -> None:
+        """Reads runs of rows to the next places. Waits while another thread reads."""
         with doing(State.LOCK):
             self._lock.acquire()
         try:
             for start, stop in runs:
-                pieces = places.views(at, stop - start)
+                pieces = places.ahead(stop - start)
                 if len(pieces) == 1:
                     self._fetch(start, pieces[0])
+                    places.done += stop - start
                 else:
-                    self._scatter(start, stop, places, at)
-                at += stop - start
+                    self._scatter(start, stop, places)
         finally:
             self._lock.release()
 
-    def _scatter(self, start: int, stop: int, places: Places, at: int) -> None:
+    def _scatter(self, start: int, stop: int, places: Places) -> None:
         if self._scratch is None:
             self._scratch = np.empty((self._step, self._row_bytes), np.uint8)
-        first = start
-        while first < stop:
+        while start < stop:
             # Up to a multiple of the step, so that the next one begins on a storage chunk.
-            last = min(stop, (first // self._step + 1) * self._step)
-            rows = self._scratch[: last - first]
-            self._fetch(first, rows)
-            places.put(at + first - start, rows)
-            first = last
+            last = min(stop, (start // self._step + 1) * self._step)
+            rows = self._scratch[: last - start]
+            self._fetch(start, rows)
+            places.put(rows)
+            places.done += last - start
+            start = last
 
     def _fetch(self, start: int, rows: Rows) -> None:
         shape = (len(rows), *self._dataset.shape[1:])

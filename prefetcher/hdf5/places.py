@@ -1,4 +1,4 @@
-"""Where rows go: runs of rows, spread over the caller's arrays."""
+"""Where rows go: the caller's arrays, filled one after the other."""
 
 from __future__ import annotations
 
@@ -15,37 +15,28 @@ Rows = NDArray[np.uint8]
 """Rows as bytes: C-contiguous, shape (rows, bytes of one row)."""
 
 
-def joined(runs: Sequence[Run], gap: int) -> Iterator[list[Run]]:
-    """Yields runs that are read in one go: ascending, with at most `gap` rows between two.
-
-    Empty runs are left out. Without a gap each run is for itself.
-    """
-    near: list[Run] = []
-    for run in runs:
-        if run[0] == run[1]:
-            continue
-        if near and not (gap and 0 <= run[0] - near[-1][1] <= gap):
-            yield near
-            near = []
-        near.append(run)
-    if near:
-        yield near
-
-
 class Places:
-    """The arrays that runs of rows fill one after the other. Used by one thread."""
+    """The caller's arrays, and how many of their rows are there already. Used by one thread.
 
-    __slots__ = ("_arrays", "_single", "_starts", "count")
+    Attributes:
+        count: Rows that there is room for.
+        done: Rows that are there; the next ones go behind them.
+    """
+
+    __slots__ = ("_arrays", "_single", "_starts", "count", "done")
 
     def __init__(self, arrays: Sequence[Rows]) -> None:
+        counts = list(map(len, arrays))
         self._arrays = arrays
-        self._starts = list(accumulate(map(len, arrays), initial=0))
-        self.count = self._starts[-1]
+        self.count = sum(counts)
+        self.done = 0
         # Shuffled rows: the common case, and the one in which Python's steps for a row count.
-        self._single = self.count == len(arrays) and max(map(len, arrays), default=1) == 1
+        self._single = self.count == len(arrays) and max(counts, default=1) == 1
+        self._starts = [] if self._single else list(accumulate(counts, initial=0))
 
-    def views(self, first: int, count: int) -> Sequence[Rows]:
-        """The memory of rows [first, first + count), as few contiguous pieces as it has."""
+    def ahead(self, count: int, skip: int = 0) -> Sequence[Rows]:
+        """The memory of the next rows but `skip`, as few contiguous pieces as it has."""
+        first = self.done + skip
         if self._single:
             return self._arrays[first : first + count]
         return list(self._cut(first, count))
@@ -58,9 +49,18 @@ class Places:
             yield piece
             first, count, at = first + len(piece), count - len(piece), at + 1
 
-    def put(self, first: int, rows: Rows, columns: slice = slice(None)) -> None:
-        """Copies `rows` to rows [first, first + len(rows)), into these bytes of each."""
-        done = 0
-        for piece in self.views(first, len(rows)):
-            piece[:, columns] = rows[done : done + len(piece)]
-            done += len(piece)
+    def put(self, rows: Rows, columns: slice = slice(None)) -> None:
+        """Copies `rows` to the next places, into these bytes of each; they are not done by that."""
+        copied = 0
+        for piece in self.ahead(len(rows)):
+            piece[:, columns] = rows[copied : copied + len(piece)]
+            copied += len(piece)
+
+
+def after(runs: Sequence[Run], done: int) -> Sequence[Run]:
+    """What is left of `runs` without their first `done` rows."""
+    for at, (start, stop) in enumerate(runs):
+        if done < stop - start:
+            return [(start + done, stop), *runs[at + 1 :]]
+        done -= stop - start
+    return []

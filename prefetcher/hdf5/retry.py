@@ -21,23 +21,25 @@ class Retry:
     """Ends a pause at once."""
     on_retry: Callable[[Mapping[str, object]], None] | None
 
-    def run(self, read: Callable[[], None], where: Mapping[str, object]) -> None:
-        """Calls `read` until it works, at most `retries` times more than once.
+    def again(self, error: OSError, read: Callable[[], None], where: Mapping[str, object]) -> None:
+        """Calls `read` until it works; `error` is what a first try raised.
 
         Raises:
-            OSError: as `read` raised it, if it may not be tried again or `stopping` was set.
+            OSError: the last error, if it may not be tried again, after `retries` times or once
+                `stopping` was set.
         """
         for attempt in range(1, self.retries + 1):
+            if error.errno not in _TRANSIENT:
+                break
+            pause = _FIRST_PAUSE_S * 4 ** (attempt - 1)
+            self._report({**where, "attempt": attempt, "pause_s": pause, "error": str(error)})
+            if self.stopping.wait(pause):
+                break
             try:
                 return read()
-            except OSError as error:
-                if error.errno not in _TRANSIENT:
-                    raise
-                pause = _FIRST_PAUSE_S * 4 ** (attempt - 1)
-                self._report({**where, "attempt": attempt, "pause_s": pause, "error": str(error)})
-                if self.stopping.wait(pause):
-                    raise
-        return read()
+            except OSError as another:
+                error = another
+        raise error
 
     def _report(self, event: Mapping[str, object]) -> None:
         if self.on_retry is not None:

@@ -138,11 +138,11 @@ class ShardedSource:
         if len(self._files) == 1:
             self._source(0).read(name, runs, out)
             return
-        places, at = Places(out), 0
+        places = Places(out)
         for number, own in self._by_file(name, runs):
             count = sum(last - first for first, last in own)
-            self._source(number).read(name, own, places.views(at, count))
-            at += count
+            self._source(number).read(name, own, places.ahead(count))
+            places.done += count
 
     def close(self) -> None:
         """Closes every file. The caller makes sure that nobody reads."""

@@ -21,7 +21,7 @@ from prefetcher.hdf5.contiguous import ContiguousWay
 from prefetcher.hdf5.describe import Dataset, FileDescription
 from prefetcher.hdf5.general import GeneralWay
 from prefetcher.hdf5.opening import damage_reported, open_file
-from prefetcher.hdf5.places import Places, Rows, joined
+from prefetcher.hdf5.places import Places, Rows, after
 from prefetcher.hdf5.proof import Probe, agrees
 from prefetcher.hdf5.retry import Retry
 from prefetcher.hdf5.stored import Range, StoredBytes
@@ -34,12 +34,9 @@ class _Way(Protocol):
     @property
     def scratch_bytes(self) -> int: ...
 
-    @property
-    def bridged_rows(self) -> int: ...
-
     def ranges(self, runs: Sequence[Run]) -> list[Range]: ...
 
-    def read(self, runs: Sequence[Run], places: Places, at: int) -> None: ...
+    def read(self, runs: Sequence[Run], places: Places) -> None: ...
 
 
 class _FastWay(_Way, Protocol):
@@ -137,10 +134,11 @@ class Source:
         places = Places(out)
         self._check_rows(name, runs, places)
         with self._open_meanwhile():
-            at = 0
-            for near in joined(runs, self._ways[name].bridged_rows):
-                self._read_near(name, near, places, at)
-                at += sum(stop - start for start, stop in near)
+            while places.done < places.count:
+                try:
+                    self._ways[name].read(after(runs, places.done), places)
+                except (OSError, CorruptError) as error:
+                    self._again(error, name, after(runs, places.done)[0], places)
             self._stored.check_unchanged()
 
     def _check_rows(self, name: str, runs: Sequence[Run], places: Places) -> None:
@@ -169,14 +167,22 @@ class Source:
                 self._reading -= 1
             self._close_if_idle()
 
-    def _read_near(self, name: str, runs: Sequence[Run], places: Places, at: int) -> None:
-        """Reads runs in one go to places `at` on; what goes wrong is told by their rows."""
-        way, run = self._ways[name], (runs[0][0], runs[-1][1])
+    def _again(self, cause: OSError, name: str, run: Run, places: Places) -> None:
+        """After `cause`: reads a run alone, more than once if that may help; or tells its rows.
+
+        What of it is there already is not read again.
+        """
+        begun = places.done
+
+        def read() -> None:
+            self._ways[name].read(after([run], places.done - begun), places)
+
+        where = {"file": self._path.name, "dataset": name, "rows": list(run)}
         try:
-            self._retry.run(
-                lambda: way.read(runs, places, at),
-                {"file": self._path.name, "dataset": name, "rows": list(run)},
-            )
+            if isinstance(cause, CorruptError):
+                read()  # the damage may be in a run that was read together with this one
+            else:
+                self._retry.again(cause, read, where)
         except CorruptError as error:
             self._stored.check_unchanged()
             raise CorruptError(f"{self._where(name, run)} are damaged: {error}") from error

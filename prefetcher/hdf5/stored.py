@@ -73,6 +73,8 @@ class StoredBytes:
     def read(self, offset: int, wanted: int, pieces: Sequence[Piece]) -> None:
         """Fills `pieces` one after the other with the bytes from `offset` on.
 
+        The caller books the time, as what a clock costs shows where many small pieces are read.
+
         Args:
             offset: The first byte's.
             wanted: The bytes of all pieces together, which the caller knows without counting.
@@ -86,17 +88,17 @@ class StoredBytes:
             raise CorruptError(
                 f"bytes {offset} to {offset + wanted} are wanted, the file has only {self.size}"
             )
-        while wanted:
-            with doing(State.READ):
-                # numpy's stubs know the buffer protocol from Python 3.12 on only.
-                done = os.preadv(self._fd, pieces[:_VECTOR], offset)  # type: ignore[arg-type]
+        while True:
+            # numpy's stubs know the buffer protocol from Python 3.12 on only.
+            done = os.preadv(self._fd, pieces[:_VECTOR], offset)  # type: ignore[arg-type]
+            if done == wanted:
+                return
             if done == 0:
                 self.check_unchanged()
                 raise CorruptError(f"the file ends at byte {offset}, in the middle of the rows")
             offset += done
             wanted -= done
-            if wanted:
-                pieces = _rest(pieces, done)
+            pieces = _rest(pieces, done)
 
     def close(self) -> None:
         """Closes the file. The caller makes sure that nobody reads."""

@@ -53,12 +53,22 @@ class Pool:
 
     def take(self) -> NDArray[np.uint8]:
         """A block to write to, uint8 (nbytes,), 64-byte aligned; its content is arbitrary."""
+        return np.asarray(_Loan(self._block(), self))
+
+    def take_rows(self, row_bytes: int) -> tuple[NDArray[np.uint8], list[NDArray[np.uint8]]]:
+        """A block as `take` gives it, and its rows as arrays (1, row_bytes).
+
+        The rows do not hold the block: use them only as long as you hold the array.
+        """
+        block = self._block()
+        return np.asarray(_Loan(block, self)), block.rows(row_bytes)
+
+    def _block(self) -> _Block:
         try:
-            block = self._free.pop()
+            return self._free.pop()
         except IndexError:
-            block = _Block(self._nbytes)
             self._meter.add(self._nbytes)
-        return np.asarray(_Loan(block, self))
+            return _Block(self._nbytes)
 
     def give_back(self, block: _Block) -> None:
         """Takes a block back that nobody holds any more."""
@@ -76,15 +86,22 @@ class Pool:
 
 
 class _Block:
-    """Memory, and how numpy is told of it; asking numpy anew for each loan takes longer."""
+    """Memory, and what numpy makes of it: to make that anew for each loan takes longer."""
 
-    __slots__ = ("interface", "memory")
+    __slots__ = ("_rows", "interface", "memory")
 
     def __init__(self, nbytes: int) -> None:
         memory = np.empty(nbytes + _ALIGNMENT, np.uint8)
         start = -memory.ctypes.data % _ALIGNMENT
         self.memory = memory[start : start + nbytes]
         self.interface = self.memory.__array_interface__
+        self._rows: list[NDArray[np.uint8]] = []
+
+    def rows(self, row_bytes: int) -> list[NDArray[np.uint8]]:
+        """The memory's rows; always of the same size."""
+        if not self._rows:
+            self._rows = list(self.memory.reshape(-1, 1, row_bytes))
+        return self._rows
 
 
 class _Loan:

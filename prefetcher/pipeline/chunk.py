@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from prefetcher.hdf5.describe import Dataset
 from prefetcher.pipeline.buffers import Meter, Pool
-from prefetcher.plan import ChunkPlan, Plan, Run, runs_of
+from prefetcher.plan import ChunkPlan, Part, Plan, Run, runs_of
 
 Bytes = NDArray[np.uint8]
 
@@ -38,7 +39,7 @@ class RowSource(Protocol):
         """Reads runs of rows into `out`, arrays (k, row_bytes) that follow each other."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Column:
     """One dataset's share of the buffers.
 
@@ -52,14 +53,26 @@ class Column:
     batches: Pool
     chunks: Pool | None
 
+    @cached_property
+    def row_bytes(self) -> int:
+        """Bytes of one row."""
+        return self.dataset.row_bytes
+
     def batch(self, rows: int) -> Bytes:
         """A fresh batch buffer (rows, row_bytes)."""
-        return self.batches.take()[: rows * self.dataset.row_bytes].reshape(rows, -1)
+        return self._cut(self.batches.take(), rows)
+
+    def batch_rows(self, rows: int) -> tuple[Bytes, list[Bytes]]:
+        """A fresh batch buffer, and its rows (1, row_bytes) for as long as that is held."""
+        block, places = self.batches.take_rows(self.row_bytes)
+        return self._cut(block, rows), places[:rows]
+
+    def _cut(self, block: Bytes, rows: int) -> Bytes:
+        return block[: rows * self.row_bytes].reshape(rows, self.row_bytes)
 
     def typed(self, batch: Bytes) -> NDArray[Any]:
         """The same memory with the dataset's dtype and shape (rows, ...)."""
-        typed = batch.reshape(-1).view(self.dataset.dtype)
-        return typed.reshape(len(batch), *self.dataset.row_shape)
+        return batch.view(self.dataset.dtype).reshape(len(batch), *self.dataset.row_shape)
 
     def drop(self) -> None:
         """Lets the free buffers go."""
@@ -104,8 +117,6 @@ class Chunk:
 
     def __init__(self, plan: Plan, chunk: ChunkPlan, columns: Sequence[Column]) -> None:
         self.plan = chunk
-        self._batch_size = plan.batch_size
-        self._batches = plan.batches_in(chunk.number)
         self._columns = columns
         self._shuffled = plan.shuffle
         self._lock = threading.Lock()
@@ -119,33 +130,23 @@ class Chunk:
 
     def expect(self, source: RowSource) -> None:
         """Has the system fetch all of it, before the first part is read."""
-        runs = self.plan.runs(0, len(self.plan.rows))
+        runs = [run for part in self.plan.parts for run in part.runs]
         for column in self._columns:
             source.expect(column.dataset.name, runs)
 
-    def read(self, part: tuple[int, int], source: RowSource) -> bool:
+    def read(self, part: Part, source: RowSource) -> bool:
         """Reads one part of every column; True if it was the last part to be done."""
-        holds = self._allocated()
-        runs = self.plan.runs(*part)
-        for column in self._columns:
-            name = column.dataset.name
-            source.read(name, runs, holds[name].destinations(*part))
+        for name, hold in self._allocated().items():
+            source.read(name, part.runs, hold.destinations(part.start, part.stop))
         with self._lock:
             self._parts_left -= 1
             return self._parts_left == 0
 
     def batch(self, index: int) -> dict[str, NDArray[Any]]:
         """The arrays of one batch, by dataset. Each batch may be asked for once."""
-        slots = self.slots(index)
-        holds = self._allocated()
         return {
-            column.dataset.name: column.typed(holds[column.dataset.name].batch(index, slots))
-            for column in self._columns
+            name: hold.column.typed(hold.batch(index)) for name, hold in self._allocated().items()
         }
-
-    def slots(self, index: int) -> NDArray[np.int64]:
-        """Reading indices of a batch's samples."""
-        return self.plan.order[index * self._batch_size : (index + 1) * self._batch_size]
 
     def _allocated(self) -> Mapping[str, _Gathered | _Placed]:
         """The buffers; taken by whoever comes first, so that a planned chunk holds no memory."""
@@ -156,25 +157,26 @@ class Chunk:
 
     def _hold(self, column: Column) -> _Gathered | _Placed:
         if column.chunks is not None:
-            return _Gathered(column, column.chunks, len(self.plan.rows))
-        return _Placed(column, self.plan, self._batch_size, shuffled=self._shuffled)
+            return _Gathered(column, column.chunks, self.plan)
+        return _Placed(column, self.plan, shuffled=self._shuffled)
 
 
 class _Gathered:
     """A column in reading order; batches are taken out of it."""
 
-    def __init__(self, column: Column, chunks: Pool, rows: int) -> None:
-        self._column = column
-        row_bytes = column.dataset.row_bytes
+    def __init__(self, column: Column, chunks: Pool, chunk: ChunkPlan) -> None:
+        self.column = column
+        self._chunk = chunk
+        rows, row_bytes = len(chunk.rows), column.row_bytes
         self._rows = chunks.take()[: rows * row_bytes].reshape(rows, row_bytes)
 
     def destinations(self, start: int, stop: int) -> list[Bytes]:
         return [self._rows[start:stop]]
 
-    def batch(self, index: int, slots: NDArray[np.int64]) -> Bytes:
-        del index
-        out = self._column.batch(len(slots))
-        row_bytes = self._column.dataset.row_bytes
+    def batch(self, index: int) -> Bytes:
+        slots = self._chunk.slots(index)
+        out = self.column.batch(len(slots))
+        row_bytes = self.column.row_bytes
         if row_bytes in _WORDS:
             # np.take lets the GIL go for a microsecond's work, and then waits long to have it back.
             word = _WORDS[row_bytes]
@@ -186,37 +188,33 @@ class _Gathered:
 class _Placed:
     """A column as its batch buffers, whose rows are written to their places at once."""
 
-    def __init__(
-        self, column: Column, chunk: ChunkPlan, batch_size: int, *, shuffled: bool
-    ) -> None:
-        rows = len(chunk.rows)
-        self._batches = {
-            start // batch_size: column.batch(min(batch_size, rows - start))
-            for start in range(0, rows, batch_size)
-        }
+    def __init__(self, column: Column, chunk: ChunkPlan, *, shuffled: bool) -> None:
+        self.column = column
+        rows, batch_size = len(chunk.rows), chunk.batch_size
+        taken = [
+            column.batch_rows(min(batch_size, rows - start)) for start in range(0, rows, batch_size)
+        ]
+        self._batches = {index: batch for index, (batch, _) in enumerate(taken)}
         self._batch_size = batch_size
-        self._slots = np.empty(rows, np.int64)
-        self._slots[chunk.order] = np.arange(rows)
         self._shuffled = shuffled
+        if shuffled:
+            places = [place for _, of_batch in taken for place in of_batch]
+            slots = np.empty(rows, np.int64)
+            slots[chunk.order] = np.arange(rows)
+            self._places = [places[slot] for slot in slots.tolist()]
 
     def destinations(self, start: int, stop: int) -> list[Bytes]:
-        slots = self._slots[start:stop]
         if not self._shuffled:
-            return list(self._stretches(slots))
-        batches, rows = (part.tolist() for part in np.divmod(slots, self._batch_size))
-        return [
-            self._batches[batch][row : row + 1] for batch, row in zip(batches, rows, strict=True)
-        ]
+            return list(self._stretches(start, stop))
+        return self._places[start:stop]
 
-    def batch(self, index: int, slots: NDArray[np.int64]) -> Bytes:
-        del slots
+    def batch(self, index: int) -> Bytes:
         if index not in self._batches:
             raise RuntimeError(f"batch {index} of this chunk was taken before")
         return self._batches.pop(index)
 
-    def _stretches(self, slots: NDArray[np.int64]) -> Iterator[Bytes]:
+    def _stretches(self, slot: int, stop: int) -> Iterator[Bytes]:
         """Rows that lie side by side in one batch, as one array."""
-        slot, stop = int(slots[0]), int(slots[-1]) + 1
         while slot < stop:
             batch, row = divmod(slot, self._batch_size)
             count = min(self._batch_size - row, stop - slot)
@@ -228,7 +226,7 @@ def read_batch(
     chunk: Chunk, index: int, columns: Sequence[Column], source: RowSource
 ) -> dict[str, NDArray[Any]]:
     """Reads one batch of a chunk on its own, each run of neighbouring rows at once."""
-    slots = chunk.slots(index)
+    slots = chunk.plan.slots(index)
     turn = np.argsort(slots)
     runs = runs_of(chunk.plan.rows[slots[turn]])
     arrays = {}

@@ -55,8 +55,8 @@ class Engine:
         self._lock = threading.Lock()
         self._ended = False
         self._users = 0
-        parts, ordinals = Line(run.parts()), Line(count(run.first))
-        self._readers = Crew("reader", counters.readers, parts, partial(read_parts, run))
+        tasks, ordinals = Line(run.tasks()), Line(count(run.first))
+        self._readers = Crew("reader", counters.readers, tasks, partial(read_parts, run))
         self._batchers = Crew("batcher", counters.batchers, ordinals, partial(make_batches, run))
         self._threads: list[threading.Thread] = []
 

@@ -22,12 +22,12 @@ from prefetcher.batch import Batch, Recipe
 from prefetcher.clock import Clock, State
 from prefetcher.pipeline.channel import Channel, Closed, Idle
 from prefetcher.pipeline.chunk import Chunk, Column, RowSource
-from prefetcher.plan import Plan
+from prefetcher.plan import Part, Plan
 
 T = TypeVar("T")
 
-Part = tuple[Chunk, tuple[int, int]]
-"""A chunk and the stretch of its reading that one reader does."""
+Task = tuple[Chunk, Part]
+"""A chunk, and the part of its reading that one reader does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Run:
         """Decoded bytes of one sample."""
         return sum(column.dataset.row_bytes for column in self.columns)
 
-    def parts(self) -> Iterator[Part]:
+    def tasks(self) -> Iterator[Task]:
         """Every part of every chunk from the first batch on, without end."""
         for number in count(self.plan.chunk_of(self.first)[0]):
             chunk = self.chunk(number)
@@ -75,7 +75,7 @@ class Run:
         place = self.plan.place(ordinal)
 
         def where() -> str:
-            rows = chunk.plan.rows[chunk.slots(self.plan.chunk_of(ordinal)[1])]
+            rows = chunk.plan.rows[chunk.plan.slots(self.plan.chunk_of(ordinal)[1])]
             shown = ", ".join(map(str, rows[:4])) + (", ..." if len(rows) > 4 else "")
             return (
                 f"batch {place.position} of pass {place.pass_number}: rows {shown} of {self.where}"
@@ -99,17 +99,17 @@ class Line(Generic[T]):
             return next(self._items)
 
 
-def read_parts(run: Run, parts: Iterable[Part], clock: Clock) -> None:
+def read_parts(run: Run, tasks: Iterable[Task], clock: Clock) -> None:
     """A reader: fills chunks part by part; whoever does a chunk's last part hands it on."""
     clock.begin()
-    for chunk, part in parts:
+    for chunk, part in tasks:
         try:
             clock.switch(State.WAIT_OUT)
             run.chunks.reserve(chunk.number)
             clock.switch(State.GATHER)
             done = chunk.read(part, run.source)
-            clock.samples += part[1] - part[0]
-            clock.bytes += (part[1] - part[0]) * run.row_bytes
+            clock.samples += part.stop - part.start
+            clock.bytes += (part.stop - part.start) * run.row_bytes
             if done:
                 run.chunks.put(chunk.number, chunk, takes=run.batches_wanted(chunk.number))
                 clock.items += 1
@@ -129,6 +129,7 @@ def make_batches(run: Run, ordinals: Iterable[int], clock: Clock) -> None:
             number, index = run.plan.chunk_of(ordinal)
             chunk = run.chunks.get(number)
             clock.switch(State.GATHER)
+            samples = len(chunk.plan.slots(index))
             batch = run.finished(chunk.batch(index), chunk, ordinal)
             del chunk  # its memory is the next chunk's while this batch waits for room
             clock.switch(State.WAIT_OUT)
@@ -142,4 +143,4 @@ def make_batches(run: Run, ordinals: Iterable[int], clock: Clock) -> None:
             run.batches.fail(ordinal, error)
             return
         clock.items += 1
-        clock.samples += run.plan.batch_rows(run.plan.place(ordinal).position)
+        clock.samples += samples

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prefetcher.errors import CorruptError
+from prefetcher.hdf5.contiguous import joined
 from prefetcher.hdf5.describe import describe
 from prefetcher.hdf5.source import Source
 
@@ -86,9 +87,33 @@ def test_large_rows_are_read_alone(source: Source, calls: list[int]) -> None:
     assert (out == PICTURES[[0, 1, 50, 51]]).all()
 
 
-def test_a_damaged_stretch_is_named_by_all_its_rows(
-    source: Source, monkeypatch: pytest.MonkeyPatch
+def test_damage_is_named_by_its_own_rows_not_by_those_that_were_read_with_them(
+    file: Path, source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "preadv", lambda *_: 0)
-    with pytest.raises(CorruptError, match=r"rows 100 to 220 of labels in a\.h5 are damaged"):
-        labels(source, [(100, 120), (200, 220)])
+    with h5py.File(file) as opened:
+        end: int = opened["labels"].id.get_offset() + 150 * 8
+    preadv = os.preadv
+
+    def cut_short(file: int, pieces: Any, offset: int) -> int:
+        return max(0, min(preadv(file, pieces, offset), end - offset))
+
+    monkeypatch.setattr(os, "preadv", cut_short)
+    with pytest.raises(CorruptError, match=r"rows 200 to 220 of labels in a\.h5 are damaged"):
+        labels(source, [(100, 120), (200, 220), (240, 245)])
+
+
+@pytest.mark.parametrize(
+    ("runs", "gap", "expected"),
+    [
+        ([(0, 2), (3, 4), (9, 12)], 1, [[(0, 2), (3, 4)], [(9, 12)]]),
+        ([(0, 2), (3, 4), (9, 12)], 5, [[(0, 2), (3, 4), (9, 12)]]),
+        ([(0, 2), (2, 4)], 0, [[(0, 2)], [(2, 4)]]),
+        ([(5, 6), (0, 2), (1, 3)], 9, [[(5, 6)], [(0, 2)], [(1, 3)]]),  # they do not ascend
+        ([(0, 1), (4, 4), (1, 2), (7, 7)], 9, [[(0, 1), (1, 2)]]),
+        ([(4, 4)], 9, []),
+    ],
+)
+def test_runs_that_lie_near_each_other_are_joined(
+    runs: list[tuple[int, int]], gap: int, expected: list[list[tuple[int, int]]]
+) -> None:
+    assert list(joined(runs, gap)) == expected
