@@ -17,7 +17,7 @@ def attempt(result: Result, what: str, target: str, **arguments: Any) -> Any | N
         result: Takes a line, should it fail.
         what: What is measured, for that line.
         target: ``module:function``.
-        **arguments: For the function, `timeout_s` and `backend` for `call`.
+        **arguments: For the function, `timeout_s`, `backend` and `environment` for `call`.
 
     Returns:
         What it gave; None if it failed.

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,21 @@ class ChildError(Exception):
     """The function failed in its process, or took too long; its last lines say how."""
 
 
-def call(target: str, *, timeout_s: float = 600, backend: str = "", **arguments: Any) -> Any:
+def call(
+    target: str,
+    *,
+    timeout_s: float = 600,
+    backend: str = "",
+    environment: Mapping[str, str] | None = None,
+    **arguments: Any,
+) -> Any:
     """Calls a function in a process of its own.
 
     Args:
         target: ``module:function``, as in ``bench.reading:read``.
         timeout_s: After this the process is killed.
         backend: What Keras shall use there; else what `KERAS_BACKEND` says here.
+        environment: Variables that the process has besides ours.
         **arguments: For the function.
 
     Returns:
@@ -38,7 +47,7 @@ def call(target: str, *, timeout_s: float = 600, backend: str = "", **arguments:
     Raises:
         ChildError: It raised, was killed or took too long.
     """
-    surroundings = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    surroundings = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | (environment or {})
     if backend:
         surroundings["KERAS_BACKEND"] = backend
     with tempfile.TemporaryDirectory() as folder:

@@ -33,7 +33,7 @@ def train(
     """Trains once.
 
     Args:
-        way: A key of `bench.article.WAYS`.
+        way: A key of `bench.article.WAYS`, without what it says of malloc.
         model: "light" or "steering".
         epochs: How many.
         path: The HDF5 file.

@@ -13,6 +13,10 @@ def test_the_result_comes_from_another_process() -> None:
     assert call("os:getpid") != os.getpid()
 
 
+def test_variables_reach_the_process() -> None:
+    assert call("os:getenv", environment={"SEEN": "there"}, key="SEEN") == "there"
+
+
 def test_an_error_arrives_with_the_childs_last_lines() -> None:
     with pytest.raises(ChildError, match=r"No such file.*nowhere"):
         call("os:listdir", path="nowhere")
