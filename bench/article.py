@@ -29,9 +29,9 @@ EPOCHS = 3
 """The first compiles the model and meets fresh memory; the median of the others is told."""
 LIMIT_S = 600
 PADDED = {"MALLOC_TOP_PAD_": str(64 << 20)}
-"""Has glibc keep what a step on a processor frees. Else some processes, by chance and whatever feeds
-them, give it back after each step and meet 3,000 fresh pages in the next: half of a light model's
-time. With that left in, what is compared is luck."""
+"""Has glibc keep what a step on a processor frees. Else some processes, by chance and whatever
+feeds them, give it back after each step and meet 3,000 fresh pages in the next: half of a light
+model's time. With that left in, what is compared is luck."""
 
 
 def measure(options: Options) -> Result:

@@ -47,7 +47,7 @@ def call(
     Raises:
         ChildError: It raised, was killed or took too long.
     """
-    surroundings = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | (environment or {})
+    surroundings = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **(environment or {})}
     if backend:
         surroundings["KERAS_BACKEND"] = backend
     with tempfile.TemporaryDirectory() as folder:
