@@ -150,14 +150,14 @@ def test_random_requests_of_a_sequence_in_file_order_are_remarked_on(
 @pytest.mark.parametrize("as_path", [True, False])
 def test_a_monitor_by_path_or_object(samples: MakeSamples, tmp_path: Path, as_path: bool) -> None:
     log = tmp_path / "run.jsonl"
-    with PrefetchSequence(samples(30), monitor=log if as_path else Monitor(log)) as seq:
+    with PrefetchSequence(samples(70), monitor=log if as_path else Monitor(log)) as seq:
         assert not log.exists()
         for _ in seq:
             pass
     lines = read_log(log)
     assert [line["kind"] for line in lines][0 :: len(lines) - 1] == ["run", "summary"]
     names = [line["name"] for line in lines if line["kind"] == "event"]
-    assert names == ["first_batch", "pass_end"]
+    assert names == ["first_batch", "first_chunk", "pass_end"]
     run = lines[0]
     assert run["settings"]["file"] == samples(30).name
     assert run["wait_scope"] in {"upper_bound", "exposed"}

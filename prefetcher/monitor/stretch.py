@@ -57,7 +57,7 @@ class Stretch:
     samples_per_s: float
     stall_pct: float
     start_s: float
-    """Seconds until the run's first batch; part of no other figure here."""
+    """Seconds of waiting until the run's first chunk was there; part of no other figure here."""
     idle_pct: float
     """Share of the time in which nobody asked for data."""
     read: Stage
@@ -105,7 +105,7 @@ def _begun(samples: list[Line], start_s: float) -> tuple[list[Line], float]:
 
 
 def summed(samples: Sequence[Line], start_s: float = 0.0) -> Stretch:
-    """Lines as one stretch, the `start_s` seconds until the first batch left out.
+    """Lines as one stretch, the `start_s` seconds of waiting for the first chunk left out.
 
     Args:
         samples: at least one line of kind "sample".
@@ -179,13 +179,11 @@ def _as_sample(summary: Line) -> Line:
 
 
 def _start_s(lines: Sequence[Line]) -> float:
-    """Seconds until the first batch, by the event that tells of it."""
-    found = (
-        line["data"]["after_s"]
-        for line in lines
-        if line["kind"] == "event" and line["name"] == "first_batch"
-    )
-    return float(next(found, 0.0))
+    """Seconds of waiting until there was a chunk, by the events that tell of it."""
+    told = {line["name"]: line["data"] for line in reversed(lines) if line["kind"] == "event"}
+    if "first_chunk" in told:
+        return float(told["first_chunk"]["waited_s"])
+    return float(told.get("first_batch", {}).get("after_s", 0.0))
 
 
 def _mean(weighted: Iterable[tuple[float | None, float]]) -> float | None:

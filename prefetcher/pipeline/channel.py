@@ -98,6 +98,18 @@ class Channel(Generic[T]):
             BaseException: What `fail` was given, if that was for this number or an earlier one.
         """
         with self._lock:
+            item = self.look(number)
+            self.take(number)
+            return item
+
+    def look(self, number: int) -> T:
+        """Waits for item `number` and leaves it where it is: its room is not free until `take`.
+
+        Raises:
+            Closed: The channel was closed.
+            BaseException: What `fail` was given, if that was for this number or an earlier one.
+        """
+        with self._lock:
             if number not in self._items:
                 self._wait_for(number)
             self._last_get = monotonic()
@@ -105,7 +117,25 @@ class Channel(Generic[T]):
                 raise Closed
             if number not in self._items and self._error is not None:
                 raise self._error
-            return self._take(number)
+            return self._items[number][0]
+
+    def take(self, number: int) -> None:
+        """Takes one of the takes of an item that was looked at. Does nothing if it was closed."""
+        with self._lock:
+            if number not in self._items:
+                return
+            item, takes = self._items[number]
+            if takes > 1:
+                self._items[number] = item, takes - 1
+                return
+            del item, self._items[number]  # its memory is free before anybody learns of the room
+            self._taken.add(number)
+            while self._lowest in self._taken:
+                self._taken.remove(self._lowest)
+                self._lowest += 1
+            if self._wakes_at is not None and self._lowest >= self._wakes_at:
+                self._wakes_at = None
+                self._emptied.notify_all()
 
     def fail(self, number: int, error: BaseException) -> None:
         """Ends the channel from item `number` on: the error takes the item's place.
@@ -179,17 +209,3 @@ class Channel(Generic[T]):
         if left <= 0:
             raise Idle
         return left
-
-    def _take(self, number: int) -> T:
-        item, takes = self._items.pop(number)
-        if takes > 1:
-            self._items[number] = item, takes - 1
-            return item
-        self._taken.add(number)
-        while self._lowest in self._taken:
-            self._taken.remove(self._lowest)
-            self._lowest += 1
-        if self._wakes_at is not None and self._lowest >= self._wakes_at:
-            self._wakes_at = None
-            self._emptied.notify_all()
-        return item

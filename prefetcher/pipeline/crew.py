@@ -71,8 +71,8 @@ class Crew(Generic[T]):
                 del self._present[number]
 
     def _items(self, number: int) -> Iterator[T]:
-        for item in self._line:
-            yield item
+        while True:
+            yield next(self._line)  # not by a variable, which would keep the item's memory
             if number >= self._wanted and self._dismissed(number):
                 return
 

@@ -21,10 +21,9 @@ from prefetcher.batch import Batch
 from prefetcher.config import Workers
 from prefetcher.hdf5.shards import ShardedSource
 from prefetcher.pipeline.channel import Closed, Idle
-from prefetcher.pipeline.chunk import read_batch
 from prefetcher.pipeline.crew import Crew
 from prefetcher.pipeline.stats import Counters
-from prefetcher.pipeline.workers import Line, Run, make_batches, read_parts
+from prefetcher.pipeline.workers import Line, Shared, make_batches, read_parts
 
 T = TypeVar("T")
 
@@ -33,7 +32,7 @@ class Engine:
     """One run. `start` it, `get` its batches, `stop` it and `join` its threads.
 
     Args:
-        run: The channels and what flows through them.
+        shared: The channels and what flows through them.
         source: The open file; closed by the last thread to leave.
         counters: Where the threads book their time.
         stopping: Set when the run is stopped; ends the source's pauses between retries.
@@ -42,22 +41,22 @@ class Engine:
 
     def __init__(
         self,
-        run: Run,
+        shared: Shared,
         source: ShardedSource,
         counters: Counters,
         stopping: threading.Event,
         on_idle: Callable[[], None],
     ) -> None:
-        self.run = run
+        self.shared = shared
         self._source = source
         self._stopping = stopping
         self._on_idle = on_idle
         self._lock = threading.Lock()
         self._ended = False
         self._users = 0
-        tasks, ordinals = Line(run.tasks()), Line(count(run.first))
-        self._readers = Crew("reader", counters.readers, tasks, partial(read_parts, run))
-        self._batchers = Crew("batcher", counters.batchers, ordinals, partial(make_batches, run))
+        tasks, ordinals = Line(shared.tasks()), Line(count(shared.first))
+        self._readers = Crew("reader", counters.readers, tasks, partial(read_parts, shared))
+        self._batchers = Crew("batcher", counters.batchers, ordinals, partial(make_batches, shared))
         self._threads: list[threading.Thread] = []
 
     def start(self, workers: Workers) -> None:
@@ -83,7 +82,7 @@ class Engine:
             Closed: The run was stopped, or ended because nobody asked.
             PrefetchError: A stage failed at this batch or before it.
         """
-        return self.run.batches.get(ordinal)
+        return self.shared.batches.get(ordinal)
 
     def read(self, ordinal: int) -> Batch:
         """Reads a batch on its own, in the calling thread, whatever the threads are at.
@@ -92,10 +91,7 @@ class Engine:
             Closed: The run has ended.
         """
         with self._using_source():
-            number, index = self.run.plan.chunk_of(ordinal)
-            chunk = self.run.chunk(number)
-            arrays = read_batch(chunk, index, self.run.columns, self.run.source)
-            return self.run.finished(arrays, chunk, ordinal)
+            return self.shared.alone(ordinal)
 
     @property
     def ended(self) -> bool:
@@ -106,8 +102,8 @@ class Engine:
         """Tells every thread to leave; does not wait. Any thread, any number of times."""
         self._ended = True
         self._stopping.set()
-        self.run.chunks.close()
-        self.run.batches.close()
+        self.shared.chunks.close()
+        self.shared.batches.close()
 
     def join(self, limit: float | None = None) -> None:
         """Waits until the threads have left and the file is closed, `limit` seconds for each."""
@@ -134,7 +130,7 @@ class Engine:
             self.stop()
             self._on_idle()
         except BaseException as error:  # noqa: BLE001 - a fault of ours must not end in a hang
-            self.run.batches.fail(self.run.batches.lowest, error)
+            self.shared.batches.fail(self.shared.batches.lowest, error)
         finally:
             crew.leave(number)
             self._leave()
@@ -157,5 +153,5 @@ class Engine:
         if last:
             # Batches that are ready stay in their channel, with the error that ended the run.
             self._source.close()
-            for column in self.run.columns:
+            for column in self.shared.columns:
                 column.drop()

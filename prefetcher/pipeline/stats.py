@@ -195,7 +195,7 @@ class Counters:
             batches=self.batches,
             samples=self.samples,
             bytes=self.bytes,
-            read_bytes=sum(clock.bytes for clock in self.readers.clocks),
+            read_bytes=sum(clock.bytes for clock in self.readers.clocks + self.batchers.clocks),
             first_batch_s=self.first_batch_s,
             stall_s=stall,
             replays=self.replays,

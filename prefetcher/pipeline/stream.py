@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from prefetcher.batch import Batch, Recipe
+from prefetcher.clock import State
 from prefetcher.config import AUTO, IDLE_SECONDS, Settings, Workers
 from prefetcher.errors import ClosedError, ProcessError
 from prefetcher.hdf5.describe import Dataset
@@ -30,7 +31,7 @@ from prefetcher.pipeline.channel import Channel, Closed
 from prefetcher.pipeline.chunk import bytes_needed, columns
 from prefetcher.pipeline.engine import Engine
 from prefetcher.pipeline.stats import Counters, Stats
-from prefetcher.pipeline.workers import Run
+from prefetcher.pipeline.workers import Shared
 from prefetcher.plan import Place, Plan
 
 _LOOSE_BATCHES = 4  # what the caller works on, what it just asked for, and two that tf.data keeps
@@ -78,6 +79,11 @@ class Feed:
         return buffers + threads * sum(dataset.scratch_bytes for dataset in datasets)
 
     @property
+    def is_plain(self) -> bool:
+        """Whether a batch can be read on its own at no more than its share of a chunk's cost."""
+        return all(dataset.is_plain for dataset in self.datasets)
+
+    @property
     def loose_batches(self) -> int:
         """Batches that may be outside of chunks: queued, in a batcher's hands, or the caller's."""
         return self.settings.batch_queue + self.most_workers.batchers + _LOOSE_BATCHES
@@ -113,6 +119,7 @@ class Stream:
         self._engine: Engine | None = None
         self._pid = os.getpid()
         self._closed = False
+        self._filled = False  # whether a batch came out of a chunk yet
         self._next = 0
         self._last = -2
         _open.add(self)
@@ -157,8 +164,8 @@ class Stream:
     def stats(self) -> Stats:
         """All counters now. Any thread, never waits."""
         settings, engine = self._feed.settings, self._engine
-        chunks = engine.run.chunks.ready if engine else 0
-        batches = engine.run.batches.ready if engine else 0
+        chunks = engine.shared.chunks.ready if engine else 0
+        batches = engine.shared.batches.ready if engine else 0
         return self._counters.snapshot(
             (settings.chunk_queue, chunks), (settings.batch_queue, batches)
         )
@@ -235,6 +242,7 @@ class Stream:
 
     def _new_engine(self, first: int) -> Engine:
         feed, settings, plan = self._feed, self._feed.settings, self._feed.plan
+        chunked = first + 1 if feed.is_plain else first
         stopping = threading.Event()
         source = ShardedSource(
             feed.shards,
@@ -243,14 +251,14 @@ class Stream:
             stopping=stopping,
             on_retry=lambda data: self._event("read_retry", data),
         )
-        run = Run(
+        shared = Shared(
             plan=plan,
             columns=columns(
                 feed.datasets, plan, settings.chunk_queue, feed.loose_batches, self._counters.meter
             ),
             source=source,
             recipe=feed.recipe,
-            chunks=Channel(settings.chunk_queue, plan.chunk_of(first)[0]),
+            chunks=Channel(settings.chunk_queue, plan.chunk_of(chunked)[0]),
             batches=Channel(
                 settings.batch_queue,
                 first,
@@ -258,9 +266,10 @@ class Stream:
                 burst=max(1, settings.batch_queue // 2),  # half the queue is still a hiccup's worth
             ),
             first=first,
+            chunked=chunked,
             where=feed.where,
         )
-        return Engine(run, source, self._counters, stopping, self._rest)
+        return Engine(shared, source, self._counters, stopping, self._rest)
 
     def _rest(self) -> None:
         """Ends the monitor with the run; with the next run it goes on in the same log."""
@@ -274,6 +283,11 @@ class Stream:
         counters.delivered(place, samples, samples * self._row_bytes)
         if first:
             self._event("first_batch", {"after_s": round(counters.first_batch_s or 0.0, 3)})
+        if not self._filled and self._engine is not None:
+            self._filled = plan.ordinal(place) >= self._engine.shared.chunked
+            if self._filled:
+                waited_s = counters.consumer.seconds(State.WAIT_IN)
+                self._event("first_chunk", {"waited_s": round(waited_s, 3)})
         ends = place.position == plan.num_batches - 1
         if ends:
             self._event("pass_end", {"pass": place.pass_number})

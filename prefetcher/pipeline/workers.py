@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from prefetcher.batch import Batch, Recipe
 from prefetcher.clock import Clock, State
 from prefetcher.pipeline.channel import Channel, Closed, Idle
-from prefetcher.pipeline.chunk import Chunk, Column, RowSource
+from prefetcher.pipeline.chunk import Chunk, Column, RowSource, read_batch
 from prefetcher.plan import Part, Plan
 
 T = TypeVar("T")
@@ -31,11 +31,13 @@ Task = tuple[Chunk, Part]
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Shared:
     """What the workers of one run share.
 
     Attributes:
         first: The batch that the run starts at, counted over all passes.
+        chunked: The first batch that comes out of a chunk. One before it is read on its own, by the
+            batcher that is to make it and has nothing else to do before there is a chunk.
         where: The file and the datasets, for error messages.
     """
 
@@ -46,6 +48,7 @@ class Run:
     chunks: Channel[Chunk]
     batches: Channel[Batch]
     first: int
+    chunked: int
     where: str
 
     @property
@@ -54,8 +57,8 @@ class Run:
         return sum(column.dataset.row_bytes for column in self.columns)
 
     def tasks(self) -> Iterator[Task]:
-        """Every part of every chunk from the first batch on, without end."""
-        for number in count(self.plan.chunk_of(self.first)[0]):
+        """Every part of every chunk from the first that is wanted on, without end."""
+        for number in count(self.plan.chunk_of(self.chunked)[0]):
             chunk = self.chunk(number)
             chunk.expect(self.source)
             for part in chunk.plan.parts:
@@ -66,9 +69,15 @@ class Run:
         return Chunk(self.plan, self.plan.chunk(number), self.columns)
 
     def batches_wanted(self, number: int) -> int:
-        """Batches of a chunk that will be taken: all, but in the first those before `first`."""
-        chunk, index = self.plan.chunk_of(self.first)
+        """Batches of a chunk that will be taken: all, but in the first those before `chunked`."""
+        chunk, index = self.plan.chunk_of(self.chunked)
         return self.plan.batches_in(number) - (index if number == chunk else 0)
+
+    def alone(self, ordinal: int) -> Batch:
+        """A batch read on its own, in the calling thread, whatever the others are at."""
+        number, index = self.plan.chunk_of(ordinal)
+        chunk = self.chunk(number)
+        return self.finished(read_batch(chunk, index, self.columns, self.source), chunk, ordinal)
 
     def finished(self, arrays: dict[str, NDArray[Any]], chunk: Chunk, ordinal: int) -> Batch:
         """The batch that is handed out, made of the arrays read for it."""
@@ -99,48 +108,55 @@ class Line(Generic[T]):
             return next(self._items)
 
 
-def read_parts(run: Run, tasks: Iterable[Task], clock: Clock) -> None:
+def read_parts(shared: Shared, tasks: Iterable[Task], clock: Clock) -> None:
     """A reader: fills chunks part by part; whoever does a chunk's last part hands it on."""
     clock.begin()
     for chunk, part in tasks:
         try:
             clock.switch(State.WAIT_OUT)
-            run.chunks.reserve(chunk.number)
+            shared.chunks.reserve(chunk.number)
             clock.switch(State.GATHER)
-            done = chunk.read(part, run.source)
+            done = chunk.read(part, shared.source)
             clock.samples += part.stop - part.start
-            clock.bytes += (part.stop - part.start) * run.row_bytes
+            clock.bytes += (part.stop - part.start) * shared.row_bytes
             if done:
-                run.chunks.put(chunk.number, chunk, takes=run.batches_wanted(chunk.number))
+                shared.chunks.put(chunk.number, chunk, takes=shared.batches_wanted(chunk.number))
                 clock.items += 1
         except Closed:
             return
         except BaseException as error:  # noqa: BLE001 - goes to whoever asks for the batch
-            run.chunks.fail(chunk.number, error)
+            shared.chunks.fail(chunk.number, error)
             return
+        del chunk, part  # while this thread waits for its next task, their memory is another's
 
 
-def make_batches(run: Run, ordinals: Iterable[int], clock: Clock) -> None:
+def make_batches(shared: Shared, ordinals: Iterable[int], clock: Clock) -> None:
     """A batcher: takes batch after batch out of the chunks and through the recipe."""
     clock.begin()
     for ordinal in ordinals:
         try:
             clock.switch(State.WAIT_IN)
-            number, index = run.plan.chunk_of(ordinal)
-            chunk = run.chunks.get(number)
-            clock.switch(State.GATHER)
-            samples = len(chunk.plan.slots(index))
-            batch = run.finished(chunk.batch(index), chunk, ordinal)
-            del chunk  # its memory is the next chunk's while this batch waits for room
+            samples = shared.plan.batch_rows(shared.plan.place(ordinal).position)
+            if ordinal < shared.chunked:
+                clock.switch(State.GATHER)
+                batch = shared.alone(ordinal)
+                clock.bytes += samples * shared.row_bytes
+            else:
+                number, index = shared.plan.chunk_of(ordinal)
+                chunk = shared.chunks.look(number)
+                clock.switch(State.GATHER)
+                batch = shared.finished(chunk.batch(index), chunk, ordinal)
+                del chunk
+                shared.chunks.take(number)  # not before: with the last take its memory is another's
             clock.switch(State.WAIT_OUT)
-            run.batches.put(ordinal, batch)
+            shared.batches.put(ordinal, batch)
             del batch
         except Idle:
             raise
         except Closed:
             return
         except BaseException as error:  # noqa: BLE001
-            run.batches.fail(ordinal, error)
+            shared.batches.fail(ordinal, error)
             return
         clock.items += 1
         clock.samples += samples

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from helpers.photographs import CLASSES, cut
+
+from prefetcher.conversion import plan, single
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +19,16 @@ def tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cut(name, root / name, 25)
     (root / "notes.txt").write_text("not a picture")
     return root
+
+
+@pytest.fixture
+def folder(tiles: Path, tmp_path: Path) -> Path:
+    """A copy that a test may spoil."""
+    return Path(shutil.copytree(tiles, tmp_path / "tiles"))
+
+
+@pytest.fixture
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three rows to a storage chunk, and a checkpoint after each: a small folder has many."""
+    monkeypatch.setattr(plan, "storage_rows", lambda _: 3)
+    monkeypatch.setattr(single, "CHECKPOINT_SECONDS", 0.0)

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -16,12 +15,11 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from helpers.photographs import CLASSES, TILE, photograph
-from helpers.processes import run_script
+from helpers.photographs import CLASSES, TILE, names_in, photograph, pixels, spoil
 from PIL import Image
 
 from prefetcher import convert
-from prefetcher.conversion import plan, single
+from prefetcher.conversion import single
 from prefetcher.conversion.convert import Conversion
 from prefetcher.conversion.options import Options
 from prefetcher.errors import (
@@ -36,23 +34,6 @@ from prefetcher.hdf5.encoder import Encoded, Encoder
 from prefetcher.hdf5.partial import PartialFile
 
 COUNT = 25 * len(CLASSES)
-
-
-@pytest.fixture
-def folder(tiles: Path, tmp_path: Path) -> Path:
-    """A copy that a test may spoil."""
-    return Path(shutil.copytree(tiles, tmp_path / "tiles"))
-
-
-@pytest.fixture
-def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three rows to a storage chunk, and a checkpoint after each: a small folder has many."""
-    monkeypatch.setattr(plan, "storage_rows", lambda _: 3)
-    monkeypatch.setattr(single, "CHECKPOINT_SECONDS", 0.0)
-
-
-def names_in(folder: Path) -> list[str]:
-    return [path.name for path in sorted(folder.iterdir())]
 
 
 def test_a_class_for_each_sub_folder(tiles: Path, tmp_path: Path) -> None:
@@ -126,16 +107,10 @@ def test_split_by_class(tiles: Path, tmp_path: Path) -> None:
             assert np.bincount(file[name]["labels"]).tolist() == [each] * 4
             assert len(file[name]["images"]) == 4 * each
         rows = np.concatenate([file["train/images"], file["val/images"]])
-    assert len(np.unique(rows, axis=0)) == len(np.unique(_pixels(tiles, tmp_path), axis=0))
+    assert len(np.unique(rows, axis=0)) == len(np.unique(pixels(tiles, tmp_path), axis=0))
     said = read_attributes(tmp_path / "out.h5", "val")
     assert (said.x, said.y, said.splits) == ("val/images", "val/labels", ("train", "val"))
     assert said.class_names == {"val/labels": CLASSES}
-
-
-def _pixels(tiles: Path, folder: Path) -> Any:
-    convert(tiles, folder / "whole.h5")
-    with h5py.File(folder / "whole.h5") as file:
-        return file["images"][:]
 
 
 def test_a_table_of_labels(folder: Path, tmp_path: Path) -> None:
@@ -167,15 +142,6 @@ def test_pictures_alone(folder: Path, tmp_path: Path) -> None:
         assert file["images"].shape == (25, TILE, TILE, 1)
         assert list(file) == ["images"]
     assert read_attributes(tmp_path / "out.h5").y is None
-
-
-def spoil(folder: Path, count: int) -> list[str]:
-    """Damages so many pictures, each in another way; returns their names."""
-    files = sorted(folder.rglob("*.png"))[1 : 4 * count : 4]
-    for number, path in enumerate(files):
-        content = path.read_bytes()
-        path.write_bytes([b"", b"junk", content[: len(content) // 2]][number % 3])
-    return [path.relative_to(folder).as_posix() for path in files]
 
 
 def test_the_first_ten_failures_are_told(folder: Path, tmp_path: Path) -> None:
@@ -285,109 +251,6 @@ def test_settings_that_cannot_work(
 ) -> None:
     with pytest.raises(SettingsError, match=message):
         convert(tiles, tmp_path / "out.h5", **settings)
-
-
-def stopping_after(rows: int) -> Callable[[int, int], None]:
-    """A progress function that interrupts when so many rows are done, as Ctrl-C does."""
-    done = 0
-
-    def progress(more: int, _: int) -> None:
-        nonlocal done
-        done += more
-        if done >= rows:
-            raise KeyboardInterrupt
-
-    return progress
-
-
-@pytest.mark.usefixtures("small_steps")
-@pytest.mark.parametrize("stop", [12, 40, 79, 81, 99])
-def test_an_interrupted_conversion_goes_on(folder: Path, tmp_path: Path, stop: int) -> None:
-    """Over splits, skipped pictures and an old file of that name, wherever it is broken off."""
-    spoil(folder, 12)
-    settings: dict[str, Any] = {
-        "size": (16, 16), "on_error": "skip", "split": {"a": 0.8, "b": 0.2}, "shuffle": True,
-    }  # fmt: skip
-    convert(folder, tmp_path / "whole.h5", **settings)
-    out = tmp_path / "out.h5"
-    out.write_bytes(b"the old one")
-    with pytest.raises(KeyboardInterrupt):
-        convert(folder, out, progress=stopping_after(stop), **settings)
-    assert out.read_bytes() == b"the old one"
-    assert {"out.h5.partial", "out.h5.partial.json"} < set(names_in(tmp_path))
-
-    loaded: list[int] = []
-    converted = convert(
-        folder, out, resume=True, progress=lambda n, _: loaded.append(n), **settings
-    )
-    assert (converted.rows, converted.skipped) == (COUNT - 12, 12)
-    assert sum(loaded) == COUNT
-    assert loaded[0] >= stop - 6  # what was written is not decoded again
-    with h5py.File(out) as file, h5py.File(tmp_path / "whole.h5") as whole:
-        for name in ("a/images", "a/labels", "b/images", "b/labels"):
-            assert np.array_equal(file[name], whole[name])
-    assert names_in(tmp_path) == [
-        "out.h5", "out.h5.skipped.jsonl", "tiles", "whole.h5", "whole.h5.skipped.jsonl",
-    ]  # fmt: skip
-
-
-def test_a_killed_conversion_goes_on(tiles: Path, tmp_path: Path) -> None:
-    """No chance to tidy up: the process ends in the midst of writing, behind a checkpoint."""
-    out = tmp_path / "out.h5"
-    run_script(
-        f"""
-import os, prefetcher
-from pathlib import Path
-from prefetcher.conversion import plan, single
-plan.storage_rows = lambda _: 3
-single.CHECKPOINT_SECONDS = 0.0
-done = 0
-def progress(more, _):
-    global done
-    done += more
-    if done >= 30:
-        single.CHECKPOINT_SECONDS = 1e9  # the rows from here on are lost
-    if done >= 60:
-        os._exit(0)
-prefetcher.convert(Path({str(tiles)!r}), {str(out)!r}, progress=progress)
-"""
-    )
-    assert names_in(tmp_path) == ["out.h5.partial", "out.h5.partial.json"]
-    loaded: list[int] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "storage_rows", lambda _: 3)
-        convert(tiles, out, resume=True, progress=lambda n, _: loaded.append(n))
-        convert(tiles, tmp_path / "whole.h5")
-    assert loaded[0] in (27, 30)
-    with h5py.File(out) as file, h5py.File(tmp_path / "whole.h5") as whole:
-        assert np.array_equal(file["images"], whole["images"])
-        assert np.array_equal(file["labels"], whole["labels"])
-    assert names_in(tmp_path) == ["out.h5", "whole.h5"]
-
-
-@pytest.mark.usefixtures("small_steps")
-def test_going_on_with_other_settings_is_refused(tiles: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out.h5"
-    with pytest.raises(KeyboardInterrupt):
-        convert(tiles, out, progress=stopping_after(30))
-    with pytest.raises(SettingsError, match="leave out resume"):
-        convert(tiles, out, resume=True, shuffle=True)
-    convert(tiles, out, shuffle=True)  # begins anew
-    assert names_in(tmp_path) == ["out.h5"]
-    convert(tiles, out, resume=True)  # nothing to go on with
-
-
-@pytest.mark.usefixtures("small_steps")
-def test_mended_pictures_and_going_on(folder: Path, tiles: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out.h5"
-    path = sorted(folder.rglob("*.png"))[40]
-    path.write_bytes(b"junk")
-    with pytest.raises(FileError, match="1 could not be read"):
-        convert(folder, out)
-    path.write_bytes((tiles / path.relative_to(folder)).read_bytes())
-    assert convert(folder, out, resume=True).rows == COUNT
-    with h5py.File(out) as file:
-        assert np.array_equal(file["images"], _pixels(tiles, tmp_path))
 
 
 def test_a_worker_process_that_dies_is_told(tiles: Path, tmp_path: Path) -> None:

@@ -128,6 +128,18 @@ def test_the_start_is_no_stall() -> None:
     assert judge([lines[0], no_batch_yet, *lines[1:], event]).main == finding
 
 
+def test_the_first_chunk_belongs_to_the_start_where_a_batch_came_before_it() -> None:
+    lines = log(stage(decode=10, cpu=9), WAITING, stall=0.0)
+    lines[1] |= {"stall_pct": 90.0}
+    events: list[Line] = [
+        {"v": 1, "kind": "event", "name": "first_batch", "data": {"after_s": 0.1}},
+        {"v": 1, "kind": "event", "name": "first_chunk", "data": {"waited_s": 0.9}},
+    ]
+    finding = judge([*lines, *events]).main
+    assert finding is not None
+    assert (finding.stall_pct, finding.level) == (0.0, "fine")
+
+
 def test_a_run_that_never_got_a_batch_is_bound() -> None:
     finding = found(stage(read=99, rate=0.0), stall=100.0, rate=0.0, position=None)
     assert (finding.level, finding.limit, finding.cause) == ("input-bound", "read", "disk")

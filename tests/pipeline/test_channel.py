@@ -113,6 +113,31 @@ def test_the_next_item_has_room_whoever_waits_for_a_burst(
     late.result()
 
 
+class Large:
+    """Something that a weak reference can be made of."""
+
+
+def test_an_item_that_is_looked_at_keeps_its_room_until_it_is_taken() -> None:
+    channel: Channel[Large] = Channel(1)
+    channel.put(0, Large(), takes=2)
+    alive = weakref.ref(channel.look(0))
+    assert channel.look(0) is alive()
+    channel.take(0)
+    assert (channel.look(0), channel.lowest) == (alive(), 0)
+    channel.take(0)
+    assert (alive(), channel.lowest) == (None, 1)
+
+
+def test_taking_what_was_looked_at_is_fine_after_closing() -> None:
+    channel: Channel[str] = Channel(1)
+    channel.put(0, "a")
+    channel.look(0)
+    channel.close()
+    channel.take(0)
+    with pytest.raises(Closed):
+        channel.look(0)
+
+
 def test_an_item_with_several_takes_keeps_its_room_until_the_last(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

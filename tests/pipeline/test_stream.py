@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,10 +22,12 @@ from prefetcher.batch import Recipe
 from prefetcher.config import Settings, Workers
 from prefetcher.errors import ClosedError, ReadError, TransformError
 from prefetcher.hdf5.shards import ShardedSource, describe_all
+from prefetcher.pipeline import buffers
 from prefetcher.pipeline import stream as stream_module
 from prefetcher.pipeline.auto import Climber, Decision, Pace
+from prefetcher.pipeline.chunk import Chunk, RowSource
 from prefetcher.pipeline.stream import Feed, Stream
-from prefetcher.plan import Plan, Run
+from prefetcher.plan import Part, Plan, Run
 
 N, BATCH, CHUNK = 203, 5, 20
 AUTO_MOST = 4
@@ -119,6 +122,50 @@ def test_idle_threads_end_by_themselves_and_come_back(samples: MakeSamples) -> N
         for ordinal in (2, 3, 4):
             assert ids(stream, ordinal) == [planned(stream, ordinal)]
         assert stream.stats().restarts >= 1
+
+
+@contextmanager
+def no_chunk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Until the block ends, readers wait before they read any part."""
+    gate, read = threading.Event(), Chunk.read
+
+    def gated(self: Chunk, part: Part, source: RowSource) -> bool:
+        wait_for(gate, "the gate to open")
+        return read(self, part, source)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Chunk, "read", gated)
+        try:
+            yield
+        finally:
+            gate.set()
+
+
+@pytest.mark.parametrize("first", [0, 2, 3, 40, 41])
+@pytest.mark.parametrize("batchers", [1, 3])
+def test_the_first_batch_does_not_wait_for_its_chunk(
+    samples: MakeSamples, monkeypatch: pytest.MonkeyPatch, first: int, batchers: int
+) -> None:
+    with streaming(samples(N), readers=2, batchers=batchers) as stream:
+        with no_chunk(monkeypatch):
+            assert Task(lambda: ids(stream, first)).result() == [planned(stream, first)]
+        for ordinal in range(first + 1, first + 60):
+            assert ids(stream, ordinal) == [planned(stream, ordinal)]
+        stats = stream.stats()
+    assert (stats.replays, stats.restarts) == (0, 0)
+    assert stats.batch.samples >= stats.samples
+    assert stats.read_bytes >= stats.bytes
+
+
+def test_nothing_is_decoded_twice_for_the_first_batch(
+    samples: MakeSamples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with streaming(samples(N, "gzip")) as stream:
+        with no_chunk(monkeypatch):
+            task = Task(lambda: ids(stream, 0))
+            with pytest.raises(pytest.fail.Exception, match="still running"):
+                task.result(0.05)
+        assert task.result() == [planned(stream, 0)]
 
 
 class Failing:
@@ -246,11 +293,23 @@ def test_buffers_stay_within_what_is_promised(tmp_path: Path, readers: int, batc
         assert 0 < stream.stats().buffer_peak_bytes <= promised
 
 
-def test_memory_is_allocated_once_and_used_again(samples: MakeSamples) -> None:
+def test_memory_is_allocated_once_and_used_again(
+    samples: MakeSamples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chunk's memory is the next one's for certain, however short the time between the two."""
+    allocated: Counter[int] = Counter()
+    allocate = buffers._Block.__init__
+
+    def counted(self: buffers._Block, nbytes: int) -> None:
+        allocated[nbytes] += 1
+        allocate(self, nbytes)
+
+    monkeypatch.setattr(buffers._Block, "__init__", counted)
     with streaming(samples(N), readers=2, batchers=2) as stream:
         ids(stream, *range(400))
-        blocks = 2 * (stream._feed.loose_batches + 2)  # two columns, two chunks
-        assert stream._counters.meter.allocations <= blocks
+        loose = stream._feed.loose_batches
+    assert allocated[CHUNK * 16] == 2
+    assert 0 < allocated[BATCH * 4] <= loose
 
 
 def test_every_second_of_a_worker_is_accounted_for(samples: MakeSamples) -> None:
