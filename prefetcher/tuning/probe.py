@@ -141,10 +141,11 @@ def stall_pct(feed: Feed, pace: float) -> float:
 
 
 def _batches(stream: Stream, plan: Plan) -> Iterator[object]:
-    """Yields batches for `CHECK_S` seconds, two at least."""
-    yield stream.get(plan.place(0))
+    """Yields batches for `CHECK_S` seconds, two at least, once the pipeline is under way."""
+    stream.get(plan.place(0))  # may come before there is a chunk
+    yield stream.get(plan.place(1))
     due = perf_counter() + CHECK_S
-    for ordinal in count(1):
+    for ordinal in count(2):
         yield stream.get(plan.place(ordinal))
         if perf_counter() > due:
             return
