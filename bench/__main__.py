@@ -61,7 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--samples", type=count, help="weight of each file in 49 kB pictures")
     add("--rounds", type=count, help="times that everything is measured; medians are told")
     add("--scale", type=float, help="share of the article's 81,282 training samples")
-    add("--only", metavar="TEXT", help="reading: only files with this in their name")
+    add("--only", metavar="TEXT", help="reading: only files with this in their name; of an "
+        "earlier run of this name the other files' figures stay")  # fmt: skip
     add("--alone", action="store_true", default=None, help="reading: leave the peers out")
     add("--dir", type=Path, default=FILES, help="folder of the files, kept for the next time")
     add("--out", type=Path, default=RESULTS, help="folder for the results")
@@ -94,12 +95,29 @@ def _measure_all(names: Sequence[str], options: Options, told: dict[str, Any], k
     for name in names:
         part = _part(name)
         output.say(f"{part.name}: {part.about}")
-        told["parts"][name] = entry = _measured(part, options)
+        entry = _measured(part, options)
+        told["parts"][name] = _joined(part, told["parts"].get(name), entry, options)
         kept.write_text(json.dumps(told, indent=1) + "\n")
         for line in entry["failed"] + entry["wrong_rows"]:
             output.say(f"bench: {line}")
         code = max(code, WRONG_ROWS if entry["wrong_rows"] else PARTLY if entry["failed"] else 0)
     return code
+
+
+def _joined(
+    part: Part, earlier: dict[str, Any] | None, entry: dict[str, Any], options: Options
+) -> dict[str, Any]:
+    """What is told of a part: where only some of it was measured again, the rest stays."""
+    if not (earlier and options.only and part.joined and entry["data"]):
+        return entry
+    again = f"{options.only}: measured again, {entry['time'][:16]}, {options.rounds} rounds"
+    return {
+        **earlier,
+        "data": part.joined(earlier["data"], entry["data"]),
+        "notes": [*earlier["notes"], again],
+        "failed": earlier["failed"] + entry["failed"],
+        "wrong_rows": earlier["wrong_rows"] + entry["wrong_rows"],
+    }
 
 
 def _measured(part: Part, options: Options) -> dict[str, Any]:

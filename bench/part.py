@@ -68,6 +68,7 @@ class Part:
         measure: Measures; every system in processes of its own, see `bench.child`.
         tables: Markdown of the figures, without a heading. Also called for kept results.
         plots: Draws ``STEM-PART.png``, or several, into the folder; gives their paths.
+        joined: Puts into the first figures, of all, the second, of some that were measured again.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Part:
     measure: Callable[[Options], Result]
     tables: Callable[[Mapping[str, Any]], str]
     plots: Callable[[Mapping[str, Any], Path, str], list[Path]] = _no_plots
+    joined: Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]] | None = None
 
 
 def rotated(names: Sequence[str], turn: int) -> list[str]:

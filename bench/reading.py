@@ -62,8 +62,7 @@ def measure(options: Options) -> Result:
     result = Result({"chunk_size": CHUNK_SIZE, "files": [], "cold": []})
     readings = [
         Reading(kind, make(options.folder, kind, options.samples), options.samples)
-        for kind in kinds()
-        if options.only in kind.name
+        for kind in _chosen(options.only)
     ]
     os.sync()  # the disk would otherwise still be writing while others read
     systems = list(OUTLINE) if options.alone else _installed(result)
@@ -75,6 +74,23 @@ def measure(options: Options) -> Result:
         if reading.kind.name in COLD:
             result.data["cold"].append(_cold(reading, options.rounds, result))
     return result
+
+
+def _chosen(only: str) -> list[Kind]:
+    """The files with these words in their name; if one is called so, that alone."""
+    found = [kind for kind in kinds() if only in kind.name]
+    return [kind for kind in found if kind.name == only] or found
+
+
+def joined(earlier: Mapping[str, Any], again: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures of all files, of some of them those that were measured again."""
+
+    def rows(name: str) -> list[Any]:
+        newer = {row["file"]: row for row in again[name]}
+        older = [newer.pop(row["file"], row) for row in earlier[name]]
+        return [*older, *newer.values()]
+
+    return {**earlier, "files": rows("files"), "cold": rows("cold")}
 
 
 def _installed(result: Result) -> list[str]:
@@ -243,4 +259,4 @@ def _ratio(runs: Runs, name: str, other: str) -> dict[str, float] | None:
     }
 
 
-PART = Part("reading", "Loaders alone", measure, tables, plots)
+PART = Part("reading", "Loaders alone", measure, tables, plots, joined)

@@ -78,3 +78,30 @@ def test_readings_of_one_file_become_a_table(
     assert not result.failed
     assert not result.wrong_rows
     assert "| storage chunks of 32 | " in reading.PART.tables(result.data)
+
+
+def test_a_file_measured_again_leaves_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pace = iter((1, 2, 3))
+
+    def measure(options: Options) -> Result:
+        files = [options.only] if options.only else ["a", "b"]
+        return Result({"files": [{"file": name, "pace": next(pace)} for name in files], "cold": []})
+
+    def tables(data: Mapping[str, Any]) -> str:
+        return " ".join(f"{row['file']}{row['pace']}" for row in data["files"])
+
+    part = Part("well", "Part well", measure, tables, joined=reading.joined)
+    monkeypatch.setattr(bench, "_part", lambda _: part)
+    run(tmp_path, "well")
+    run(tmp_path, "well", "--only=a")
+    page = (tmp_path / "it.md").read_text()
+    assert "a3 b2" in page
+    assert "a: measured again" in page
+
+
+def test_a_files_whole_name_stands_for_it_alone() -> None:
+    assert [kind.name for kind in reading._chosen("gzip-4")] == ["gzip-4"]
+    assert len(reading._chosen("gzip")) > 3
+    assert len(reading._chosen("")) > 5
