@@ -159,9 +159,9 @@ def test_a_monitor_by_path_or_object(samples: MakeSamples, tmp_path: Path, as_pa
     names = [line["name"] for line in lines if line["kind"] == "event"]
     assert names == ["first_batch", "first_chunk", "pass_end"]
     run = lines[0]
-    assert run["settings"]["file"] == samples(30).name
+    assert run["settings"]["file"] == samples(70).name
     assert run["wait_scope"] in {"upper_bound", "exposed"}
-    assert lines[-1]["samples"] == 30
+    assert lines[-1]["samples"] == 70
 
 
 def test_a_change_of_threads_is_in_the_log(
