@@ -49,9 +49,9 @@ class StoredBytes:
         A random read waits for the disk each time. Told before, the system has many of them under
         way at once, and gives them as fast as it reads in sequence. Only advice: it never fails.
         """
-        if not hasattr(os, "posix_fadvise") or self._in_memory(ranges):
-            return
         with doing(State.READ), suppress(OSError):
+            if not hasattr(os, "posix_fadvise") or self._in_memory(ranges):
+                return
             for start, named in _merged(ranges):
                 stop = min(named, self.size)  # a damaged file may name more
                 for at in range(start, stop, _ANNOUNCED):
