@@ -12,13 +12,14 @@ from bench.attempt import attempt
 from bench.part import Options, Part, Result, markdown
 from prefetcher.cli import output
 
+PLAIN_MALLOC = "ours, plain malloc"
 WAYS = {
     "files": "a JPEG file for each sample, PIL, a generator",
     "memory": "all in memory: `fit(x, y)`",
     "slices": "slices of 32 from HDF5, in a shuffled order, a generator",
     "chunks": "3200 samples from HDF5, shuffled, a generator: the article's",
     "ours": "`PrefetchSequence`",
-    "ours, plain malloc": "the same without `MALLOC_TOP_PAD_`",
+    PLAIN_MALLOC: "the same without `MALLOC_TOP_PAD_`",
     "replay": "`prefetcher.replay`: the ceiling of perfect loading",
 }
 MODELS = {
@@ -78,8 +79,8 @@ def trained(
         "bench.training:train",
         timeout_s=LIMIT_S,
         backend=backend,
-        environment={} if "plain malloc" in way else PADDED,
-        way=way.removesuffix(", plain malloc"),
+        environment={} if way == PLAIN_MALLOC else PADDED,
+        way="ours" if way == PLAIN_MALLOC else way,
         model=model,
         epochs=EPOCHS,
         **workload.arguments(),

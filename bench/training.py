@@ -33,7 +33,7 @@ def train(
     """Trains once.
 
     Args:
-        way: A key of `bench.article.WAYS`, without what it says of malloc.
+        way: A key of `bench.article.WAYS`; malloc is the process's, so plain or not it is "ours".
         model: "light" or "steering".
         epochs: How many.
         path: The HDF5 file.

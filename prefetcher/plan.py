@@ -40,7 +40,7 @@ MOST_READERS = 8
 _ROUNDS = 8  # Luby and Rackoff need 4 with an ideal round function; ours is only a good mixer
 _PARTS = 2 * MOST_READERS  # pieces of a chunk's reading: enough for all to end together
 _SMALLEST_MIX = 64  # blocks in a chunk: 64 one-class blocks keep over 95 % of the label entropy
-_TABLE_BITS = 16  # 512 KiB, and a millisecond for each of them once in a pass
+_TABLE_BITS = 16  # a table of 512 KiB at most, made once in a pass in some ten milliseconds
 _BLOCK_BYTES = 1 << 20  # from about 1 MiB on, a random read costs what a sequential one costs
 
 
