@@ -106,7 +106,10 @@ def scatter(path: str, rows: int, passes: int, threads: int) -> dict[str, Any]:
 
 
 def decode(path: str, rows: int, passes: int, threads: int) -> dict[str, Any]:
-    """Threads that only decode what was read before, with this package's own decoders."""
+    """Threads that only decode what was read before, with this package's own decoders.
+
+    A plugin filter takes its input for its own: here that is a copy, in a training the read itself.
+    """
     place = stored(path, rows)
     data = np.frombuffer(place.path.read_bytes(), np.uint8)
     decoder = Decoder(place.filters, place.piece_bytes)

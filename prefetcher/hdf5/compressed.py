@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from prefetcher.clock import State, doing
 from prefetcher.errors import CorruptError
+from prefetcher.hdf5 import malloc
 from prefetcher.hdf5.filters import Bytes, Decoder, stored_filters
 from prefetcher.hdf5.index import ChunkIndex, StoredChunk
 from prefetcher.hdf5.places import Places, Rows
@@ -126,12 +127,18 @@ class StorageChunkWay:
         with self._named(chunk):
             if chunk.size > self._most_stored:
                 raise CorruptError("no storage chunk of this dataset can be that large")
-            data: Bytes = self._scratch.stored[: chunk.size]
+            data = self._room()[: chunk.size]
             with doing(State.READ):
                 self._stored.read(chunk.offset, chunk.size, [data])
             with doing(State.DECODE):
                 decoded = self._decoder.decode(data, chunk.mask)
         return decoded.view(self._element).reshape(self._chunk)
+
+    def _room(self) -> Bytes:
+        """Memory for a storage chunk as it lies in the file; the decoder may take it."""
+        if self._decoder.takes_room:
+            return malloc.room(self._most_stored)
+        return self._scratch.stored
 
     @contextmanager
     def _named(self, chunk: StoredChunk) -> Iterator[None]:

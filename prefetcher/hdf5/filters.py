@@ -111,6 +111,8 @@ class Decoder:
     def __init__(self, filters: Sequence[StoredFilter], size: int) -> None:
         self._stages = [stage for stored in filters if (stage := stage_for(stored))]
         self._size = size
+        self.takes_room = bool(filters) and filters[-1].code in plugins.LIBRARIES
+        """Whether `decode` is best given bytes in a `malloc.room`, which it then takes."""
         self.hdf5_survives = all(stored.code < _FIRST_PLUGIN for stored in filters)
         """Whether HDF5 itself answers damaged bytes with an error instead of a crash."""
 
@@ -122,7 +124,7 @@ class Decoder:
         """The decoded storage chunk; it may be a view of `data`.
 
         Args:
-            data: Its bytes in the file.
+            data: Its bytes in the file; gone afterwards if they lie in a `malloc.room`.
             mask: Bit i tells that filter i was skipped when it was written.
 
         Raises:

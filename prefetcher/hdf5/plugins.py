@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import importlib
 import os
-import weakref
 from collections.abc import Callable
 from functools import cache, partial
 from importlib import metadata
@@ -21,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prefetcher.errors import CorruptError
-from prefetcher.hdf5 import headers
+from prefetcher.hdf5 import headers, malloc
 
 BLOSC, LZ4, BITSHUFFLE, ZSTD = 32001, 32004, 32008, 32015
 LIBRARIES = {BLOSC: "blosc", LZ4: "lz4", BITSHUFFLE: "bshuf", ZSTD: "zstd"}
@@ -83,7 +82,8 @@ _CHECKS: dict[int, Check] = {
 def decoder(code: int, values: tuple[int, ...]) -> Callable[[Bytes, int], Bytes] | None:
     """A function that decodes bytes to a given size, None if h5py has to do it.
 
-    The function raises `CorruptError` where the bytes do not decode to that size.
+    The function raises `CorruptError` where the bytes do not decode to that size. Bytes that lie
+    in a `malloc.room` are not copied for it; they are gone then.
     """
     if code not in LIBRARIES or (code == BITSHUFFLE and not headers.can_bitshuffle(values)):
         return None
@@ -113,51 +113,35 @@ def _function(code: int) -> Callable[..., int] | None:
     return None
 
 
-@cache
-def _libc() -> ctypes.CDLL:
-    """The C library whose malloc and free the plugins use. Only loaded where there is preadv."""
-    libc = ctypes.CDLL(None)
-    libc.malloc.restype = ctypes.c_void_p
-    libc.malloc.argtypes = [ctypes.c_size_t]
-    libc.free.restype = None
-    libc.free.argtypes = [ctypes.c_void_p]
-    return libc
-
-
 def _decode(
     code: int, values: tuple[int, ...], function: Callable[..., int], data: Bytes, size: int
 ) -> Bytes:
     if not _CHECKS[code](values, data.data, size):
         raise CorruptError(f"its {LIBRARIES[code]} header is damaged")
     produced, buffer = _called(_DECODE, values, function, data)
-    result = _owned(buffer, size)
     if produced != size:
+        malloc.free(buffer)
         raise CorruptError(f"its {LIBRARIES[code]} data is damaged")
-    return result
+    return malloc.owned(buffer, size)
 
 
 def _encode(values: tuple[int, ...], function: Callable[..., int], data: Bytes) -> Bytes:
     produced, buffer = _called(_ENCODE, values, function, data)
-    encoded = _owned(buffer, produced)
-    return encoded if produced else data  # 0 tells that nothing came of it
+    if produced == 0:  # nothing came of it
+        malloc.free(buffer)
+        return data
+    return malloc.owned(buffer, produced)
 
 
 def _called(
     flags: int, values: tuple[int, ...], function: Callable[..., int], data: Bytes
-) -> tuple[int, ctypes.c_void_p]:
-    """The bytes that the filter made, and the memory that they lie in: the caller's from now on."""
-    buffer = ctypes.c_void_p(_libc().malloc(len(data)))
-    ctypes.memmove(buffer, data.ctypes.data, len(data))
-    room = ctypes.c_size_t(len(data))
+) -> tuple[int, int | None]:
+    """The bytes that the filter made, and the address of the memory that they lie in."""
+    nbytes = len(data)
+    address, size = malloc.given_up(data)
+    buffer, room = ctypes.c_void_p(address), ctypes.c_size_t(size)
     settings = (ctypes.c_uint * len(values))(*values)
     produced = function(
-        flags, len(values), settings, len(data), ctypes.byref(room), ctypes.byref(buffer)
+        flags, len(values), settings, nbytes, ctypes.byref(room), ctypes.byref(buffer)
     )
-    return produced, buffer
-
-
-def _owned(buffer: ctypes.c_void_p, size: int) -> Bytes:
-    """The memory as an array; it is freed when the last array over it is gone."""
-    memory = (ctypes.c_uint8 * size).from_address(buffer.value or 0)
-    weakref.finalize(memory, _libc().free, buffer.value).atexit = False
-    return np.frombuffer(memoryview(memory), np.uint8)
+    return produced, buffer.value

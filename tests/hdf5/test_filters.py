@@ -23,6 +23,7 @@ from prefetcher.hdf5.filters import (
     fletcher32,
     why_left_to_hdf5,
 )
+from prefetcher.hdf5.plugins import LZ4
 
 
 def as_bytes(data: bytes) -> Bytes:
@@ -81,6 +82,13 @@ def test_a_mask_skips_filters() -> None:
     assert not decoder.is_plain(0b01)
     with pytest.raises(CorruptError, match="it holds 3 bytes instead of 4"):
         decoder.decode(as_bytes(b"abc"), 0b11)
+
+
+def test_a_room_is_for_a_plugin_that_comes_first_when_decoding() -> None:
+    gzip, lz4, fletcher32 = (StoredFilter(code, ()) for code in (GZIP, LZ4, FLETCHER32))
+    assert Decoder([lz4], 4).takes_room
+    for filters in ([], [gzip], [lz4, fletcher32]):
+        assert not Decoder(filters, 4).takes_room
 
 
 @settings(deadline=None)
