@@ -18,8 +18,8 @@ GOAL = 0.98
 
 def measure(options: Options) -> Result:
     """Both models on each backend that is installed."""
-    # Half a chunk of the article's is enough: what is compared are steps, not epochs.
-    workload = pictures.workload(options.folder, min(options.scale, 0.02))
+    # A quarter of a chunk of the article's is enough: what is compared are steps, not epochs.
+    workload = pictures.workload(options.folder, min(options.scale, 0.01))
     result = Result({"workload": workload.told(), "backends": {}})
     installed = [name for name in BACKENDS if importlib.util.find_spec(name)]
     result.notes += [

@@ -26,7 +26,7 @@ class Options:
     folder: Path
     samples: int = 12_800
     rounds: int = 5
-    scale: float = 0.03
+    scale: float = 0.02
     quick: bool = False
     only: str = ""
     alone: bool = False
