@@ -110,11 +110,14 @@ def _joined(
     """What is told of a part: where only some of it was measured again, the rest stays."""
     if not (earlier and options.only and part.joined and entry["data"]):
         return entry
-    again = f"{options.only}: measured again, {entry['time'][:16]}, {options.rounds} rounds"
+    again = f"{options.only}: measured again"
     return {
         **earlier,
         "data": part.joined(earlier["data"], entry["data"]),
-        "notes": [*earlier["notes"], again],
+        "notes": [
+            *(note for note in earlier["notes"] if not note.startswith(again)),
+            f"{again}, {entry['time'][:16]}, {options.rounds} rounds",
+        ],
         "failed": earlier["failed"] + entry["failed"],
         "wrong_rows": earlier["wrong_rows"] + entry["wrong_rows"],
     }

@@ -9,7 +9,7 @@ from typing import Any
 
 from bench import pictures, plot
 from bench.attempt import attempt
-from bench.part import Options, Part, Result, markdown
+from bench.part import Options, Part, Result, markdown, rotated
 from prefetcher.cli import output
 
 PLAIN_MALLOC = "ours, plain malloc"
@@ -51,8 +51,8 @@ def _of_model(
 ) -> dict[str, Any]:
     runs: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
     with output.progress(f"Training the {model} model", rounds * len(WAYS)) as advance:
-        for _ in range(rounds):
-            for way in WAYS:
+        for turn in range(rounds):
+            for way in rotated(list(WAYS), turn):
                 run = trained(way, model, workload, result)
                 runs[way] += [run] if run else []
                 advance(1)

@@ -24,7 +24,7 @@ LIMIT_S = 120
 COMPARED = ("contiguous", "gzip-4", "lz4")
 """Files on which all systems are compared (the first alone, if it is to be quick)."""
 OUTLINE = (ARTICLE, OURS, OURS_2)
-"""The systems that read every file."""
+"""The systems that read every file, warm and cold."""
 COLD = {"contiguous": 4, "gzip-4": 1}
 """Times the samples, for a pass out of a cold cache. It is a first pass, whose first chunks the
 system gives fresh memory: where decoding does not take longer anyway, the file is to be so large
@@ -174,7 +174,7 @@ def _called(
 def _cold(reading: Reading, rounds: int, result: Result) -> dict[str, Any]:
     """One pass of a file that the page cache was made to forget, against the disk itself."""
     disk = "sequential read"
-    runs: Runs = {name: [] for name in (disk, OURS, ARTICLE)}
+    runs: Runs = {name: [] for name in (disk, *OUTLINE)}
     with output.progress(f"Reading {reading.kind.name}, cold", rounds * len(runs)) as advance:
         for turn in range(rounds):
             for name in rotated(list(runs), turn):

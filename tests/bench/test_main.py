@@ -83,7 +83,7 @@ def test_readings_of_one_file_become_a_table(
 def test_a_file_measured_again_leaves_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pace = iter((1, 2, 3))
+    pace = iter(range(1, 5))
 
     def measure(options: Options) -> Result:
         files = [options.only] if options.only else ["a", "b"]
@@ -98,7 +98,8 @@ def test_a_file_measured_again_leaves_the_others(
     run(tmp_path, "well", "--only=a")
     page = (tmp_path / "it.md").read_text()
     assert "a3 b2" in page
-    assert "a: measured again" in page
+    run(tmp_path, "well", "--only=a")
+    assert (tmp_path / "it.md").read_text().count("a: measured again") == 1
 
 
 def test_a_files_whole_name_stands_for_it_alone() -> None:
