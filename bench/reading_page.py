@@ -103,7 +103,7 @@ def _cold_cells(row: Mapping[str, Any]) -> Iterator[str]:
     yield f"{row['stored_bytes'] / 1e9:.2f}"
     yield f"{1 / disk:.2f}" if disk else "failed"
     for name in (ARTICLE, OURS, OURS_2):
-        yield f"{disk / seconds[name]:.2f}" if disk and name in seconds else "failed"
+        yield f"{disk / seconds[name]:.2f}" if disk and name in seconds else ""
 
 
 def plots(data: Mapping[str, Any], folder: Path, stem: str) -> list[Path]:
