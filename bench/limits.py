@@ -17,7 +17,9 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
+from prefetcher.hdf5 import malloc
 from prefetcher.hdf5.filters import Decoder, StoredFilter, stored_filters
 
 BLOCK_BYTES = 1 << 20
@@ -86,10 +88,7 @@ def scatter(path: str, rows: int, passes: int, threads: int) -> dict[str, Any]:
     So much and so placed is what a chunk that is shuffled while it is read needs at least.
     """
     place = stored(path, rows)
-    row_bytes = place.row_bytes
-    memory = np.ones((min(rows, 2 * CHUNK_ROWS), row_bytes), np.uint8)
-    slots = np.random.default_rng(0).permutation(len(memory)).tolist()
-    places = [memory[slot : slot + 1] for slot in slots]
+    row_bytes, places = place.row_bytes, _places(place, rows)
     together = place.piece_bytes // row_bytes
 
     def work(pieces: list[tuple[int, int]]) -> None:
@@ -119,6 +118,40 @@ def decode(path: str, rows: int, passes: int, threads: int) -> dict[str, Any]:
             decoder.decode(data[offset : offset + size], 0)
 
     return _timed(place.pieces, work, threads, passes) | {"nbytes": place.nbytes}
+
+
+def unpack(path: str, rows: int, passes: int, threads: int) -> dict[str, Any]:
+    """Threads that read and decode storage chunks, and move each row to a random place.
+
+    All the work that such a file asks for, with nothing around it.
+    """
+    place = stored(path, rows)
+    places, together = _places(place, rows), place.piece_bytes // place.row_bytes
+    decoder, most = Decoder(place.filters, place.piece_bytes), max(size for _, size in place.pieces)
+    numbers = {offset: number for number, (offset, _) in enumerate(place.pieces)}
+
+    def work(pieces: list[tuple[int, int]]) -> None:
+        memory = np.empty(most, np.uint8)
+        file = os.open(place.path, os.O_RDONLY)
+        try:
+            for offset, size in pieces:
+                data = (malloc.room(most) if decoder.takes_room else memory)[:size]
+                _read_fully(file, data.data, offset)
+                decoded = decoder.decode(data, 0).reshape(together, -1)
+                at = numbers[offset] * together % (len(places) - together + 1)
+                for target, row in zip(places[at : at + together], decoded, strict=True):
+                    target[:] = row
+        finally:
+            os.close(file)
+
+    return _timed(place.pieces, work, threads, passes) | {"nbytes": place.nbytes}
+
+
+def _places(place: Stored, rows: int) -> list[NDArray[np.uint8]]:
+    """Memory of two chunks by rows, in a random order."""
+    memory = np.ones((min(rows, 2 * CHUNK_ROWS), place.row_bytes), np.uint8)
+    slots = np.random.default_rng(0).permutation(len(memory)).tolist()
+    return [memory[slot : slot + 1] for slot in slots]
 
 
 def memcpy(path: str, rows: int, passes: int, threads: int) -> dict[str, Any]:

@@ -136,7 +136,8 @@ def _limits(reading: Reading) -> list[str]:
     if reading.kind.name not in COMPARED:
         return []
     threads = sorted({1, cpus_allowed()})
-    known = ("preadv", "scatter", "memcpy") if not reading.kind.storage else ("preadv", "decode")
+    flat, stored = ("preadv", "scatter", "memcpy"), ("preadv", "decode", "unpack")
+    known = stored if reading.kind.storage else flat
     return [f"{name}, {count}" for name in known for count in threads]
 
 

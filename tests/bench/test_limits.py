@@ -11,7 +11,7 @@ import pytest
 
 from bench import limits
 from bench.files import kinds, make
-from bench.limits import decode, memcpy, paced, preadv, scatter, sequential
+from bench.limits import decode, memcpy, paced, preadv, scatter, sequential, unpack
 
 ROWS = 128
 
@@ -24,6 +24,8 @@ ROWS = 128
         ("contiguous", memcpy),
         ("gzip-4", preadv),
         ("gzip-4", decode),
+        ("gzip-4", unpack),
+        ("lz4", unpack),
     ],
 )
 @pytest.mark.parametrize("threads", [1, 2])
