@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from contextlib import suppress
 from importlib import metadata
 
@@ -57,6 +58,32 @@ def test_bytes_in_a_room_are_not_copied_before_they_are_decoded(
     stored[:] = lz4
     monkeypatch.setattr(malloc, "room", None)  # which a copy would need
     assert decode(stored, ROWS.size).tobytes() == ROWS.tobytes()
+
+
+def test_memory_is_freed_once_with_the_last_array_over_it(
+    lz4: plugins.Bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freed: list[int] = []
+    free = malloc._libc().free
+
+    class Counting:
+        malloc = staticmethod(malloc._libc().malloc)
+
+        @staticmethod
+        def free(address: int) -> None:
+            freed.append(address)
+            free(address)
+
+    monkeypatch.setattr(malloc, "_libc", Counting)
+    decode = decoder(LZ4, ())
+    assert decode is not None
+    part = decode(lz4, ROWS.size)[10:20]
+    gc.collect()
+    assert freed == []
+    assert part.tobytes() == ROWS[10:20].tobytes()
+    del part
+    gc.collect()
+    assert len(freed) == 1
 
 
 def test_memory_is_not_lost_whether_bytes_decode_or_not(lz4: plugins.Bytes) -> None:
