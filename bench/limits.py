@@ -72,12 +72,9 @@ def preadv(path: str, rows: int, passes: int, threads: int) -> dict[str, Any]:
 
     def work(pieces: list[tuple[int, int]]) -> None:
         memory = memoryview(bytearray(max(size for _, size in pieces)))
-        file = os.open(place.path, os.O_RDONLY)
-        try:
+        with _opened(place.path) as file:
             for offset, size in pieces:
                 _read_fully(file, memory[:size], offset)
-        finally:
-            os.close(file)
 
     return _timed(place.pieces, work, threads, passes) | {"nbytes": place.nbytes}
 
@@ -92,14 +89,11 @@ def scatter(path: str, rows: int, passes: int, threads: int) -> dict[str, Any]:
     together = place.piece_bytes // row_bytes
 
     def work(pieces: list[tuple[int, int]]) -> None:
-        file = os.open(place.path, os.O_RDONLY)
-        try:
+        with _opened(place.path) as file:
             for offset, size in pieces:
                 at = (offset - place.pieces[0][0]) // row_bytes % (len(places) - together + 1)
                 if os.preadv(file, places[at : at + together], offset) != size:  # type: ignore[arg-type]
                     raise EOFError(f"a read at {offset} was cut short")
-        finally:
-            os.close(file)
 
     return _timed(place.pieces, work, threads, passes) | {"nbytes": place.nbytes}
 
@@ -132,8 +126,7 @@ def unpack(path: str, rows: int, passes: int, threads: int) -> dict[str, Any]:
 
     def work(pieces: list[tuple[int, int]]) -> None:
         memory = np.empty(most, np.uint8)
-        file = os.open(place.path, os.O_RDONLY)
-        try:
+        with _opened(place.path) as file:
             for offset, size in pieces:
                 data = (malloc.room(most) if decoder.takes_room else memory)[:size]
                 _read_fully(file, data.data, offset)
@@ -141,8 +134,6 @@ def unpack(path: str, rows: int, passes: int, threads: int) -> dict[str, Any]:
                 at = numbers[offset] * together % (len(places) - together + 1)
                 for target, row in zip(places[at : at + together], decoded, strict=True):
                     target[:] = row
-        finally:
-            os.close(file)
 
     return _timed(place.pieces, work, threads, passes) | {"nbytes": place.nbytes}
 
@@ -179,8 +170,8 @@ def paced(path: str, threads: int, chunk_rows: int, rows_per_s: float) -> Iterat
 
     def work(thread: int) -> None:
         memory = np.empty(max(size for _, size in place.pieces), np.uint8)
-        file, due = os.open(path, os.O_RDONLY), perf_counter()
-        try:
+        due = perf_counter()
+        with _opened(path) as file:
             for chunk in cycle(chunks):
                 for offset, size in chunk[thread::threads]:
                     _read_fully(file, memory[:size].data, offset)
@@ -189,8 +180,6 @@ def paced(path: str, threads: int, chunk_rows: int, rows_per_s: float) -> Iterat
                 due = max(due + chunk_rows / rows_per_s, perf_counter())
                 if done.wait(due - perf_counter()):
                     return
-        finally:
-            os.close(file)
 
     workers = [threading.Thread(target=work, args=(thread,)) for thread in range(threads)]
     for worker in workers:
@@ -233,6 +222,15 @@ def _timed(
             worker.join()
         seconds.append(perf_counter() - begun)
     return {"seconds": seconds}
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[int]:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        yield file
+    finally:
+        os.close(file)
 
 
 def _read_fully(file: int, view: memoryview, offset: int) -> None:
