@@ -61,7 +61,8 @@ class StorageChunkWay:
         self._decoder = Decoder(stored_filters(dataset.id.get_create_plist()), self._chunk_bytes)
         self._most_stored = min(self._index.largest, most_stored(self._chunk_bytes))
         band_bytes = self._element.itemsize * math.prod((*self._chunk[:2], *self._shape[2:]))
-        self._scratch = _Scratch(self._most_stored, band_bytes)
+        kept = 0 if self._decoder.takes_room else self._most_stored  # else each has its own room
+        self._scratch = _Scratch(kept, band_bytes)
         self.scratch_bytes = self._most_stored + band_bytes + 2 * self._chunk_bytes
 
     def read(self, runs: Sequence[Run], places: Places) -> None:
