@@ -11,7 +11,7 @@ before it. That is what replay, resuming and sharding rest on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -57,11 +57,13 @@ class ChunkPlan:
 
     Attributes:
         number: The chunk's number, counted over all passes.
-        rows: File row of each sample in reading order, int64 (size,); ascending when shuffled.
+        rows: File row of each sample in reading order, int64 (size,). What leads comes first; it
+            and what follows are ascending when shuffled.
         order: Reading index of the sample in each slot, int64 (size,).
         batch_size: Slots in a batch: the first so many are the chunk's first batch.
-        parts: Pieces that may be read side by side. None ends inside a storage chunk that it
-            could have kept whole.
+        parts: Pieces that may be read side by side, in reading order. None ends inside a storage
+            chunk that it could have kept whole.
+        leading: What a leading batch needs are the reading indices below this; 0 if none leads.
     """
 
     number: int
@@ -69,6 +71,12 @@ class ChunkPlan:
     order: NDArray[np.int64]
     batch_size: int
     parts: tuple[Part, ...]
+    leading: int = 0
+
+    @property
+    def in_order(self) -> bool:
+        """Whether the samples are read in the order in which they are handed out."""
+        return bool((self.order[1:] > self.order[:-1]).all())
 
     def slots(self, index: int) -> NDArray[np.int64]:
         """Reading indices of the samples of one of the chunk's batches."""
@@ -143,8 +151,15 @@ class Plan:
         first = number % self.num_chunks * self.batches_per_chunk
         return min(self.batches_per_chunk, self.num_batches - first)
 
-    def chunk(self, number: int) -> ChunkPlan:
-        """Plans one chunk, in time and memory that depend on the chunk's size alone."""
+    def chunk(self, number: int, lead: int | None = None) -> ChunkPlan:
+        """Plans one chunk, in time and memory that depend on the chunk's size alone.
+
+        Args:
+            number: The chunk's number, counted over all passes.
+            lead: Index of the batch that a run begins with. The storage chunks that it is drawn
+                from are read first, and no others if it is the chunk's last. What each batch holds
+                does not depend on it.
+        """
         pass_number, chunk = divmod(number, self.num_chunks)
         start = chunk * self.chunk_size
         stop = min(start + self.chunk_size, len(self.samples))
@@ -155,7 +170,22 @@ class Plan:
         else:
             rows = self._rows(np.arange(start, stop))
             order = np.arange(stop - start)
-        return ChunkPlan(number, rows, order, self.batch_size, self._parts(rows))
+        planned = ChunkPlan(number, rows, order, self.batch_size, self._parts(rows))
+        return planned if lead is None else self._led(planned, lead)
+
+    def _led(self, chunk: ChunkPlan, lead: int) -> ChunkPlan:
+        """The same chunk, read in another order."""
+        storage_chunks = chunk.rows // self.align
+        first = np.isin(storage_chunks, storage_chunks[chunk.slots(lead)])
+        turn = np.argsort(~first, kind="stable")
+        index = np.empty_like(turn)
+        index[turn] = np.arange(len(turn))
+        rows, leading = chunk.rows[turn], int(np.count_nonzero(first))
+        led = replace(chunk, rows=rows, order=index[chunk.order], parts=self._parts(rows[:leading]))
+        if lead + 1 == self.batches_in(chunk.number):
+            return led
+        rest = self._parts(rows[leading:], leading) if leading < len(rows) else ()
+        return replace(led, parts=led.parts + rest, leading=leading)
 
     def _rows(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
         """File rows of these samples."""
@@ -186,8 +216,11 @@ class Plan:
             return 0
         return min(-self.samples.start % self.align, len(self.samples))
 
-    def _parts(self, rows: NDArray[np.int64]) -> tuple[Part, ...]:
-        """Cuts a chunk's reading into pieces: at edges of storage chunks, and of runs if it can."""
+    def _parts(self, rows: NDArray[np.int64], at: int = 0) -> tuple[Part, ...]:
+        """Cuts the reading of these rows into pieces; `at` is the first one's reading index.
+
+        The cuts are at edges of storage chunks, and of runs if there are enough.
+        """
         breaks = np.diff(rows) != 1
         edges = np.diff(rows // self.align) != 0
         between_runs = edges & breaks
@@ -199,10 +232,12 @@ class Plan:
         starts = np.append(0, np.flatnonzero(breaks) + 1)
         runs = _runs(rows, starts)
         bounds = [0, *cuts.tolist(), len(rows)]
-        at = np.searchsorted(starts, bounds).tolist()
+        of_runs = np.searchsorted(starts, bounds).tolist()
         return tuple(
-            Part(start, stop, runs[first:last])
-            for (start, stop), (first, last) in zip(pairwise(bounds), pairwise(at), strict=True)
+            Part(at + start, at + stop, runs[first:last])
+            for (start, stop), (first, last) in zip(
+                pairwise(bounds), pairwise(of_runs), strict=True
+            )
         )
 
 

@@ -83,6 +83,27 @@ def test_the_runs_of_a_part_are_its_rows(plan: Plan, number: int) -> None:
         assert part.runs == runs_of(chunk.rows[part.start : part.stop])
 
 
+@given(plans(), st.integers(0, 1000))
+def test_the_storage_chunks_of_a_batch_that_leads_are_read_first(plan: Plan, ordinal: int) -> None:
+    number, lead = plan.chunk_of(ordinal)
+    led, usual = plan.chunk(number, lead), plan.chunk(number)
+    for index in range(plan.batches_in(number)):
+        assert led.rows[led.slots(index)].tolist() == usual.rows[usual.slots(index)].tolist()
+    is_last = lead + 1 == plan.batches_in(number)
+    needed = led.parts[-1].stop if is_last else led.leading
+    storage_chunks = led.rows // plan.align
+    assert set(storage_chunks[:needed]) == set(storage_chunks[led.slots(lead)])
+    assert set(storage_chunks[:needed]).isdisjoint(storage_chunks[needed:])
+    assert led.slots(lead).max() < needed
+    assert needed in {part.stop for part in led.parts}
+    assert [0, *(part.stop for part in led.parts)] == [
+        *(part.start for part in led.parts),
+        needed if is_last else len(led.rows),
+    ]
+    for part in led.parts:
+        assert part.runs == runs_of(led.rows[part.start : part.stop])
+
+
 def test_parts_leave_runs_whole_where_there_are_many() -> None:
     plan = Plan(range(12_800), 32, 3200, 21)
     chunk = plan.chunk(1)

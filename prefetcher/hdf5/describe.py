@@ -64,11 +64,6 @@ class Dataset:
         return self.storage_chunk[0] if self.storage_chunk else 1
 
     @property
-    def is_plain(self) -> bool:
-        """Whether a row can be read without decoding others, outside HDF5's lock."""
-        return self.way != "general" and not self.filters
-
-    @property
     def scratch_bytes(self) -> int:
         """The most memory that one thread holds, beside the caller's arrays, to read this."""
         if self.way == "contiguous":

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,19 +108,26 @@ def bytes_needed(datasets: Sequence[Dataset], plan: Plan, chunks: int, batches: 
     return (chunks * plan.chunk_size + batches * plan.batch_size) * row_bytes
 
 
+class Done(NamedTuple):
+    """What became complete: all that the leading batch needs, or the whole chunk."""
+
+    lead: bool
+    chunk: bool
+
+
 class Chunk:
     """One chunk while it is read by readers and emptied by batchers.
 
     A part is written by one reader, a batch is taken by one batcher, and no batch is taken before
-    the last part is done: so every buffer has one owner at a time.
+    all parts are done that it is drawn from: so every row has one owner at a time.
     """
 
-    def __init__(self, plan: Plan, chunk: ChunkPlan, columns: Sequence[Column]) -> None:
-        self.plan = chunk
+    def __init__(self, plan: ChunkPlan, columns: Sequence[Column]) -> None:
+        self.plan = plan
         self._columns = columns
-        self._shuffled = plan.shuffle
         self._lock = threading.Lock()
-        self._parts_left = len(chunk.parts)
+        self._leading_left = plan.leading
+        self._left = plan.parts[-1].stop
         self._holds: dict[str, _Gathered | _Placed] | None = None
 
     @property
@@ -134,13 +141,19 @@ class Chunk:
         for column in self._columns:
             source.expect(column.dataset.name, runs)
 
-    def read(self, part: Part, source: RowSource) -> bool:
-        """Reads one part of every column; True if it was the last part to be done."""
+    def read(self, part: Part, source: RowSource) -> Done:
+        """Reads one part of every column, and tells what is complete with it."""
         for name, hold in self._allocated().items():
             source.read(name, part.runs, hold.destinations(part.start, part.stop))
+        samples, leads = part.stop - part.start, self.leads(part)
         with self._lock:
-            self._parts_left -= 1
-            return self._parts_left == 0
+            self._left -= samples
+            self._leading_left -= samples if leads else 0
+            return Done(lead=leads and not self._leading_left, chunk=not self._left)
+
+    def leads(self, part: Part) -> bool:
+        """Whether the leading batch may need this part."""
+        return part.start < self.plan.leading
 
     def batch(self, index: int) -> dict[str, NDArray[Any]]:
         """The arrays of one batch, by dataset. Each batch may be asked for once."""
@@ -158,7 +171,7 @@ class Chunk:
     def _hold(self, column: Column) -> _Gathered | _Placed:
         if column.chunks is not None:
             return _Gathered(column, column.chunks, self.plan)
-        return _Placed(column, self.plan, shuffled=self._shuffled)
+        return _Placed(column, self.plan)
 
 
 class _Gathered:
@@ -188,7 +201,7 @@ class _Gathered:
 class _Placed:
     """A column as its batch buffers, whose rows are written to their places at once."""
 
-    def __init__(self, column: Column, chunk: ChunkPlan, *, shuffled: bool) -> None:
+    def __init__(self, column: Column, chunk: ChunkPlan) -> None:
         self.column = column
         rows, batch_size = len(chunk.rows), chunk.batch_size
         taken = [
@@ -196,15 +209,15 @@ class _Placed:
         ]
         self._batches = {index: batch for index, (batch, _) in enumerate(taken)}
         self._batch_size = batch_size
-        self._shuffled = shuffled
-        if shuffled:
+        self._in_order = chunk.in_order
+        if not self._in_order:
             places = [place for _, of_batch in taken for place in of_batch]
             slots = np.empty(rows, np.int64)
             slots[chunk.order] = np.arange(rows)
             self._places = [places[slot] for slot in slots.tolist()]
 
     def destinations(self, start: int, stop: int) -> list[Bytes]:
-        if not self._shuffled:
+        if self._in_order:
             return list(self._stretches(start, stop))
         return self._places[start:stop]
 
@@ -223,12 +236,12 @@ class _Placed:
 
 
 def read_batch(
-    chunk: Chunk, index: int, columns: Sequence[Column], source: RowSource
+    chunk: ChunkPlan, index: int, columns: Sequence[Column], source: RowSource
 ) -> dict[str, NDArray[Any]]:
     """Reads one batch of a chunk on its own, each run of neighbouring rows at once."""
-    slots = chunk.plan.slots(index)
+    slots = chunk.slots(index)
     turn = np.argsort(slots)
-    runs = runs_of(chunk.plan.rows[slots[turn]])
+    runs = runs_of(chunk.rows[slots[turn]])
     arrays = {}
     for column in columns:
         out = column.batch(len(slots))

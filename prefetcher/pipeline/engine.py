@@ -102,8 +102,7 @@ class Engine:
         """Tells every thread to leave; does not wait. Any thread, any number of times."""
         self._ended = True
         self._stopping.set()
-        self.shared.chunks.close()
-        self.shared.batches.close()
+        self.shared.close()
 
     def join(self, limit: float | None = None) -> None:
         """Waits until the threads have left and the file is closed, `limit` seconds for each."""

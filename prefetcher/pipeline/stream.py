@@ -79,11 +79,6 @@ class Feed:
         return buffers + threads * sum(dataset.scratch_bytes for dataset in datasets)
 
     @property
-    def is_plain(self) -> bool:
-        """Whether a batch can be read on its own at no more than its share of a chunk's cost."""
-        return all(dataset.is_plain for dataset in self.datasets)
-
-    @property
     def loose_batches(self) -> int:
         """Batches that may be outside of chunks: queued, in a batcher's hands, or the caller's."""
         return self.settings.batch_queue + self.most_workers.batchers + _LOOSE_BATCHES
@@ -119,7 +114,7 @@ class Stream:
         self._engine: Engine | None = None
         self._pid = os.getpid()
         self._closed = False
-        self._filled = False  # whether a batch came out of a chunk yet
+        self._filled = False  # whether a batch came out of a whole chunk yet
         self._next = 0
         self._last = -2
         _open.add(self)
@@ -242,7 +237,6 @@ class Stream:
 
     def _new_engine(self, first: int) -> Engine:
         feed, settings, plan = self._feed, self._feed.settings, self._feed.plan
-        chunked = first + 1 if feed.is_plain else first
         stopping = threading.Event()
         source = ShardedSource(
             feed.shards,
@@ -258,7 +252,8 @@ class Stream:
             ),
             source=source,
             recipe=feed.recipe,
-            chunks=Channel(settings.chunk_queue, plan.chunk_of(chunked)[0]),
+            lead=Channel(1, first),
+            chunks=Channel(settings.chunk_queue, plan.chunk_of(first)[0]),
             batches=Channel(
                 settings.batch_queue,
                 first,
@@ -266,7 +261,6 @@ class Stream:
                 burst=max(1, settings.batch_queue // 2),  # half the queue is still a hiccup's worth
             ),
             first=first,
-            chunked=chunked,
             where=feed.where,
         )
         return Engine(shared, source, self._counters, stopping, self._rest)
@@ -284,7 +278,7 @@ class Stream:
         if first:
             self._event("first_batch", {"after_s": round(counters.first_batch_s or 0.0, 3)})
         if not self._filled and self._engine is not None:
-            self._filled = plan.ordinal(place) >= self._engine.shared.chunked
+            self._filled = not self._engine.shared.leads(plan.ordinal(place))
             if self._filled:
                 waited_s = counters.consumer.seconds(State.WAIT_IN)
                 self._event("first_chunk", {"waited_s": round(waited_s, 3)})

@@ -22,7 +22,7 @@ from prefetcher.batch import Batch, Recipe
 from prefetcher.clock import Clock, State
 from prefetcher.pipeline.channel import Channel, Closed, Idle
 from prefetcher.pipeline.chunk import Chunk, Column, RowSource, read_batch
-from prefetcher.plan import Part, Plan
+from prefetcher.plan import ChunkPlan, Part, Plan
 
 T = TypeVar("T")
 
@@ -35,9 +35,9 @@ class Shared:
     """What the workers of one run share.
 
     Attributes:
+        lead: Takes the run's first chunk as soon as its leading batch, `first`, can be taken.
+        chunks: Takes each chunk when it is whole.
         first: The batch that the run starts at, counted over all passes.
-        chunked: The first batch that comes out of a chunk. One before it is read on its own, by the
-            batcher that is to make it and has nothing else to do before there is a chunk.
         where: The file and the datasets, for error messages.
     """
 
@@ -45,10 +45,10 @@ class Shared:
     columns: Sequence[Column]
     source: RowSource
     recipe: Recipe
+    lead: Channel[Chunk]
     chunks: Channel[Chunk]
     batches: Channel[Batch]
     first: int
-    chunked: int
     where: str
 
     @property
@@ -58,33 +58,53 @@ class Shared:
 
     def tasks(self) -> Iterator[Task]:
         """Every part of every chunk from the first that is wanted on, without end."""
-        for number in count(self.plan.chunk_of(self.chunked)[0]):
-            chunk = self.chunk(number)
+        first, lead = self.plan.chunk_of(self.first)
+        for number in count(first):
+            chunk = self.chunk(number, lead if number == first else None)
             chunk.expect(self.source)
             for part in chunk.plan.parts:
                 yield chunk, part
 
-    def chunk(self, number: int) -> Chunk:
+    def chunk(self, number: int, lead: int | None = None) -> Chunk:
         """A planned chunk that holds no memory yet."""
-        return Chunk(self.plan, self.plan.chunk(number), self.columns)
+        return Chunk(self.plan.chunk(number, lead), self.columns)
+
+    def leads(self, ordinal: int) -> bool:
+        """Whether a batch comes before its chunk: the run's first, if more of that is wanted."""
+        if ordinal != self.first:
+            return False
+        number, index = self.plan.chunk_of(ordinal)
+        return index + 1 < self.plan.batches_in(number)
 
     def batches_wanted(self, number: int) -> int:
-        """Batches of a chunk that will be taken: all, but in the first those before `chunked`."""
-        chunk, index = self.plan.chunk_of(self.chunked)
-        return self.plan.batches_in(number) - (index if number == chunk else 0)
+        """Batches that will be taken out of the whole chunk."""
+        first, index = self.plan.chunk_of(self.first)
+        gone = index + self.leads(self.first) if number == first else 0
+        return self.plan.batches_in(number) - gone
+
+    def fail(self, chunk: Chunk, part: Part, error: BaseException) -> None:
+        """A part could not be read: the error takes the place of what it belonged to."""
+        if chunk.leads(part):
+            self.lead.fail(self.first, error)
+        self.chunks.fail(chunk.number, error)
+
+    def close(self) -> None:
+        """Ends every channel, and so every worker."""
+        for channel in (self.lead, self.chunks, self.batches):
+            channel.close()
 
     def alone(self, ordinal: int) -> Batch:
         """A batch read on its own, in the calling thread, whatever the others are at."""
         number, index = self.plan.chunk_of(ordinal)
-        chunk = self.chunk(number)
+        chunk = self.plan.chunk(number)
         return self.finished(read_batch(chunk, index, self.columns, self.source), chunk, ordinal)
 
-    def finished(self, arrays: dict[str, NDArray[Any]], chunk: Chunk, ordinal: int) -> Batch:
+    def finished(self, arrays: dict[str, NDArray[Any]], chunk: ChunkPlan, ordinal: int) -> Batch:
         """The batch that is handed out, made of the arrays read for it."""
         place = self.plan.place(ordinal)
 
         def where() -> str:
-            rows = chunk.plan.rows[chunk.plan.slots(self.plan.chunk_of(ordinal)[1])]
+            rows = chunk.rows[chunk.slots(self.plan.chunk_of(ordinal)[1])]
             shown = ", ".join(map(str, rows[:4])) + (", ..." if len(rows) > 4 else "")
             return (
                 f"batch {place.position} of pass {place.pass_number}: rows {shown} of {self.where}"
@@ -109,7 +129,7 @@ class Line(Generic[T]):
 
 
 def read_parts(shared: Shared, tasks: Iterable[Task], clock: Clock) -> None:
-    """A reader: fills chunks part by part; whoever does a chunk's last part hands it on."""
+    """A reader: fills chunks part by part; whoever does the last part hands the chunk on."""
     clock.begin()
     for chunk, part in tasks:
         try:
@@ -119,13 +139,15 @@ def read_parts(shared: Shared, tasks: Iterable[Task], clock: Clock) -> None:
             done = chunk.read(part, shared.source)
             clock.samples += part.stop - part.start
             clock.bytes += (part.stop - part.start) * shared.row_bytes
-            if done:
+            if done.lead:
+                shared.lead.put(shared.first, chunk)
+            if done.chunk:
                 shared.chunks.put(chunk.number, chunk, takes=shared.batches_wanted(chunk.number))
                 clock.items += 1
         except Closed:
             return
         except BaseException as error:  # noqa: BLE001 - goes to whoever asks for the batch
-            shared.chunks.fail(chunk.number, error)
+            shared.fail(chunk, part, error)
             return
         del chunk, part  # while this thread waits for its next task, their memory is another's
 
@@ -137,17 +159,16 @@ def make_batches(shared: Shared, ordinals: Iterable[int], clock: Clock) -> None:
         try:
             clock.switch(State.WAIT_IN)
             samples = shared.plan.batch_rows(shared.plan.place(ordinal).position)
-            if ordinal < shared.chunked:
-                clock.switch(State.GATHER)
-                batch = shared.alone(ordinal)
-                clock.bytes += samples * shared.row_bytes
-            else:
-                number, index = shared.plan.chunk_of(ordinal)
-                chunk = shared.chunks.look(number)
-                clock.switch(State.GATHER)
-                batch = shared.finished(chunk.batch(index), chunk, ordinal)
-                del chunk
+            number, index = shared.plan.chunk_of(ordinal)
+            leads = shared.leads(ordinal)
+            chunk = shared.lead.get(ordinal) if leads else shared.chunks.look(number)
+            clock.switch(State.GATHER)
+            arrays, planned = chunk.batch(index), chunk.plan
+            del chunk
+            if not leads:
                 shared.chunks.take(number)  # not before: with the last take its memory is another's
+            batch = shared.finished(arrays, planned, ordinal)
+            del arrays
             clock.switch(State.WAIT_OUT)
             shared.batches.put(ordinal, batch)
             del batch

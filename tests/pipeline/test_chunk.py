@@ -67,21 +67,44 @@ def test_every_batch_holds_the_rows_of_its_plan(
     plan = Plan(range(5, 5 + n), batch_size, batch_size * batches, 1, seed, shuffle)
     used = columns(DATASETS, plan, chunks=2, batches=4, meter=Meter())
     for number in range(plan.num_chunks):
-        chunk = Chunk(plan, plan.chunk(number), used)
+        chunk = Chunk(plan.chunk(number), used)
         done = [chunk.read(part, NumberedRows()) for part in chunk.plan.parts]
-        assert done == [False] * (len(done) - 1) + [True]
+        assert [each.chunk for each in done] == [False] * (len(done) - 1) + [True]
+        assert not any(each.lead for each in done)
         for index in range(plan.batches_in(number)):
-            alone = read_batch(chunk, index, used, NumberedRows())
+            alone = read_batch(chunk.plan, index, used, NumberedRows())
             expected = chunk.plan.rows[chunk.plan.slots(index)]
             for name, array in chunk.batch(index).items():
                 assert (array == expected[:, None]).all()
                 assert (alone[name] == array).all()
 
 
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("lead", [0, 5, 18])
+def test_a_batch_that_leads_is_there_when_its_parts_are_whichever_is_done_last(
+    shuffle: bool, lead: int
+) -> None:
+    plan = Plan(range(1000), 8, 160, 20, shuffle=shuffle, align=4)
+    planned = plan.chunk(1, lead)
+    used = columns(DATASETS, plan, 2, 4, Meter())
+    for last in (part for part in planned.parts if part.start < planned.leading):
+        chunk = Chunk(planned, used)
+        for part in planned.parts:
+            if chunk.leads(part) and part is not last:
+                assert chunk.read(part, NumberedRows()) == (False, False)
+        assert chunk.read(last, NumberedRows()) == (True, False)
+        expected = planned.rows[planned.slots(lead)]
+        for array in chunk.batch(lead).values():
+            assert (array == expected[:, None]).all()
+        rest = [part for part in planned.parts if not chunk.leads(part)]
+        done = [chunk.read(part, NumberedRows()) for part in rest]
+        assert done == [(False, False)] * (len(rest) - 1) + [(False, True)]
+
+
 @pytest.mark.parametrize(("shuffle", "most"), [(True, 40), (False, 16)])
 def test_neighbouring_rows_are_read_together(shuffle: bool, most: int) -> None:
     plan = Plan(range(10_000), 8, 1600, 40, seed=1, shuffle=shuffle)
-    chunk = Chunk(plan, plan.chunk(1), columns(DATASETS[1:], plan, 2, 4, Meter()))
+    chunk = Chunk(plan.chunk(1), columns(DATASETS[1:], plan, 2, 4, Meter()))
     source = NumberedRows()
     for part in chunk.plan.parts:
         chunk.read(part, source)
@@ -91,7 +114,7 @@ def test_neighbouring_rows_are_read_together(shuffle: bool, most: int) -> None:
 
 def test_all_of_a_chunk_is_expected_before_it_is_read() -> None:
     plan = Plan(range(1000), 8, 320, 40, seed=1)
-    chunk = Chunk(plan, plan.chunk(1), columns(DATASETS, plan, 2, 4, Meter()))
+    chunk = Chunk(plan.chunk(1), columns(DATASETS, plan, 2, 4, Meter()))
     source = NumberedRows()
     chunk.expect(source)
     for name in ("small", "large"):
@@ -103,7 +126,7 @@ def test_a_planned_chunk_holds_no_memory_and_a_full_one_what_was_promised() -> N
     plan = Plan(range(1000), 8, 320, 40)
     meter = Meter()
     used = columns(DATASETS, plan, chunks=2, batches=4, meter=meter)
-    chunk = Chunk(plan, plan.chunk(0), used)
+    chunk = Chunk(plan.chunk(0), used)
     assert meter.now == 0
     for part in chunk.plan.parts:
         chunk.read(part, NumberedRows())
@@ -116,7 +139,7 @@ def test_who_keeps_a_batch_keeps_no_more_than_that_batch() -> None:
     plan = Plan(range(320), 8, 320, 40)
     meter = Meter()
     used = columns(DATASETS, plan, chunks=1, batches=1, meter=meter)
-    chunk = Chunk(plan, plan.chunk(0), used)
+    chunk = Chunk(plan.chunk(0), used)
     for part in chunk.plan.parts:
         chunk.read(part, NumberedRows())
     kept = chunk.batch(3)
@@ -128,7 +151,7 @@ def test_who_keeps_a_batch_keeps_no_more_than_that_batch() -> None:
 
 def test_a_batch_can_be_taken_once() -> None:
     plan = Plan(range(16), 8, 16, 1)
-    chunk = Chunk(plan, plan.chunk(0), columns(DATASETS, plan, 1, 1, Meter()))
+    chunk = Chunk(plan.chunk(0), columns(DATASETS, plan, 1, 1, Meter()))
     for part in chunk.plan.parts:
         chunk.read(part, NumberedRows())
     chunk.batch(0)

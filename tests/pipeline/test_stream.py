@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import h5py
 import numpy as np
@@ -25,7 +25,7 @@ from prefetcher.hdf5.shards import ShardedSource, describe_all
 from prefetcher.pipeline import buffers
 from prefetcher.pipeline import stream as stream_module
 from prefetcher.pipeline.auto import Climber, Decision, Pace
-from prefetcher.pipeline.chunk import Chunk, RowSource
+from prefetcher.pipeline.chunk import Chunk, Done, RowSource
 from prefetcher.pipeline.stream import Feed, Stream
 from prefetcher.plan import Part, Plan, Run
 
@@ -125,12 +125,13 @@ def test_idle_threads_end_by_themselves_and_come_back(samples: MakeSamples) -> N
 
 
 @contextmanager
-def no_chunk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Until the block ends, readers wait before they read any part."""
+def only(needed: set[int], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Until the block ends, readers wait before they read a part without any of these rows."""
     gate, read = threading.Event(), Chunk.read
 
-    def gated(self: Chunk, part: Part, source: RowSource) -> bool:
-        wait_for(gate, "the gate to open")
+    def gated(self: Chunk, part: Part, source: RowSource) -> Done:
+        if needed.isdisjoint(self.plan.rows[part.start : part.stop].tolist()):
+            wait_for(gate, "the gate to open")
         return read(self, part, source)
 
     with monkeypatch.context() as patch:
@@ -141,13 +142,21 @@ def no_chunk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             gate.set()
 
 
+@pytest.mark.parametrize("storage", ["contiguous", "gzip"])
+@pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("first", [0, 2, 3, 40, 41])
-@pytest.mark.parametrize("batchers", [1, 3])
-def test_the_first_batch_does_not_wait_for_its_chunk(
-    samples: MakeSamples, monkeypatch: pytest.MonkeyPatch, first: int, batchers: int
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_first_batch_does_not_wait_for_what_it_does_not_need(
+    samples: MakeSamples,
+    monkeypatch: pytest.MonkeyPatch,
+    storage: str,
+    shuffle: bool,
+    first: int,
+    workers: int,
 ) -> None:
-    with streaming(samples(N), readers=2, batchers=batchers) as stream:
-        with no_chunk(monkeypatch):
+    path, settings = samples(N, storage), {"readers": workers, "batchers": workers}
+    with streaming(path, shuffle=shuffle, **settings) as stream:
+        with only(set(planned(stream, first)), monkeypatch):
             assert Task(lambda: ids(stream, first)).result() == [planned(stream, first)]
         for ordinal in range(first + 1, first + 60):
             assert ids(stream, ordinal) == [planned(stream, ordinal)]
@@ -157,15 +166,26 @@ def test_the_first_batch_does_not_wait_for_its_chunk(
     assert stats.read_bytes >= stats.bytes
 
 
-def test_nothing_is_decoded_twice_for_the_first_batch(
+class Noting(ShardedSource):
+    """A source that notes what is read of it."""
+
+    reads: ClassVar[list[tuple[str, Run]]] = []
+
+    def read(self, name: str, runs: Sequence[Run], out: Sequence[NDArray[np.uint8]]) -> None:
+        Noting.reads.extend((name, run) for run in runs)
+        super().read(name, runs, out)
+
+
+def test_nothing_is_read_twice_for_the_first_batch(
     samples: MakeSamples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with streaming(samples(N, "gzip")) as stream:
-        with no_chunk(monkeypatch):
-            task = Task(lambda: ids(stream, 0))
-            with pytest.raises(pytest.fail.Exception, match="still running"):
-                task.result(0.05)
-        assert task.result() == [planned(stream, 0)]
+    monkeypatch.setattr(stream_module, "ShardedSource", Noting)
+    Noting.reads = []
+    with streaming(samples(N)) as stream:
+        ids(stream, 0, 1, 2, 3)  # a chunk
+    rows = Counter(row for name, run in Noting.reads if name == "x" for row in range(*run))
+    assert len(rows) >= CHUNK
+    assert set(rows.values()) == {1}
 
 
 class Failing:
@@ -227,7 +247,7 @@ def test_a_transform_error_takes_the_place_of_its_batch(samples: MakeSamples, th
 def test_a_fault_of_our_own_is_raised_and_does_not_hang(
     samples: MakeSamples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(self: Plan, number: int) -> None:
+    def broken(self: Plan, number: int, lead: int | None) -> None:
         raise AssertionError("a bug")
 
     with streaming(samples(N), readers=2) as stream:
