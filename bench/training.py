@@ -1,4 +1,4 @@
-"""One training with one way of feeding `fit`. Runs in a child's process."""
+"""Trainings with one way of feeding `fit`, or with two in turn. Runs in a child's process."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 import prefetcher
+from bench.part import rotated
 from bench.pictures import picture_path
 from bench.systems import Batch, Feed, article, ours
 from bench.systems.chunks import Chunks
@@ -45,9 +46,7 @@ def train(
         Seconds of each epoch; shares of the time that was spent on waiting for data and of the
         processors that were used, after the first epoch; memory; losses; the rows' ``problem``.
     """
-    keras.utils.set_random_seed(0)
-    built = _models()[model]()
-    built.compile(optimizer="adam", loss="mse", metrics=[Seen("rows"), Seen("checksum")])
+    built = _compiled(model)
     feed = Feed(Path(path), epochs, samples, y="angles", batch_size=BATCH_SIZE)
     memory, times = Memory(), Times()
     with ExitStack() as stack:
@@ -78,6 +77,46 @@ def train(
         "val_loss": _validated(built, feed, validation),
         "problem": _problem(history, feed),
     }
+
+
+def train_in_turn(model: str, turns: int, path: str, samples: int) -> dict[str, Any]:
+    """Trains one model on the package and on replay in turn, two epochs at a time.
+
+    Both in one process, seconds apart: so what malloc makes of a process and the machine's changes
+    of pace meet both alike. Of two epochs the second counts: the pipeline then reads no more and no
+    less than an epoch's worth, and what it read ahead while the other trained is used up.
+
+    Args:
+        model: "light" or "steering".
+        turns: How often each has its turn.
+        path: The HDF5 file.
+        samples: Training samples, from row 0 on.
+
+    Returns:
+        Seconds of each epoch that counts, by "ours" and "replay"; the rows' ``problem``.
+    """
+    built = _compiled(model)
+    feed = Feed(Path(path), passes=1, rows=samples, y="angles", batch_size=BATCH_SIZE)
+    epoch_s: dict[str, list[float]] = {"ours": [], "replay": []}
+    problems: list[str] = []
+    with ours.sequence(feed) as sequence, ours.replay(sequence) as ceiling:
+        given = {"ours": sequence, "replay": ceiling}
+        for turn in range(turns):
+            for way in rotated(list(given), turn):
+                times = Times()
+                fitted = built.fit(given[way], epochs=2, verbose=0, callbacks=[times])
+                epoch_s[way].append(times.epoch_s[-1])
+                if way == "ours" and (problem := _problem(fitted.history, feed)):
+                    problems.append(problem)
+    return {"epoch_s": epoch_s, "problem": problems[0] if problems else None}
+
+
+def _compiled(model: str) -> keras.Model:
+    """One of the models, the same each time, that counts what it is trained on."""
+    keras.utils.set_random_seed(0)
+    built = _models()[model]()
+    built.compile(optimizer="adam", loss="mse", metrics=[Seen("rows"), Seen("checksum")])
+    return built
 
 
 def _of_processors(share: float | None) -> float | None:

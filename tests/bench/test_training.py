@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from bench import pictures, training
 from bench.article import EPOCHS, WAYS, trained
 from bench.part import Result
-from bench.systems import Batch, Feed, article
+from bench.systems import Batch, Feed, article, ours
 
 SCALE = 100 / pictures.ARTICLE_SAMPLES
 
@@ -68,3 +69,21 @@ def test_a_way_that_ends_early_is_found_out(
 
     monkeypatch.setattr(article, "batches", lossy)
     assert train("chunks", workload)["problem"] == "96 rows instead of 100"
+
+
+def train_in_turn(workload: pictures.Workload) -> dict[str, Any]:
+    return training.train_in_turn("light", 3, str(workload.path), workload.samples)
+
+
+def test_in_turn_each_has_one_epoch_that_counts_of_each_turn(workload: pictures.Workload) -> None:
+    run = train_in_turn(workload)
+    assert run["problem"] is None
+    assert {way: len(epochs) for way, epochs in run["epoch_s"].items()} == {"ours": 3, "replay": 3}
+
+
+def test_in_turn_too_rows_that_are_lost_are_found_out(
+    workload: pictures.Workload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = ours.sequence
+    monkeypatch.setattr(ours, "sequence", lambda feed: whole(replace(feed, rows=96)))
+    assert train_in_turn(workload)["problem"] == "96 rows instead of 100"
