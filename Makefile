@@ -41,7 +41,7 @@ format: $(READY) ## Formats the code and mends what the linter can
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: $(BENCH_READY) ## Measures everything against its peers and limits (2.5 hours; ARGS=--quick: 20 minutes)
+bench: $(BENCH_READY) ## Measures everything against its peers and limits (2.3 hours; ARGS=--quick: 20 minutes)
 	$(BENCH_VENV)/bin/python -m bench $(ARGS)
 
 clean: ## Removes caches and what the demo wrote (the environments stay: rm -r .venv*)
