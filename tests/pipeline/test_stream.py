@@ -226,6 +226,22 @@ def test_a_read_error_takes_the_place_of_its_batches(
 
 
 @pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize(("row", "broken"), [(3, 0), (17, 1)])
+def test_in_the_first_chunk_an_error_takes_the_first_batch_only_if_that_needs_the_row(
+    samples: MakeSamples, monkeypatch: pytest.MonkeyPatch, threads: int, row: int, broken: int
+) -> None:
+    monkeypatch.setattr(stream_module, "ShardedSource", Failing)
+    with streaming(samples(N), shuffle=False, readers=threads, batchers=threads) as stream:
+        Failing.row, Failing.times = row, 1
+        for ordinal in range(broken):
+            assert ids(stream, ordinal) == [planned(stream, ordinal)]
+        with pytest.raises(ReadError, match=f"broken at row {row}"):
+            Task(lambda: ids(stream, broken)).result()
+        for ordinal in range(broken, 41):
+            assert ids(stream, ordinal) == [planned(stream, ordinal)]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
 def test_a_transform_error_takes_the_place_of_its_batch(samples: MakeSamples, threads: int) -> None:
     def fragile(x: Any, y: Any) -> Any:
         if 52 in x[:, 0]:
