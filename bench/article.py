@@ -65,7 +65,7 @@ def _of_model(
 
 
 def trained(
-    way: str, model: str, workload: pictures.Workload, result: Result, backend: str = ""
+    way: str, model: str, workload: pictures.Workload, result: Result
 ) -> dict[str, Any] | None:
     """One training in a child's process; None if it failed.
 
@@ -74,15 +74,13 @@ def trained(
         model: A key of `MODELS`.
         workload: What is trained on.
         result: Is told of a failure, and of rows that were lost or doubled.
-        backend: What Keras shall use; else what `KERAS_BACKEND` says.
     """
-    what = f"{way}, {model} model" + (f" on {backend}" if backend else "")
+    what = f"{way}, {model} model"
     run: dict[str, Any] | None = attempt(
         result,
         what,
         "bench.training:train",
         timeout_s=LIMIT_S,
-        backend=backend,
         environment={} if way == PLAIN_MALLOC else MEMORY_KEPT,
         way="ours" if way == PLAIN_MALLOC else way,
         model=model,

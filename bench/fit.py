@@ -16,7 +16,7 @@ from prefetcher.cli import output
 BACKENDS = ("tensorflow", "jax", "torch")
 GOAL = 0.98
 TURNS = {"steering": 2, "light": 8}
-"""Of each way in a round. A light epoch takes a third of a second, and as many vary more."""
+"""Of each way in a round. A light epoch takes a third of a second, so more of them can be had."""
 
 
 def measure(options: Options) -> Result:
