@@ -35,7 +35,7 @@ MEMORY_KEPT = {
     "MALLOC_TRIM_THRESHOLD_": str(4 << 30),
 }
 """Has glibc keep what a step on a processor frees: all in one heap, of which nothing is given back.
-Else steps meet fresh pages, 10 million in 18 epochs of the steering model, how many is chance, and
+Else steps meet fresh pages, 10 million in 12 epochs of the steering model, how many is chance, and
 what is compared is luck. With all three there were 0.1 million."""
 
 
