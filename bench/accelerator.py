@@ -18,7 +18,7 @@ from bench.systems import ARTICLE, OURS, OURS_2, SYSTEMS, Batch, Feed, opened
 from prefetcher.cli import output
 from prefetcher.config import Settings
 from prefetcher.feed import feed_of
-from prefetcher.monitor.limits import cpus_allowed
+from prefetcher.machine.limits import cpus_allowed
 from prefetcher.plan import Plan
 from prefetcher.tuning import probe
 from prefetcher.tuning.device import Device

@@ -19,8 +19,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from prefetcher.hdf5 import malloc
-from prefetcher.hdf5.filters import Decoder, StoredFilter, stored_filters
+from prefetcher.filters import malloc
+from prefetcher.filters.decode import Decoder, StoredFilter
+from prefetcher.hdf5.properties import stored_filters
 
 BLOCK_BYTES = 1 << 20
 """Small enough to stay in a processor's cache, which flatters it."""

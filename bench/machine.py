@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from prefetcher.monitor.limits import cpus_allowed
+from prefetcher.machine.limits import cpus_allowed
 
 PACKAGES = (
     "prefetcher",

@@ -16,7 +16,7 @@ from bench.part import Options, Part, Result, rotated
 from bench.reading_page import plots, tables
 from bench.systems import ARTICLE, OURS, OURS_2, SYSTEMS
 from prefetcher.cli import output
-from prefetcher.monitor.limits import cpus_allowed
+from prefetcher.machine.limits import cpus_allowed
 
 CHUNK_SIZE = 3200
 LIMIT_S = 120

@@ -21,7 +21,7 @@ from bench.systems import Batch, Feed, article, ours
 from bench.systems.chunks import Chunks
 from bench.usage import Memory, accelerator, cpu_seconds
 from prefetcher.cli.steering import steering_model
-from prefetcher.monitor.limits import cpus_allowed
+from prefetcher.machine.limits import cpus_allowed
 
 BATCH_SIZE = 32
 WRAP = 1 << 20

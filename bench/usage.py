@@ -11,8 +11,8 @@ from typing import Any
 
 import psutil
 
-from prefetcher.monitor.gpu import Gpus, open_gpus
-from prefetcher.monitor.reasons import Reasons
+from prefetcher.machine.gpu import Gpus, open_gpus
+from prefetcher.machine.reasons import Reasons
 
 GPU_EVERY_S = 0.2
 """NVML's own figure is a mean over about as long."""

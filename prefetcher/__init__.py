@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from prefetcher.callbacks import MonitorCallback
     from prefetcher.ceiling import replay
     from prefetcher.conversion.convert import Converted, convert
-    from prefetcher.hdf5.write import HDF5Writer
     from prefetcher.resume.backup import Backup
     from prefetcher.resume.training import fit
     from prefetcher.sequence import PrefetchSequence
+    from prefetcher.writing.writer import HDF5Writer
 
 __all__ = [
     "PrefetchSequence",
@@ -74,7 +74,7 @@ _LAZY = {
     "PrefetchSequence": "prefetcher.sequence",
     "MonitorCallback": "prefetcher.callbacks",
     "replay": "prefetcher.ceiling",
-    "HDF5Writer": "prefetcher.hdf5.write",
+    "HDF5Writer": "prefetcher.writing.writer",
     "convert": "prefetcher.conversion.convert",
     "Converted": "prefetcher.conversion.convert",
     "fit": "prefetcher.resume.training",

@@ -13,7 +13,7 @@ from prefetcher.errors import DatasetError, SettingsError
 from prefetcher.hdf5.attributes import read_attributes
 from prefetcher.hdf5.describe import FileDescription
 from prefetcher.hdf5.shards import Shards, describe_all
-from prefetcher.monitor.limits import cpus_allowed, memory_allowed
+from prefetcher.machine.limits import cpus_allowed, memory_allowed
 from prefetcher.pipeline.stream import Feed
 from prefetcher.plan import MOST_READERS, Plan, default_block_size
 

@@ -14,8 +14,8 @@ from prefetcher.cli import output
 from prefetcher.conversion.convert import Conversion, Converted
 from prefetcher.conversion.options import Options
 from prefetcher.conversion.plan import Plan
-from prefetcher.hdf5.codec import CODECS
-from prefetcher.monitor.limits import cpus_allowed
+from prefetcher.machine.limits import cpus_allowed
+from prefetcher.writing.codec import CODECS
 
 PARTLY_DONE = 3
 """Exit code where something was left out."""

@@ -20,9 +20,9 @@ from rich.text import Text
 
 from prefetcher.cli import output, roads
 from prefetcher.errors import SettingsError
-from prefetcher.hdf5.write import write_steps
 from prefetcher.monitor import read_log
-from prefetcher.monitor.verdict import judge
+from prefetcher.verdict.judge import judge
+from prefetcher.writing.writer import write_steps
 
 if TYPE_CHECKING:
     from prefetcher.cli.steering import Outcome

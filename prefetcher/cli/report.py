@@ -12,7 +12,7 @@ from typing import Final
 from prefetcher.cli import output
 from prefetcher.errors import SettingsError
 from prefetcher.monitor import read_log
-from prefetcher.monitor.report import Report, page, reports, write_png
+from prefetcher.report.page import Report, page, reports, write_png
 
 CHECK_FAILED: Final = 4
 """The exit code of a check that did not pass, as everywhere in this command line."""

@@ -15,8 +15,8 @@ from rich.text import Text
 
 from prefetcher.cli import output
 from prefetcher.monitor import read_log
-from prefetcher.monitor.stretch import KINDS, Line, gpu_util_pct, last_run
-from prefetcher.monitor.verdict import judge
+from prefetcher.verdict.judge import judge
+from prefetcher.verdict.stretch import KINDS, Line, gpu_util_pct, last_run
 
 _EVERY_S = 1.0
 """Between two looks at the log: as often as a monitor writes by default."""

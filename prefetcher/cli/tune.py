@@ -17,8 +17,8 @@ from prefetcher.config import Settings, Transform
 from prefetcher.errors import SettingsError
 from prefetcher.feed import feed_of
 from prefetcher.hdf5.shards import describe_all
+from prefetcher.machine.limits import cpus_allowed, memory_allowed
 from prefetcher.monitor import read_log
-from prefetcher.monitor.limits import cpus_allowed, memory_allowed
 from prefetcher.pipeline.stream import Feed
 from prefetcher.plan import MOST_READERS
 from prefetcher.tuning.choose import SPARE, Choice

@@ -13,12 +13,12 @@ from rich.table import Table
 
 from prefetcher.cli import output
 from prefetcher.config import Settings
-from prefetcher.monitor.stretch import KINDS
-from prefetcher.monitor.verdict import FINE_BELOW_PCT
 from prefetcher.pipeline.stream import Feed
 from prefetcher.tuning.choose import SPARE, Choice
 from prefetcher.tuning.probe import Probe
 from prefetcher.tuning.trial import Trial, Tuned
+from prefetcher.verdict.judge import FINE_BELOW_PCT
+from prefetcher.verdict.stretch import KINDS
 
 DEFAULTS: Final = Settings("", "x", None)
 """What need not be in the line to paste."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from prefetcher.errors import SettingsError
-from prefetcher.hdf5.partial import partial_of
+from prefetcher.writing.partial import partial_of
 
 
 class Journal:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from prefetcher.errors import SettingsError
 from prefetcher.hdf5.attributes import Names
-from prefetcher.hdf5.codec import CODECS, CodecName, check
+from prefetcher.writing.codec import CODECS, CodecName, check
 
 Resize = Literal["stretch", "pad", "crop"]
 Color = Literal["rgb", "grey", "rgba"]

@@ -21,8 +21,8 @@ from prefetcher.conversion.order import Portion, portions
 from prefetcher.conversion.source import RowNumbers, Source
 from prefetcher.errors import FileError
 from prefetcher.hdf5.attributes import encode
-from prefetcher.hdf5.codec import CodecName, Trial, choose, measure, storage_rows
-from prefetcher.hdf5.partial import Layout
+from prefetcher.writing.codec import CodecName, Trial, choose, measure, storage_rows
+from prefetcher.writing.partial import Layout
 
 _SAMPLE_CHUNKS = 3
 """Storage chunks that a codec is tried on, their rows drawn from all over the source."""

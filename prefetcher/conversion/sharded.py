@@ -24,7 +24,7 @@ from prefetcher.conversion.source import Failure, Part, RowNumbers, Source
 from prefetcher.conversion.work import in_order
 from prefetcher.errors import FileError
 from prefetcher.hdf5.manifest import Shard, checksum, write_manifest
-from prefetcher.hdf5.partial import Layout, PartialFile
+from prefetcher.writing.partial import Layout, PartialFile
 
 
 @dataclass(frozen=True)

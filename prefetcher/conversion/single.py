@@ -18,8 +18,8 @@ from prefetcher.conversion.plan import Plan, attributes, within
 from prefetcher.conversion.source import Failure, Loaded, Part, RowNumbers, Source
 from prefetcher.conversion.work import in_order
 from prefetcher.errors import FileError
-from prefetcher.hdf5.encoder import Encoded, Encoder
-from prefetcher.hdf5.partial import PartialFile
+from prefetcher.filters.encode import Encoded, Encoder
+from prefetcher.writing.partial import PartialFile
 
 CHECKPOINT_SECONDS = 10.0
 """The most work that a crash costs; each checkpoint waits for the disk once."""

@@ -15,8 +15,8 @@ from prefetcher.conversion.options import Options
 from prefetcher.conversion.single import Progress
 from prefetcher.errors import DatasetError, SettingsError
 from prefetcher.hdf5.attributes import Names, encode
-from prefetcher.hdf5.codec import choose, storage_rows
-from prefetcher.hdf5.write import HDF5Writer
+from prefetcher.writing.codec import choose, storage_rows
+from prefetcher.writing.writer import HDF5Writer
 
 Sample = Mapping[str, Any] | tuple[Any, ...] | Any
 """Values by name; or (x, y), (x, y, sample_weight); or x alone."""

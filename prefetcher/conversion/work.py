@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 from prefetcher.errors import ReadError
-from prefetcher.monitor.limits import cpus_allowed
+from prefetcher.machine.limits import cpus_allowed
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

@@ -14,8 +14,8 @@ import numpy as np
 from prefetcher.clock import State, doing
 from prefetcher.hdf5.places import Places
 from prefetcher.hdf5.proof import Probe
-from prefetcher.hdf5.stored import Piece, Range, StoredBytes
 from prefetcher.plan import Run
+from prefetcher.storage.protocol import Piece, Range, StoredBytes
 
 _BRIDGED = np.empty(32 << 10, np.uint8)
 """Where bytes between two runs go: every thread writes here, none reads. To copy so many out of the

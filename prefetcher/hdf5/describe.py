@@ -11,11 +11,12 @@ import h5py
 import numpy as np
 
 from prefetcher.errors import DatasetError, NoDatasetError
-from prefetcher.hdf5.compressed import most_stored
-from prefetcher.hdf5.filters import stored_filters, unavailable
 from prefetcher.hdf5.general import SCRATCH_BYTES
-from prefetcher.hdf5.opening import Identity, damage_reported, identity_of, open_file, walk
-from prefetcher.hdf5.ways import Way, choose, dtype_of, layout_of
+from prefetcher.hdf5.opening import damage_reported, open_file, walk
+from prefetcher.hdf5.properties import layout_of, stored_filters, unavailable
+from prefetcher.hdf5.storage_chunks import most_stored
+from prefetcher.hdf5.ways import Way, choose, dtype_of
+from prefetcher.storage.protocol import Identity, identity_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ import numpy as np
 from prefetcher.clock import State, doing
 from prefetcher.errors import CorruptError
 from prefetcher.hdf5.places import Places, Rows
-from prefetcher.hdf5.stored import Range
 from prefetcher.plan import Run
+from prefetcher.storage.protocol import Range
 
 SCRATCH_BYTES = 4 << 20
 """Enough that h5py's cost of a call is small beside the copy, little enough to stay in cache."""

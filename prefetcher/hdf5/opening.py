@@ -18,15 +18,7 @@ from prefetcher.errors import (
     UnsafeFileError,
 )
 
-Identity = tuple[int, int, int]
-"""Size in bytes, time of the last change in nanoseconds, inode: what a rewrite cannot keep."""
-
 _BUSY = ("already open for write", "already open for SWMR write", "unable to lock file")
-
-
-def identity_of(status: os.stat_result) -> Identity:
-    """What tells this state of a file from every other."""
-    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 def open_file(path: Path) -> h5py.File:

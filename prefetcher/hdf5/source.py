@@ -16,16 +16,17 @@ from prefetcher.errors import (
     ReadError,
     RowsError,
 )
-from prefetcher.hdf5.compressed import StorageChunkWay
 from prefetcher.hdf5.contiguous import ContiguousWay
 from prefetcher.hdf5.describe import Dataset, FileDescription
 from prefetcher.hdf5.general import GeneralWay
 from prefetcher.hdf5.opening import damage_reported, open_file
 from prefetcher.hdf5.places import Places, Rows, after
 from prefetcher.hdf5.proof import Probe, agrees
-from prefetcher.hdf5.retry import Retry
-from prefetcher.hdf5.stored import Range, StoredBytes
+from prefetcher.hdf5.storage_chunks import StorageChunkWay
 from prefetcher.plan import Run
+from prefetcher.storage.local import LocalBytes
+from prefetcher.storage.protocol import Range
+from prefetcher.storage.retry import Retry
 
 
 class _Way(Protocol):
@@ -81,7 +82,7 @@ class Source:
         self._closed = False
         with ExitStack() as undo:
             self._file = undo.enter_context(open_file(description.path))
-            self._stored = StoredBytes(description.path, description.identity)
+            self._stored = LocalBytes(description.path, description.identity)
             undo.callback(self._stored.close)
             self._stored.check_unchanged()
             with damage_reported(description.path):

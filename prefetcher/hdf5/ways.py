@@ -9,26 +9,14 @@ from typing import Literal
 import h5py
 import numpy as np
 
-from prefetcher.hdf5.filters import stored_filters, why_left_to_hdf5
+from prefetcher.filters.decode import why_left_to_hdf5
 from prefetcher.hdf5.index import grid_of
+from prefetcher.hdf5.properties import has_fill_value, layout_of, stored_filters
 
 Way = Literal["contiguous", "storage chunks", "general"]
 
-_LAYOUTS = {
-    h5py.h5d.COMPACT: "compact",
-    h5py.h5d.CONTIGUOUS: "contiguous",
-    h5py.h5d.CHUNKED: "chunked",
-    h5py.h5d.VIRTUAL: "virtual",
-}
 _MOST_CHUNKS = 1 << 60  # their numbers are 64-bit integers
 _MOST_BYTES = 1 << 32  # HDF5's own limit for one storage chunk
-
-
-def layout_of(properties: h5py.h5p.PropDCID) -> str:
-    """contiguous, chunked, compact, virtual or external."""
-    if properties.get_external_count():
-        return "external"
-    return _LAYOUTS.get(properties.get_layout(), "unknown")
 
 
 def dtype_of(dataset: h5py.Dataset) -> np.dtype[np.generic]:
@@ -105,7 +93,7 @@ def _why_not_storage_chunks(dataset: h5py.Dataset) -> str | None:
         return "its storage chunks are too many or too large"
     if dataset.id.get_storage_size() == 0:
         return "nothing was ever written to it"
-    if not _has_fill_value(properties) and dataset.id.get_num_chunks() < grid:
+    if not has_fill_value(properties) and dataset.id.get_num_chunks() < grid:
         return "parts of it were never written and have no value"
     return None
 
@@ -118,10 +106,3 @@ def _grows_sideways(dataset: h5py.Dataset) -> bool:
     """
     endless = [axis for axis, limit in enumerate(dataset.maxshape) if limit is None]
     return len(endless) == 1 and endless != [0]
-
-
-def _has_fill_value(properties: h5py.h5p.PropDCID) -> bool:
-    return bool(
-        properties.get_fill_time() != h5py.h5d.FILL_TIME_NEVER
-        and properties.fill_value_defined() != h5py.h5d.FILL_VALUE_UNDEFINED
-    )

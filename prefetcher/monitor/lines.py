@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TypeVar
 
-from prefetcher.monitor.system import SystemReadings
+from prefetcher.machine.system import SystemReadings
 from prefetcher.pipeline.stats import QueueStats, StageStats, Stats
 
 Line = dict[str, object]

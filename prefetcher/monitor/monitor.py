@@ -15,8 +15,8 @@ from typing import Final, TextIO
 from prefetcher.errors import PrefetchError, SettingsError
 from prefetcher.monitor.log import LogFile, read_log
 from prefetcher.monitor.recorder import Recorder
-from prefetcher.monitor.verdict import judge
 from prefetcher.pipeline.stats import Stats
+from prefetcher.verdict.judge import judge
 
 _logger = logging.getLogger("prefetcher")
 

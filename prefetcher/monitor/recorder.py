@@ -17,14 +17,14 @@ from queue import Empty, SimpleQueue
 from time import perf_counter, thread_time
 from typing import Final
 
-from prefetcher.monitor.gpu import open_gpus
-from prefetcher.monitor.limits import allowed
+from prefetcher.machine.gpu import open_gpus
+from prefetcher.machine.limits import allowed
+from prefetcher.machine.reasons import Reasons
+from prefetcher.machine.system import System
 from prefetcher.monitor.lines import Line, Moment, sample_line, summary_line
 from prefetcher.monitor.log import LogFile
-from prefetcher.monitor.reasons import Reasons
-from prefetcher.monitor.stretch import gpu_util_pct
-from prefetcher.monitor.system import System
 from prefetcher.pipeline.stats import Stats
+from prefetcher.verdict.stretch import gpu_util_pct
 
 _logger = logging.getLogger("prefetcher")
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from prefetcher.config import Workers
-from prefetcher.monitor.verdict import BUSY_PCT, EVEN_PCT, FINE_BELOW_PCT
 from prefetcher.pipeline.stats import StageStats, Stats
+from prefetcher.verdict.judge import BUSY_PCT, EVEN_PCT, FINE_BELOW_PCT
 
 GAIN_PCT = 3.0  # less is lost in noise
 

@@ -14,9 +14,10 @@ import os
 import threading
 import traceback
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 from prefetcher.batch import Batch, Recipe
 from prefetcher.clock import State
@@ -24,7 +25,6 @@ from prefetcher.config import AUTO, IDLE_SECONDS, Settings, Workers
 from prefetcher.errors import ClosedError, ProcessError
 from prefetcher.hdf5.describe import Dataset
 from prefetcher.hdf5.shards import ShardedSource, Shards
-from prefetcher.monitor import Monitor
 from prefetcher.pipeline.auto import Adjuster, Climber
 from prefetcher.pipeline.buffers import Meter
 from prefetcher.pipeline.channel import Channel, Closed
@@ -89,16 +89,39 @@ class Feed:
         return f"{self.shards.name} ({', '.join(self.recipe.names)})"
 
 
+class Observer(Protocol):
+    """Who is told what a stream does; a `prefetcher.Monitor` is one. Nothing here may raise."""
+
+    def start(self, run: Mapping[str, object], snapshot: Callable[[], Stats]) -> None:
+        """Threads are about to start; does nothing between a start and its stop.
+
+        Args:
+            run: What is told of this run.
+            snapshot: Gives the counters, in any thread.
+        """
+
+    def event(self, name: str, data: Mapping[str, object]) -> None:
+        """Something happened. Any thread; does not wait."""
+
+    def stop(self, *, wait: bool) -> None:
+        """The threads end. With `wait=False` it waits for nothing and takes no lock."""
+
+    def close(self) -> None:
+        """The stream was closed for good."""
+
+
 class Stream:
     """Batches by place. `get` is for one thread at a time, the rest for any.
 
     Args:
         feed: What to read and in which order.
-        monitor: Started with the first request, stopped with the threads.
-        run_info: What the monitor's log says of this run.
+        observer: Started with the first request, stopped with the threads; None for none.
+        run_info: What the observer is told of this run.
     """
 
-    def __init__(self, feed: Feed, monitor: Monitor | None, run_info: Mapping[str, object]) -> None:
+    def __init__(
+        self, feed: Feed, observer: Observer | None, run_info: Mapping[str, object]
+    ) -> None:
         self._feed = feed
         self._row_bytes = feed.row_bytes  # asked for with every batch
         self._meter = Meter()
@@ -109,7 +132,7 @@ class Stream:
             if AUTO in (feed.settings.readers, feed.settings.batchers)
             else None
         )
-        self._monitor = monitor
+        self._observer = observer
         self._run_info = run_info
         self._engine: Engine | None = None
         self._pid = os.getpid()
@@ -183,8 +206,8 @@ class Stream:
             return  # the threads are in the parent
         if self._engine is not None:
             self._engine.join(limit)
-        if self._monitor is not None:
-            self._monitor.close()
+        if self._observer is not None:
+            self._observer.close()
 
     def _batch(self, ordinal: int) -> Batch:
         in_order, self._last = ordinal == self._last + 1, ordinal
@@ -218,8 +241,8 @@ class Stream:
         if self._engine is not None:
             self._dispose(self._engine)
             self._counters.restarts += 1
-        if self._monitor is not None:  # does nothing while it runs
-            self._monitor.start(self._run_info, self.stats)
+        if self._observer is not None:  # does nothing while it runs
+            self._observer.start(self._run_info, self.stats)
         self._engine = engine = self._new_engine(first)
         self._next = first
         engine.start(self._workers)
@@ -266,9 +289,9 @@ class Stream:
         return Engine(shared, source, self._counters, stopping, self._rest)
 
     def _rest(self) -> None:
-        """Ends the monitor with the run; with the next run it goes on in the same log."""
-        if self._monitor is not None:
-            self._monitor.stop(wait=False)
+        """Ends the observer with the run; with the next run it is started again."""
+        if self._observer is not None:
+            self._observer.stop(wait=False)
 
     def _delivered(self, place: Place) -> None:
         counters, plan = self._counters, self._feed.plan
@@ -311,8 +334,8 @@ class Stream:
         )
 
     def _event(self, name: str, data: Mapping[str, object]) -> None:
-        if self._monitor is not None:
-            self._monitor.event(name, data)
+        if self._observer is not None:
+            self._observer.event(name, data)
 
 
 _open: weakref.WeakSet[Stream] = weakref.WeakSet()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prefetcher.errors import SettingsError
-from prefetcher.monitor.stretch import Line, by_pass, last_run
+from prefetcher.verdict.stretch import Line, by_pass, last_run
 
 _HOPELESS_PCT = 95.0  # of stall: what is left says next to nothing of the training's own pace
 

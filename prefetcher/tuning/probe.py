@@ -12,8 +12,8 @@ from typing import Any
 
 from prefetcher.config import Workers
 from prefetcher.errors import ClosedError, ReadError
-from prefetcher.monitor.reasons import Reasons
-from prefetcher.monitor.system import System
+from prefetcher.machine.reasons import Reasons
+from prefetcher.machine.system import System
 from prefetcher.pipeline.stats import StageStats, Stats
 from prefetcher.pipeline.stream import Feed, Stream
 from prefetcher.plan import Plan

@@ -29,9 +29,9 @@ from prefetcher.errors import (
     ReadError,
     SettingsError,
 )
+from prefetcher.filters.encode import Encoded, Encoder
 from prefetcher.hdf5.attributes import read_attributes
-from prefetcher.hdf5.encoder import Encoded, Encoder
-from prefetcher.hdf5.partial import PartialFile
+from prefetcher.writing.partial import PartialFile
 
 COUNT = 25 * len(CLASSES)
 

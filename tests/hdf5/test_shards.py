@@ -19,8 +19,8 @@ from prefetcher.errors import SettingsError
 from prefetcher.hdf5.attributes import encode
 from prefetcher.hdf5.manifest import Shard, checksum, write_manifest
 from prefetcher.hdf5.shards import ShardedSource, describe_all
-from prefetcher.hdf5.stored import StoredBytes
 from prefetcher.plan import runs_of
+from prefetcher.storage.local import LocalBytes
 
 LENGTHS = (7, 1, 12, 5)
 N = sum(LENGTHS)
@@ -66,7 +66,7 @@ def test_a_file_is_announced_before_the_first_read_of_it(
 ) -> None:
     """Or the first chunk of each file would be read at the pace of single random reads."""
     announced: list[int] = []
-    monkeypatch.setattr(StoredBytes, "_in_memory", lambda *_: False)
+    monkeypatch.setattr(LocalBytes, "_in_memory", lambda *_: False)
     monkeypatch.setattr(os, "posix_fadvise", lambda file, *_: announced.append(file))
     source = ShardedSource(describe_all(files), ["x"])
     source.expect("x", [(5, 9)])

@@ -20,13 +20,13 @@ from prefetcher.errors import (
     NoDatasetError,
     RowsError,
 )
-from prefetcher.hdf5.compressed import StorageChunkWay
 from prefetcher.hdf5.contiguous import ContiguousWay
 from prefetcher.hdf5.describe import describe
 from prefetcher.hdf5.general import GeneralWay
 from prefetcher.hdf5.index import ChunkIndex
 from prefetcher.hdf5.places import Rows
 from prefetcher.hdf5.source import Source
+from prefetcher.hdf5.storage_chunks import StorageChunkWay
 
 
 def room(row_bytes: int, counts: Sequence[int]) -> list[Rows]:

@@ -16,12 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prefetcher.hdf5.compressed import StorageChunkWay
 from prefetcher.hdf5.contiguous import ContiguousWay
 from prefetcher.hdf5.describe import FileDescription, describe
 from prefetcher.hdf5.general import GeneralWay
 from prefetcher.hdf5.places import Rows
 from prefetcher.hdf5.source import Source
+from prefetcher.hdf5.storage_chunks import StorageChunkWay
 
 DTYPES = [
     "u1", "i1", "<u2", ">i4", "<f2", ">f4", "<f8", "<c8", "?", "S5", "V3",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefetcher.monitor.stretch import KINDS
+from prefetcher.verdict.stretch import KINDS
 
 Line = dict[str, Any]
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from helpers.watched import MakeStats
 
+from prefetcher.machine.system import SystemReadings
 from prefetcher.monitor import Monitor, read_log
 from prefetcher.monitor.lines import Moment, sample_line
-from prefetcher.monitor.system import SystemReadings
 
 PAGE = Path(__file__).parents[2] / "docs" / "monitor.md"
 OF_THE_SEQUENCE = {"backend", "wait_scope", "settings", "file"}

@@ -17,9 +17,9 @@ import pytest
 from helpers.waiting import Task, join, wait_for
 from helpers.watched import OFTEN, RUN, MakeStats, Pipeline, Tell, kinds, monitor_threads
 
+from prefetcher.machine.reasons import Reasons
 from prefetcher.monitor import Monitor, read_log, recorder
 from prefetcher.monitor.log import LogFile
-from prefetcher.monitor.reasons import Reasons
 from prefetcher.pipeline.stats import Stats
 
 

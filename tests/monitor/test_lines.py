@@ -12,8 +12,8 @@ from helpers.watched import MakeStats
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prefetcher.machine.system import SystemReadings
 from prefetcher.monitor.lines import Moment, sample_line, summary_line
-from prefetcher.monitor.system import SystemReadings
 from prefetcher.pipeline.stats import QueueStats, StageStats, Work
 
 MakeReadings = Callable[..., SystemReadings]

@@ -24,7 +24,7 @@ from helpers.watched import (
 from prefetcher.errors import SettingsError
 from prefetcher.monitor import Monitor, read_log, recorder
 from prefetcher.monitor import monitor as monitor_module
-from prefetcher.monitor.verdict import judge
+from prefetcher.verdict.judge import judge
 
 
 def test_nothing_starts_at_construction(monitor: Monitor, path: Path) -> None:

@@ -1,0 +1,1 @@
+"""HDF5's filters, decoded and encoded outside its lock."""

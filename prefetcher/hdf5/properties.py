@@ -1,0 +1,45 @@
+"""What a dataset's creation properties say: its layout, its filters, whether gaps have a value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import h5py
+
+from prefetcher.filters import plugins
+from prefetcher.filters.decode import StoredFilter
+
+_LAYOUTS = {
+    h5py.h5d.COMPACT: "compact",
+    h5py.h5d.CONTIGUOUS: "contiguous",
+    h5py.h5d.CHUNKED: "chunked",
+    h5py.h5d.VIRTUAL: "virtual",
+}
+
+
+def layout_of(properties: h5py.h5p.PropDCID) -> str:
+    """contiguous, chunked, compact, virtual or external."""
+    if properties.get_external_count():
+        return "external"
+    return _LAYOUTS.get(properties.get_layout(), "unknown")
+
+
+def stored_filters(properties: h5py.h5p.PropDCID) -> tuple[StoredFilter, ...]:
+    """The filters in the order in which they were applied when the dataset was written."""
+    found = (properties.get_filter(i) for i in range(properties.get_nfilters()))
+    return tuple(StoredFilter(code, tuple(values)) for code, _, values, _ in found)
+
+
+def unavailable(filters: Sequence[StoredFilter]) -> StoredFilter | None:
+    """The first filter that neither HDF5 nor an installed plugin package can decode."""
+    if any(stored.from_plugin for stored in filters):
+        plugins.register()
+    return next((f for f in filters if not h5py.h5z.filter_avail(f.code)), None)
+
+
+def has_fill_value(properties: h5py.h5p.PropDCID) -> bool:
+    """Whether HDF5 fills what was never written with a value."""
+    return bool(
+        properties.get_fill_time() != h5py.h5d.FILL_TIME_NEVER
+        and properties.fill_value_defined() != h5py.h5d.FILL_VALUE_UNDEFINED
+    )

@@ -1,0 +1,190 @@
+"""Rows out of storage chunks: read at their offsets, decoded outside every lock."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from prefetcher.clock import State, doing
+from prefetcher.errors import CorruptError
+from prefetcher.filters import malloc
+from prefetcher.filters.decode import Bytes, Decoder
+from prefetcher.hdf5.index import ChunkIndex, StoredChunk
+from prefetcher.hdf5.places import Places, Rows
+from prefetcher.hdf5.proof import Probe
+from prefetcher.hdf5.properties import stored_filters
+from prefetcher.plan import Run
+from prefetcher.storage.protocol import Range, StoredBytes
+
+Elements = NDArray[np.generic]
+"""A box of a dataset; its elements keep their bytes, their type does not matter here."""
+
+
+class _Scratch(threading.local):
+    """Memory that each reading thread keeps for the next storage chunk."""
+
+    def __init__(self, stored_bytes: int, band_bytes: int) -> None:
+        self.stored = np.empty(stored_bytes, np.uint8)
+        self.band = np.empty(band_bytes, np.uint8)
+
+
+class StorageChunkWay:
+    """Reads rows of one chunked dataset, from any number of threads at once.
+
+    A band is what lies side by side of the rows of one storage chunk: the storage chunks that share
+    the first two coordinates. Each band gives one stretch of bytes of every such row. It is put
+    together in memory small enough for the processor's cache, then moved row by row to its places.
+    Where storage chunks hold whole rows, a band is one storage chunk and nothing is put together.
+    """
+
+    bridged_rows = 0
+
+    def __init__(self, dataset: h5py.Dataset, stored: StoredBytes) -> None:
+        self._stored = stored
+        self._index = ChunkIndex(dataset)
+        # An axis of one element more, so that vectors have bands too.
+        self._shape: tuple[int, ...] = (*dataset.shape, 1)
+        self._chunk: tuple[int, ...] = (*dataset.chunks, 1)
+        self._grid = (*self._index.grid, 1)
+        self._per_band = math.prod(self._grid[2:])
+        self._whole_rows = self._chunk[1:] == self._shape[1:]
+        self._element = _element(dataset.dtype.itemsize)
+        self._fill = np.array(dataset.fillvalue, dataset.dtype).view(self._element)
+        self._row_bytes = self._element.itemsize * math.prod(self._shape[1:])
+        self._chunk_bytes = self._element.itemsize * math.prod(self._chunk)
+        self._decoder = Decoder(stored_filters(dataset.id.get_create_plist()), self._chunk_bytes)
+        self._most_stored = min(self._index.largest, most_stored(self._chunk_bytes))
+        band_bytes = self._element.itemsize * math.prod((*self._chunk[:2], *self._shape[2:]))
+        kept = 0 if self._decoder.takes_room else self._most_stored  # else each has its own room
+        self._scratch = _Scratch(kept, band_bytes)
+        self.scratch_bytes = self._most_stored + band_bytes + 2 * self._chunk_bytes
+
+    def read(self, runs: Sequence[Run], places: Places) -> None:
+        """Reads runs of rows to the next places, each storage chunk of a run once."""
+        rows = self._chunk[0]
+        for start, stop in runs:
+            for slab in range(start // rows, -(-stop // rows)):
+                first, last = max(start - slab * rows, 0), min(stop - slab * rows, rows)
+                for band in range(self._grid[1]):
+                    self._read_band(slab, band, first, last, places)
+                places.done += last - first
+
+    def _read_band(self, slab: int, band: int, first: int, last: int, places: Places) -> None:
+        """Moves one band's bytes of a slab's rows `first` to `last` to the next places."""
+        number = (slab * self._grid[1] + band) * self._per_band
+        found = self._index.between(number, number + self._per_band)
+        if self._whole_rows and found and self._decoder.is_plain(found[0].mask):
+            self._read_plain(found[0], first, last, places.ahead(last - first))
+            return
+        if self._whole_rows and found:
+            block = self._decoded(found[0])[first:last]
+        else:
+            block = self._put_together(band, first, last, found)
+        stretch = block.reshape(last - first, -1).view(np.uint8)
+        begin = band * self._chunk[1] * self._row_bytes // self._shape[1]
+        places.put(stretch, slice(begin, begin + stretch.shape[1]))
+
+    def _read_plain(
+        self, chunk: StoredChunk, first: int, last: int, pieces: Sequence[Rows]
+    ) -> None:
+        """Rows that lie in the file as they are go straight to their places."""
+        with self._named(chunk):
+            if chunk.size != self._chunk_bytes:
+                raise CorruptError(f"it holds {chunk.size} bytes instead of {self._chunk_bytes}")
+            row_bytes = self._row_bytes
+            with doing(State.READ):
+                begin = chunk.offset + first * row_bytes
+                self._stored.read(begin, (last - first) * row_bytes, pieces)
+
+    def _put_together(self, band: int, first: int, last: int, found: list[StoredChunk]) -> Elements:
+        width = min(self._chunk[1], self._shape[1] - band * self._chunk[1])
+        shape = (last - first, width, *self._shape[2:])
+        nbytes = math.prod(shape) * self._element.itemsize
+        block = self._scratch.band[:nbytes].view(self._element).reshape(shape)
+        if len(found) < self._per_band:
+            block[...] = self._fill
+        for chunk in found:
+            target = block[self._box(chunk.number)]
+            source = tuple(slice(extent) for extent in target.shape[1:])
+            target[...] = self._decoded(chunk)[(slice(first, last), *source)]
+        return block
+
+    def _box(self, number: int) -> tuple[slice, ...]:
+        """Where in its band a storage chunk lies; numpy trims what is over the edge."""
+        box: list[slice] = []
+        for axis in range(len(self._grid) - 1, 1, -1):
+            number, place = divmod(number, self._grid[axis])
+            step = self._chunk[axis]
+            box.append(slice(place * step, (place + 1) * step))
+        return (slice(None), slice(None), *reversed(box))
+
+    def _decoded(self, chunk: StoredChunk) -> Elements:
+        with self._named(chunk):
+            if chunk.size > self._most_stored:
+                raise CorruptError("no storage chunk of this dataset can be that large")
+            data = self._room()[: chunk.size]
+            with doing(State.READ):
+                self._stored.read(chunk.offset, chunk.size, [data])
+            with doing(State.DECODE):
+                decoded = self._decoder.decode(data, chunk.mask)
+        return decoded.view(self._element).reshape(self._chunk)
+
+    def _room(self) -> Bytes:
+        """Memory for a storage chunk as it lies in the file; the decoder may take it."""
+        if self._decoder.takes_room:
+            return malloc.room(self._most_stored)
+        return self._scratch.stored
+
+    @contextmanager
+    def _named(self, chunk: StoredChunk) -> Iterator[None]:
+        try:
+            yield
+        except CorruptError as error:
+            raise CorruptError(
+                f"storage chunk {self._place(chunk)} at byte {chunk.offset} "
+                f"({chunk.size} bytes): {error}"
+            ) from error
+
+    def ranges(self, runs: Sequence[Run]) -> list[Range]:
+        """Where in the file the storage chunks of these runs of rows lie."""
+        rows, per_slab = self._chunk[0], self._grid[1] * self._per_band
+        return [
+            (chunk.offset, chunk.offset + chunk.size)
+            for start, stop in runs
+            for chunk in self._index.between(start // rows * per_slab, -(-stop // rows) * per_slab)
+        ]
+
+    def probes(self) -> Iterator[Probe]:
+        """The first and the last storage chunk that is stored."""
+        for chunk in self._index.ends():
+            corner = np.multiply(self._place(chunk), self._chunk[:-1]).tolist()
+            box = tuple(
+                slice(begin, min(begin + step, extent))
+                for begin, step, extent in zip(corner, self._chunk, self._shape, strict=False)
+            )
+            yield Probe(box, partial(self._bytes_within, chunk, box), self._decoder.hdf5_survives)
+
+    def _bytes_within(self, chunk: StoredChunk, box: tuple[slice, ...]) -> bytes:
+        inside = tuple(slice(part.stop - part.start) for part in box)
+        return self._decoded(chunk)[inside].tobytes()
+
+    def _place(self, chunk: StoredChunk) -> tuple[int, ...]:
+        """The coordinates of a storage chunk in the grid of them."""
+        return tuple(map(int, np.unravel_index(chunk.number, self._index.grid)))
+
+
+def most_stored(chunk_bytes: int) -> int:
+    """What a storage chunk may take in the file: more is a lie, as no filter adds much."""
+    return 2 * chunk_bytes + (64 << 10)
+
+
+def _element(nbytes: int) -> np.dtype[np.generic]:
+    """A type of that size that numpy copies fast and as it is."""
+    return np.dtype(f"u{nbytes}" if nbytes in (1, 2, 4, 8) else f"V{nbytes}")

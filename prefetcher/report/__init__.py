@@ -1,0 +1,1 @@
+"""The page and the charts that show a run."""

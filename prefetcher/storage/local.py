@@ -1,0 +1,106 @@
+"""A file of this machine: reads that need no lock, and the check that it is still the same."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from prefetcher.clock import State, doing
+from prefetcher.errors import CorruptError, FileChangedError
+from prefetcher.storage.protocol import Identity, Piece, Range, identity_of
+
+_ANNOUNCED = 512 << 10
+"""Bytes in one call of fadvise: of a larger range many disks' queues take only the beginning."""
+_PROBES = 8
+_VECTOR = 1024
+"""Pieces in one call of preadv: what Linux and macOS accept (IOV_MAX)."""
+
+
+class LocalBytes:
+    """One file open for reading at any offset, from any number of threads at once."""
+
+    def __init__(self, path: Path, identity: Identity) -> None:
+        self._name = path.name
+        self._identity = identity
+        self.size = identity[0]
+        self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+
+    def check_unchanged(self) -> None:
+        """Raises `FileChangedError` if the file was written to since it was described."""
+        if identity_of(os.fstat(self._fd)) != self._identity:
+            raise FileChangedError(
+                f"{self._name} was written to after it was opened, so rows read from it may be "
+                "torn: let the writer finish, then open it again"
+            )
+
+    def expect(self, ranges: Sequence[Range]) -> None:
+        """Tells the system that these bytes will be read soon, unless it has them in memory.
+
+        A random read waits for the disk each time. Told before, the system has many of them under
+        way at once, and gives them as fast as it reads in sequence. Only advice: it never fails.
+        """
+        with doing(State.READ), suppress(OSError):
+            if not hasattr(os, "posix_fadvise") or self._in_memory(ranges):
+                return
+            for start, named in _merged(ranges):
+                stop = min(named, self.size)  # a damaged file may name more
+                for at in range(start, stop, _ANNOUNCED):
+                    size = min(_ANNOUNCED, stop - at)
+                    os.posix_fadvise(self._fd, at, size, os.POSIX_FADV_WILLNEED)
+
+    def _in_memory(self, ranges: Sequence[Range]) -> bool:
+        """Whether the page cache has the first byte of some of these, by a read that never waits.
+
+        Advice on what is there already would cost a quarter of the time to copy it.
+        """
+        try:
+            for start, _ in ranges[:: -(-len(ranges) // _PROBES) or 1]:
+                os.preadv(self._fd, [bytearray(1)], start, os.RWF_NOWAIT)
+        except (OSError, AttributeError):  # not in memory; or a system that cannot tell
+            return False
+        return True
+
+    def read(self, offset: int, wanted: int, pieces: Sequence[Piece]) -> None:
+        """Fills `pieces` one after the other with the bytes from `offset` on; blocks."""
+        if offset < 0 or offset + wanted > self.size:
+            raise CorruptError(
+                f"bytes {offset} to {offset + wanted} are wanted, the file has only {self.size}"
+            )
+        while True:
+            # numpy's stubs know the buffer protocol from Python 3.12 on only.
+            done = os.preadv(self._fd, pieces[:_VECTOR], offset)  # type: ignore[arg-type]
+            if done == wanted:
+                return
+            if done == 0:
+                self.check_unchanged()
+                raise CorruptError(f"the file ends at byte {offset}, in the middle of the rows")
+            offset += done
+            wanted -= done
+            pieces = _rest(pieces, done)
+
+    def close(self) -> None:
+        """Closes the file. The caller makes sure that nobody reads."""
+        os.close(self._fd)
+
+
+def _merged(ranges: Sequence[Range]) -> Iterator[Range]:
+    """What lies side by side, or nearly so, as one range."""
+    ordered = iter(sorted(ranges))
+    start, stop = next(ordered, (0, 0))
+    for following in ordered:
+        if following[0] > stop + _ANNOUNCED:
+            yield start, stop
+            start = following[0]
+        stop = max(stop, following[1])
+    yield start, stop
+
+
+def _rest(pieces: Sequence[Piece], done: int) -> Sequence[Piece]:
+    """What is left of `pieces` after their first `done` bytes were filled."""
+    for at, piece in enumerate(pieces):
+        if done < piece.nbytes:
+            return [piece.reshape(-1)[done:], *pieces[at + 1 :]]
+        done -= piece.nbytes
+    return []

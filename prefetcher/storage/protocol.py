@@ -1,0 +1,54 @@
+"""What every place that a file can lie in offers: its bytes by offset, and whether it changed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Piece = NDArray[np.uint8]
+"""Contiguous memory to fill, of any shape."""
+Range = tuple[int, int]
+"""The offset of some bytes of a file, and one past the last."""
+Identity = tuple[int, int, int]
+"""Size in bytes, time of the last change in nanoseconds, inode: what a rewrite cannot keep."""
+
+
+def identity_of(status: os.stat_result) -> Identity:
+    """What tells this state of a file from every other."""
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+class StoredBytes(Protocol):
+    """One file's bytes by offset. Any number of threads may call at once."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole file."""
+
+    def check_unchanged(self) -> None:
+        """Raises `FileChangedError` if the file was written to since it was described."""
+
+    def expect(self, ranges: Sequence[Range]) -> None:
+        """Has these bytes fetched, as they will be read soon. Only advice: it never fails."""
+
+    def read(self, offset: int, wanted: int, pieces: Sequence[Piece]) -> None:
+        """Fills `pieces` one after the other with the bytes from `offset` on; blocks.
+
+        The caller books the time, as what a clock costs shows where many small pieces are read.
+
+        Args:
+            offset: The first byte's.
+            wanted: The bytes of all pieces together, which the caller knows without counting.
+            pieces: The memory to fill.
+
+        Raises:
+            CorruptError: The bytes asked for are not all within the file.
+            OSError: They could not be read.
+        """
+
+    def close(self) -> None:
+        """Closes the file. The caller makes sure that nobody reads."""

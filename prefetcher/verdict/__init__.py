@@ -1,0 +1,1 @@
+"""Whether a run waited for data, why, and what to change: pure functions over log lines."""
