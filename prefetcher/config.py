@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prefetcher.errors import RowsError, SettingsError
+from prefetcher.plan import CHUNK_SIZE
 
 File = str | os.PathLike[str]
 Files = File | Sequence[File]
@@ -57,8 +58,10 @@ class Settings:
         y: Name or names of the targets; None for predicting.
         sample_weight: Name of the sample weights; None for equal weights.
         batch_size: Samples in a batch. 32, as in Keras.
-        chunk_size: Samples read and shuffled together. 3200 is 100 batches: large enough to mix,
-            and 150 MB of 128x128 colour pictures. Rounded down to whole batches, at least one.
+        chunk_size: Samples read and shuffled together. None takes
+            `prefetcher.plan.default_chunk_size`: 3200, which is 100 batches and 157 MB of 128x128
+            colour pictures, or more where storage chunks are long, as otherwise a chunk would mix
+            too few of them. A number is rounded down to whole batches, at least one.
         block_size: Neighbouring rows that stay together until they are in a chunk. None takes
             `prefetcher.plan.default_block_size`: about 1 MiB, whole storage chunks, at least 64
             to a chunk.
@@ -86,7 +89,7 @@ class Settings:
     y: Names | None = DEFAULT_Y
     sample_weight: Names | None = None
     batch_size: int = 32
-    chunk_size: int = 3200
+    chunk_size: int | None = None
     block_size: int | None = None
     rows: Rows = None
     shuffle: bool = True
@@ -106,15 +109,16 @@ class Settings:
         if self.x is None:
             raise SettingsError("x=None: name the dataset of the inputs")
         _at_least_one(self, "batch_size", "a batch holds one sample or more")
-        _at_least_one(self, "chunk_size", "a chunk holds one batch or more")
+        if self.chunk_size is not None:
+            _at_least_one(self, "chunk_size", "a chunk holds one batch or more")
+            whole = max(self.batch_size, self.chunk_size - self.chunk_size % self.batch_size)
+            object.__setattr__(self, "chunk_size", whole)
         _threads(self, "readers", "somebody has to read")
         _threads(self, "batchers", "somebody has to make batches")
         _at_least_one(self, "chunk_queue", "2 lets one chunk be read while one is emptied")
         _at_least_one(self, "batch_queue", "a queue of 0 could never hold a batch")
         if _integer("retries", self.retries) < 0:
             raise SettingsError(f"retries={self.retries}: write 0 or more")
-        whole = max(self.batch_size, self.chunk_size - self.chunk_size % self.batch_size)
-        object.__setattr__(self, "chunk_size", whole)
         self._check_block_size()
         self._check_seed()
         if self.transform is not None and not callable(self.transform):
@@ -136,10 +140,11 @@ class Settings:
         if self.block_size is None:
             return
         _at_least_one(self, "block_size", "1 is a full shuffle; leave it out for the default")
-        if self.block_size > self.chunk_size:
+        chunk_size = self.chunk_size or max(CHUNK_SIZE, self.batch_size)
+        if self.block_size > chunk_size:
             raise SettingsError(
-                f"block_size={self.block_size} is more than a chunk of {self.chunk_size} samples: "
-                f"a chunk is made of blocks, so write block_size={self.chunk_size} or less"
+                f"block_size={self.block_size} is more than a chunk of {chunk_size} samples: "
+                f"a chunk is made of blocks, so write block_size={chunk_size} or less"
             )
 
     def _check_seed(self) -> None:

@@ -1,9 +1,12 @@
 """Which rows, in which order. Pure arithmetic: no file, no thread, memory independent of n.
 
-A pass is a permutation of blocks; consecutive blocks make a chunk; a permutation within each
-chunk makes batches. This is two-level shuffling as in CorgiPile (Xu et al., SIGMOD 2022) and
-scDataset (2025): whole blocks are read at full speed, and the many blocks of a chunk, drawn from
-all over the file, are mixed row by row in memory.
+A pass is a permutation of blocks, and consecutive blocks make a chunk. This is two-level shuffling
+as in CorgiPile (Xu et al., SIGMOD 2022) and scDataset (2025): whole blocks are read at full speed,
+and the many blocks of a chunk, drawn from all over the file, are mixed row by row in memory.
+
+A chunk is dealt to its batches like cards. Its samples, in the order of its blocks, are cut into as
+many stretches as a batch has slots; each stretch is shuffled and gives one sample to every batch.
+So a batch has samples from all over the chunk; a plain permutation would leave that to chance.
 
 Everything is a function of (seed, pass, position), so any batch can be found without the ones
 before it. That is what replay, resuming and sharding rest on.
@@ -11,6 +14,7 @@ before it. That is what replay, resuming and sharding rest on.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import pairwise
@@ -18,6 +22,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from prefetcher.mixing import expected_mixing
 
 Samples = range | NDArray[np.int64]
 """The file row of each sample, in the order the user named them."""
@@ -34,12 +40,18 @@ class Part(NamedTuple):
     """The file rows that these reading indices stand for."""
 
 
+CHUNK_SIZE = 3200
+"""Samples in a chunk by default, or more: 100 batches of 32, which is 157 MB of 128x128 colour
+pictures."""
 MOST_READERS = 8
 """Readers among whom a chunk's reading is cut; more would gain nothing."""
 
 _ROUNDS = 8  # Luby and Rackoff need 4 with an ideal round function; ours is only a good mixer
 _PARTS = 2 * MOST_READERS  # pieces of a chunk's reading: enough for all to end together
 _SMALLEST_MIX = 64  # blocks in a chunk: 64 one-class blocks keep over 95 % of the label entropy
+_GOOD_MIXING = 0.95  # what 64 blocks to a chunk reach
+_GROWN_BYTES = 256 << 20  # what all chunks in memory may grow to, so that each has so many blocks
+_RANKS = (8, 4, 2, 1)  # processes that could share a chunk without reading a storage chunk twice
 _TABLE_BITS = 16  # a table of 512 KiB at most, made once in a pass in some ten milliseconds
 _BLOCK_BYTES = 1 << 20  # from about 1 MiB on, a random read costs what a sequential one costs
 
@@ -146,6 +158,39 @@ class Plan:
         chunk, index = divmod(place.position, self.batches_per_chunk)
         return place.pass_number * self.num_chunks + chunk, index
 
+    @cached_property
+    def largest_chunk(self) -> int:
+        """Samples in the largest chunk that there is: no more than there are samples."""
+        return min(self.chunk_size, len(self.samples))
+
+    @cached_property
+    def largest_batch(self) -> int:
+        """Samples in the largest batch that there is."""
+        return min(self.batch_size, len(self.samples))
+
+    @property
+    def blocks_in_chunk(self) -> int:
+        """Blocks that a chunk is made of, at least one."""
+        return max(1, self.largest_chunk // self.block_size)
+
+    @property
+    def mixes_well(self) -> bool:
+        """Whether `mixing` is 0.95 or more; worked out only where it is in doubt."""
+        enough = self.blocks_in_chunk >= _SMALLEST_MIX or self.num_chunks == 1
+        return self.shuffle and (enough or self.mixing >= _GOOD_MIXING)
+
+    @cached_property
+    def mixing(self) -> float:
+        """How well a file sorted by class is mixed, compared with a full permutation (1.0).
+
+        It is the expected entropy of the labels in a batch, as a share of what a full permutation
+        gives, for ten classes of equal size (`prefetcher.mixing`). Near 0, batches hold one class.
+        Dealing can reach slightly more than 1.
+        """
+        if not self.shuffle:
+            return 0.0
+        return expected_mixing(len(self.samples), self.batch_size, self.chunk_size, self.block_size)
+
     def batches_in(self, number: int) -> int:
         """Batches that chunk `number` holds."""
         first = number % self.num_chunks * self.batches_per_chunk
@@ -165,8 +210,10 @@ class Plan:
         stop = min(start + self.chunk_size, len(self.samples))
         if self.shuffle:
             key = _key(self.seed, pass_number)
-            rows = np.sort(self._rows(self._drawn(key, start, stop)))
-            order = _shuffled(stop - start, _key(int(key), chunk))
+            drawn = self._rows(self._drawn(key, start, stop))
+            turn = np.argsort(drawn, kind="stable")
+            rows, index = drawn[turn], _inverse(turn)
+            order = index[_dealt(stop - start, self.batch_size, _key(int(key), chunk))]
         else:
             rows = self._rows(np.arange(start, stop))
             order = np.arange(stop - start)
@@ -178,10 +225,9 @@ class Plan:
         storage_chunks = chunk.rows // self.align
         first = np.isin(storage_chunks, storage_chunks[chunk.slots(lead)])
         turn = np.argsort(~first, kind="stable")
-        index = np.empty_like(turn)
-        index[turn] = np.arange(len(turn))
         rows, leading = chunk.rows[turn], int(np.count_nonzero(first))
-        led = replace(chunk, rows=rows, order=index[chunk.order], parts=self._parts(rows[:leading]))
+        order = _inverse(turn)[chunk.order]
+        led = replace(chunk, rows=rows, order=order, parts=self._parts(rows[:leading]))
         if lead + 1 == self.batches_in(chunk.number):
             return led
         rest = self._parts(rows[leading:], leading) if leading < len(rows) else ()
@@ -241,6 +287,43 @@ class Plan:
         )
 
 
+def default_chunk_size(
+    samples: int, batch_size: int, block_size: int, row_bytes: int, align: int, chunks: int
+) -> int:
+    """The chunk size that mixes well: 3200 samples, or more where blocks are long.
+
+    It grows until a chunk has 64 blocks, or all samples, as far as all chunks together fit 256 MiB.
+    The size is whole batches, and whole storage chunks where that takes at most an eighth more.
+
+    Args:
+        samples: Samples in a pass.
+        batch_size: Samples in a batch.
+        block_size: Samples in a block.
+        row_bytes: Decoded bytes of one sample.
+        align: Rows in a storage chunk, 1 when the dataset is contiguous.
+        chunks: Chunks that are in memory at once.
+    """
+    room = _GROWN_BYTES * 8 // 9 // (max(row_bytes, 1) * chunks)
+    wanted = max(CHUNK_SIZE, min(_SMALLEST_MIX * block_size, room, samples))
+    for ranks in _RANKS:
+        unit = math.lcm(batch_size, ranks * align)
+        size = -(-wanted // unit) * unit
+        if size <= wanted * 9 // 8:
+            return size
+    return -(-wanted // batch_size) * batch_size
+
+
+def whole_chunk_size(wanted: int, batch_size: int, align: int) -> int:
+    """The largest size up to `wanted` that cuts no batch, and no storage chunk if it can.
+
+    A storage chunk that lies in two chunks is decoded twice in a pass. A size that cuts none is
+    taken if it keeps three quarters of `wanted`.
+    """
+    unit = math.lcm(batch_size, align)
+    size = wanted // unit * unit
+    return size if 4 * size >= 3 * wanted else max(batch_size, wanted // batch_size * batch_size)
+
+
 def default_block_size(chunk_size: int, row_bytes: int, align: int) -> int:
     """The block size that mixes well and still reads at full speed.
 
@@ -288,9 +371,26 @@ def _key(*parts: int) -> np.uint64:
     return np.uint64(key[0])
 
 
-def _shuffled(size: int, key: np.uint64) -> NDArray[np.int64]:
-    """A permutation of range(size): the order of `size` distinct hashes."""
-    return np.argsort(_mix(np.arange(size, dtype=np.uint64) + key))
+def _inverse(permutation: NDArray[np.int64]) -> NDArray[np.int64]:
+    inverse = np.empty_like(permutation)
+    inverse[permutation] = np.arange(len(permutation))
+    return inverse
+
+
+def _dealt(size: int, batch_size: int, key: np.uint64) -> NDArray[np.int64]:
+    """A permutation of range(size): which of the drawn samples the batches get, one after another.
+
+    Slot i of every batch gets its samples from stretch i of the drawn ones, in the order of their
+    hashes. Stretches differ in length by one at most; the longer ones make a short last batch.
+    """
+    edges = np.arange(batch_size + 1) * size // batch_size
+    starts, lengths = edges[:-1, None], np.diff(edges)[:, None]
+    card = np.arange(-(-size // batch_size))
+    there = card < lengths
+    hashes = _mix((starts + card).astype(np.uint64) + key)
+    hashes[~there] = np.iinfo(np.uint64).max  # what is not there comes last
+    dealt = starts + np.argsort(hashes, axis=1, kind="stable")
+    return dealt.T[there.T]
 
 
 def _permuted(size: int, key: np.uint64, indices: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -21,7 +21,7 @@ import keras
 from prefetcher.batch import Batch
 from prefetcher.config import DEFAULT_X, DEFAULT_Y, Files, Names, Rows, Settings, Threads, Transform
 from prefetcher.errors import ProcessError, RowsError, SettingsError
-from prefetcher.feed import feed_of
+from prefetcher.feed import feed_of, mixing_advice
 from prefetcher.monitor import Monitor, claimed, wait_scope
 from prefetcher.pipeline.stats import Stats
 from prefetcher.pipeline.stream import Feed, Stream
@@ -50,8 +50,10 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         y: The same for the targets; None for predicting.
         sample_weight: The same for sample weights; None for none.
         batch_size: Samples in a batch.
-        chunk_size: Samples that are read and shuffled together; rounded down to whole batches, at
-            least one. With `chunk_queue` it bounds the memory.
+        chunk_size: Samples that are read and shuffled together; rounded down to whole batches, and
+            to whole storage chunks if it stays near. With `chunk_queue` it bounds the memory. None
+            takes 3200, or more where storage chunks are long: as many as mix well, or as
+            `chunk_queue` chunks in 256 MiB can have.
         block_size: Neighbouring rows that stay together until they are in a chunk: 1 shuffles
             fully, `chunk_size` reads in one run. None reads at full speed and mixes well.
         rows: A slice, a (start, stop) pair, row numbers or a boolean mask; None for all.
@@ -87,7 +89,7 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         sample_weight: Names | None = None,
         *,
         batch_size: int = 32,
-        chunk_size: int = 3200,
+        chunk_size: int | None = None,
         block_size: int | None = None,
         rows: Rows = None,
         shuffle: bool = True,
@@ -125,6 +127,8 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         )
         self._settings = settings
         self._feed = feed_of(settings)
+        if advice := mixing_advice(self._feed):
+            _logger.warning(advice)
         self._identity = Identity(self._feed)
         self._tickets = Tickets(self.plan.num_batches, in_file_order=not settings.shuffle)
         # Held while a batch is waited for, so that tickets and the stream keep the same order.
@@ -327,7 +331,7 @@ def _run_info(feed: Feed) -> dict[str, object]:
         "wait_scope": wait_scope(backend),
         "settings": settings
         | {"file": feed.shards.name, "rows": len(feed.plan.samples)}
-        | {"block_size": feed.plan.block_size},
+        | {"chunk_size": feed.plan.chunk_size, "block_size": feed.plan.block_size},
         "file": {
             "name": feed.shards.name,
             "bytes": feed.shards.size,

@@ -23,7 +23,7 @@ from prefetcher.pipeline.stream import Feed
 from prefetcher.plan import Plan
 from prefetcher.tickets import Rest
 
-VERSION = 1
+VERSION = 2
 """Of the JSON and of the order: a change to how the plan draws must raise it."""
 
 _PROBED_ROWS = 8  # the file's ends and what lies between; more would decode more storage chunks

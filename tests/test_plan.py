@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tracemalloc
 from itertools import pairwise
 
@@ -11,9 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from prefetcher.plan import Place, Plan, _permuted, default_block_size, runs_of
+from prefetcher.plan import (
+    CHUNK_SIZE,
+    Place,
+    Plan,
+    _dealt,
+    _permuted,
+    default_block_size,
+    default_chunk_size,
+    runs_of,
+    whole_chunk_size,
+)
 
-FROZEN_ORDER = [36, 34, 25, 26, 4, 12, 6, 27, 7, 21, 37, 20, 13, 24, 35, 5]
+FROZEN_ORDER = [6, 34, 13, 26, 24, 21, 4, 36, 25, 20, 5, 27, 7, 35, 12, 37]
+MOST_BYTES = 256 << 20
+"""What chunks may grow to, all in memory together."""
 
 
 def pass_rows(plan: Plan, pass_number: int = 0) -> NDArray[np.int64]:
@@ -206,6 +219,91 @@ def test_the_default_block(row_bytes: int, align: int, expected: int) -> None:
     assert default_block_size(3200, row_bytes, align) == expected
 
 
+@given(st.integers(1, 500), st.integers(1, 40), st.integers(0, 2**64 - 1))
+def test_a_chunk_is_dealt_like_cards(size: int, batch_size: int, key: int) -> None:
+    """Every batch, the short last one too, has at most one sample of each stretch."""
+    dealt = _dealt(size, batch_size, np.uint64(key))
+    stretches = ((np.arange(size) + 1) * batch_size - 1) // size
+    assert sorted(dealt) == list(range(size))
+    for start in range(0, size, batch_size):
+        batch = stretches[dealt[start : start + batch_size]]
+        assert (np.diff(batch) > 0).all()
+
+
+def test_every_batch_has_a_sample_of_every_block_where_there_are_as_many() -> None:
+    """A plain permutation leaves that to chance: it takes two of one block and none of another."""
+    plan = Plan(range(64 * 50), 8, 8 * 50, block_size=50)
+    for number in range(plan.num_chunks):
+        chunk = plan.chunk(number)
+        for index in range(plan.batches_in(number)):
+            assert len(set(chunk.rows[chunk.slots(index)] // 50)) == 8
+
+
+@st.composite
+def stored(draw: st.DrawFn) -> tuple[int, int, int, int, int]:
+    """Samples, batch size, rows of a storage chunk, bytes of a row, chunks in memory."""
+    return (
+        draw(st.integers(1, 10**6)),
+        draw(st.integers(1, 512)),
+        draw(st.one_of(st.just(1), st.integers(1, 5000))),
+        draw(st.integers(1, 10**6)),
+        draw(st.integers(1, 4)),
+    )
+
+
+def default_plan(samples: int, batch_size: int, align: int, row_bytes: int, chunks: int) -> Plan:
+    """The plan of a sequence that was told none of the sizes."""
+    block_size = default_block_size(CHUNK_SIZE, row_bytes, align)
+    chunk_size = default_chunk_size(samples, batch_size, block_size, row_bytes, align, chunks)
+    return Plan(range(samples), batch_size, chunk_size, block_size, align=align)
+
+
+@given(stored())
+def test_a_chunk_grows_until_it_mixes_or_the_memory_is_full(
+    file: tuple[int, int, int, int, int],
+) -> None:
+    samples, batch_size, _align, row_bytes, chunks = file
+    plan = default_plan(*file)
+    size, block_size = plan.chunk_size, plan.block_size
+    assert size >= CHUNK_SIZE
+    assert size % batch_size == 0
+    fits = 64 * block_size * row_bytes * chunks <= MOST_BYTES * 8 // 9
+    if fits:
+        assert size >= min(64 * block_size, samples)
+    at_least = max(CHUNK_SIZE, batch_size) * 9 // 8 + batch_size
+    assert size <= at_least or size * row_bytes * chunks <= MOST_BYTES + batch_size * row_bytes
+
+
+@given(stored())
+def test_no_storage_chunk_lies_in_two_chunks_where_that_costs_little(
+    file: tuple[int, int, int, int, int],
+) -> None:
+    _, batch_size, align, *_ = file
+    plan = default_plan(*file)
+    if math.lcm(batch_size, align) * 8 <= CHUNK_SIZE:
+        assert plan.chunk_size % align == 0
+    if plan.chunk_size % align == 0 and plan.num_samples < 20_000:
+        numbers = range(plan.num_chunks)
+        chunks = [set((plan.chunk(number).rows // align).tolist()) for number in numbers]
+        assert sum(map(len, chunks)) == len(set().union(*chunks))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "batch_size", "align", "expected"),
+    [
+        (3200, 32, 1, 3200),
+        (3200, 32, 32, 3200),
+        (1000, 32, 100, 800),  # 992 would cut a storage chunk
+        (3200, 256, 100, 3072),  # 6400 rows have whole ones: too far away
+        (10, 32, 1, 32),
+    ],
+)
+def test_a_chunk_size_that_the_user_wrote_is_rounded_down(
+    wanted: int, batch_size: int, align: int, expected: int
+) -> None:
+    assert whole_chunk_size(wanted, batch_size, align) == expected
+
+
 def entropy(labels: NDArray[np.int64]) -> float:
     """Mean entropy in bits of the label distribution of batches of 32."""
     counts = np.apply_along_axis(np.bincount, 1, labels.reshape(-1, 32), minlength=10) / 32
@@ -216,8 +314,9 @@ def entropy(labels: NDArray[np.int64]) -> float:
 @pytest.mark.parametrize(
     ("block_size", "least", "most"),
     [
-        pytest.param(default_block_size(3200, 49_152, 1), 0.95, 1.01, id="default"),
-        pytest.param(default_block_size(3200, 4, 1), 0.90, 1.01, id="default-small-rows"),
+        pytest.param(default_block_size(3200, 49_152, 1), 0.99, 1.02, id="default"),
+        pytest.param(default_block_size(3200, 4, 1), 0.99, 1.02, id="default-small-rows"),
+        pytest.param(100, 0.99, 1.02, id="a-block-for-every-slot"),
         pytest.param(1, 0.99, 1.01, id="full"),
         pytest.param(3200, 0.0, 0.001, id="one-run-per-chunk"),
     ],

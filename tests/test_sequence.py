@@ -107,10 +107,40 @@ def test_a_remainder_that_would_be_everything(samples: MakeSamples) -> None:
         PrefetchSequence(samples(30), drop_remainder=True)
 
 
-def test_queues_larger_than_the_machine(samples: MakeSamples) -> None:
-    need = psutil.virtual_memory().total // 20  # a sample has 20 bytes
+def never_written(path: Path, rows: int, row_bytes: int) -> Path:
+    with h5py.File(path, "w") as file:
+        file.create_dataset("x", (rows, row_bytes), "uint8", chunks=(1, row_bytes))
+    return path
+
+
+def test_queues_larger_than_the_machine(tmp_path: Path) -> None:
+    need = psutil.virtual_memory().total // 20
+    path = never_written(tmp_path / "large.h5", 2 * need, row_bytes=20)
     with pytest.raises(SettingsError, match=r"write chunk_size=\d+ or less"):
-        PrefetchSequence(samples(30), chunk_size=need, chunk_queue=2)
+        PrefetchSequence(path, y=None, chunk_size=need, chunk_queue=2)
+
+
+def test_a_default_chunk_that_does_not_fit_becomes_smaller(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    have = psutil.virtual_memory().total
+    path = never_written(tmp_path / "heavy.h5", 10_000, row_bytes=have // 4000)
+    with PrefetchSequence(path, y=None, batch_size=2) as sequence:
+        assert sequence.memory_bytes <= have // 2
+        assert 0 < sequence.plan.chunk_size < 3200
+    assert f"write chunk_size={sequence.plan.chunk_size} to have the same" in caplog.text
+
+
+def test_rows_that_no_batch_of_fits_are_refused(tmp_path: Path) -> None:
+    path = never_written(tmp_path / "heavy.h5", 10_000, psutil.virtual_memory().total // 20)
+    with pytest.raises(SettingsError, match="write a smaller batch_size"):
+        PrefetchSequence(path, y=None)
+
+
+def test_no_more_memory_is_counted_than_there_are_samples(tmp_path: Path) -> None:
+    path = never_written(tmp_path / "few.h5", 5, row_bytes=20_000_000)
+    with PrefetchSequence(path, y=None, batch_queue=1) as sequence:
+        assert sequence.memory_bytes < 3e9
 
 
 @pytest.mark.parametrize("index", [3, -4, 10**9])
