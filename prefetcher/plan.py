@@ -49,7 +49,7 @@ MOST_READERS = 8
 _ROUNDS = 8  # Luby and Rackoff need 4 with an ideal round function; ours is only a good mixer
 _PARTS = 2 * MOST_READERS  # pieces of a chunk's reading: enough for all to end together
 _SMALLEST_MIX = 64  # blocks in a chunk: 64 one-class blocks keep over 95 % of the label entropy
-_GOOD_MIXING = 0.95  # what 64 blocks to a chunk reach
+_GOOD_MIXING = 0.9  # below it is worth a word; 64 blocks to a chunk reach 0.95 and more
 _GROWN_BYTES = 256 << 20  # what all chunks in memory may grow to, so that each has so many blocks
 _RANKS = (8, 4, 2, 1)  # processes that could share a chunk without reading a storage chunk twice
 _TABLE_BITS = 16  # a table of 512 KiB at most, made once in a pass in some ten milliseconds
@@ -175,7 +175,7 @@ class Plan:
 
     @property
     def mixes_well(self) -> bool:
-        """Whether `mixing` is 0.95 or more; worked out only where it is in doubt."""
+        """Whether `mixing` is 0.9 or more; worked out only where it is in doubt."""
         enough = self.blocks_in_chunk >= _SMALLEST_MIX or self.num_chunks == 1
         return self.shuffle and (enough or self.mixing >= _GOOD_MIXING)
 

@@ -237,7 +237,8 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         """The most that queues, buffers and workers hold together.
 
         What `transform` allocates is not in it, nor batches that the caller keeps. On TensorFlow
-        the caller is tf.data, whose own buffer keeps some.
+        the caller is tf.data, whose own buffer keeps some. JAX keeps the batches of steps that were
+        dispatched and have not run yet; an evaluation can dispatch many.
         """
         return self._feed.memory_bytes
 

@@ -177,13 +177,21 @@ def _lines(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         "for data" + (" (TensorFlow asks ahead, so the model itself waited less)" if upper else ""),
     )
     yield "Verdict", summary["verdict"]
-    yield (
-        "Memory",
-        (
-            f"{output.size(summary['buffer_peak_bytes'])} of buffers at their peak for "
-            f"{output.size(summary['data_bytes'])} of data (the settings allow "
-            f"{output.size(summary['buffer_limit_bytes'])}); the process with "
-            f"{summary['backend']} took {output.size(summary['rss_peak_bytes'])}"
-        ),
-    )
+    yield "Memory", _memory(summary)
     yield "Log", f"{summary['log']}: one JSON object a line"
+
+
+def _memory(summary: Mapping[str, Any]) -> str:
+    """What the buffers took. Batches that the backend holds are the caller's, and not limited."""
+    peak, limit = summary["buffer_peak_bytes"], summary["buffer_limit_bytes"]
+    held = (
+        f", beside {output.size(peak - limit)} of batches that {summary['backend']} still held for "
+        "steps that it had yet to run"
+        if peak > limit
+        else ""
+    )
+    return (
+        f"{output.size(peak)} of buffers at their peak for {output.size(summary['data_bytes'])} of "
+        f"data (the settings allow {output.size(limit)}{held}); the process with "
+        f"{summary['backend']} took {output.size(summary['rss_peak_bytes'])}"
+    )
