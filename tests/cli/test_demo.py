@@ -76,7 +76,7 @@ def test_batches_that_the_backend_held_are_told(
     """The buffers' peak can be above what the settings allow: those batches were the caller's."""
     limit = summary["buffer_limit_bytes"]
     demo._print(summary | {"backend": "jax", "buffer_peak_bytes": limit + 12_000_000})
-    assert "beside 12.0 MB of batches that jax still held" in capsys.readouterr().out
+    assert "beside 12 MB of batches that jax still held" in capsys.readouterr().out
     demo._print(summary | {"buffer_peak_bytes": limit})
     assert "still held" not in capsys.readouterr().out
 
