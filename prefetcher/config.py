@@ -21,7 +21,10 @@ Names = str | tuple["Names", ...] | dict[str, "Names"]
 """A dataset's name, or a tuple or dict of names for models with several inputs or outputs."""
 
 Rows = slice | tuple[int, int] | Sequence[int] | NDArray[Any] | None
-"""Which rows to use: a slice, a (start, stop) pair, an index array, a boolean mask, or all."""
+"""Which rows to use: a slice, a (start, stop) pair, an index array, a boolean mask, or all.
+
+A list of two numbers is refused, because it could be either of two.
+"""
 
 Threads = int | Literal["auto"]
 """How many threads of a kind: a number, or "auto" for as many as bring something."""
@@ -105,6 +108,8 @@ class Settings:
             object.__setattr__(self, part, _names(part, getattr(self, part)))
         if self.x is None:
             raise SettingsError("x=None: name the dataset of the inputs")
+        for name in ("shuffle", "drop_remainder", "allow_external"):
+            object.__setattr__(self, name, flag(name, getattr(self, name)))
         _at_least_one(self, "batch_size", "a batch holds one sample or more")
         _at_least_one(self, "chunk_size", "a chunk holds one batch or more")
         _threads(self, "readers", "somebody has to read")
@@ -169,6 +174,17 @@ def _name_in(part: str, names: Any) -> Names:
     return name
 
 
+def flag(name: str, value: object) -> bool:
+    """The value of a setting that is True or False, numpy's booleans included.
+
+    Raises:
+        SettingsError: It is something else: "False" and "no" would count as true.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise SettingsError(f"{name}={value!r}: write True or False")
+    return bool(value)
+
+
 def _integer(name: str, value: SupportsIndex) -> int:
     if isinstance(value, bool | np.bool_):
         raise SettingsError(f"{name}={value!r}: expected a whole number")
@@ -213,10 +229,21 @@ def _named_rows(rows: Rows, length: int, file: str) -> range | NDArray[np.int64]
         return range(*rows.indices(length))
     if isinstance(rows, range):
         return _checked_pair(rows, min(rows, default=0), max(rows, default=-1) + 1, length, file)
+    if isinstance(rows, list) and len(rows) == 2 and not isinstance(rows[0], bool | np.bool_):
+        raise _list_of_two(rows)
     if isinstance(rows, tuple) and len(rows) == 2:
         start, stop = (_integer("rows", bound) for bound in rows)
         return _checked_pair(range(start, stop), start, stop, length, file)
     return _checked_indices(np.asarray(rows), length, file)
+
+
+def _list_of_two(rows: list[Any]) -> SettingsError:
+    """JSON and YAML have no tuples, so a range that comes from there is a list."""
+    first, second = rows
+    return SettingsError(
+        f"rows=[{first}, {second}] is a list of two: write rows=({first}, {second}) for the range, "
+        f"or rows=np.array([{first}, {second}]) for these two samples"
+    )
 
 
 def _checked_pair(samples: range, start: int, stop: int, length: int, file: str) -> range:
