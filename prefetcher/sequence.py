@@ -59,8 +59,8 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         seed: 0 to 2**64 - 1; the same seed gives the same order, whatever the threads do.
         drop_remainder: True leaves out a last batch that is not full.
         transform: Called as ``transform(x, y)`` with as many arguments as the batch has parts, on
-            the batcher threads; returns x, (x, y) or (x, y, sample_weight). A parameter named
-            `rng` gets a `numpy.random.Generator` keyed by (seed, pass, position).
+            the batcher threads; returns x, (x, y) or (x, y, sample_weight), as a tuple. A parameter
+            named `rng` gets a `numpy.random.Generator` keyed by (seed, pass, position).
         readers: Threads that read and decode. "auto" begins with 1; after a pass that waited for
             them there is one more, which stays if it gains 3 %, up to the CPUs allowed, and 8.
         batchers: Threads that make batches and run `transform`, or "auto".
