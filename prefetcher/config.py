@@ -59,6 +59,7 @@ class Settings:
         x: Name or names of the inputs.
         y: Name or names of the targets; None for predicting.
         sample_weight: Name of the sample weights; None for equal weights.
+        split: The group of the file that the names are within; None for the file itself.
         batch_size: Samples in a batch. 32, as in Keras.
         chunk_size: Samples read and shuffled together. 3200 is 100 batches: large enough to mix,
             and 150 MB of 128x128 colour pictures. Rounded down to whole batches, at least one.
@@ -88,6 +89,7 @@ class Settings:
     x: Names = DEFAULT_X
     y: Names | None = DEFAULT_Y
     sample_weight: Names | None = None
+    split: str | None = None
     batch_size: int = 32
     chunk_size: int = 3200
     block_size: int | None = None
@@ -106,6 +108,7 @@ class Settings:
     def __post_init__(self) -> None:
         for part in ("x", "y", "sample_weight"):
             object.__setattr__(self, part, _names(part, getattr(self, part)))
+        object.__setattr__(self, "split", _split(self.split))
         if self.x is None:
             raise SettingsError("x=None: name the dataset of the inputs")
         for name in ("shuffle", "drop_remainder", "allow_external"):
@@ -165,6 +168,14 @@ def _names(part: str, names: Any) -> Names | None:
     if isinstance(names, tuple | list) and names:
         return tuple(_name_in(part, name) for name in names)
     raise SettingsError(f"{part}={names!r}: expected a dataset's name, or a tuple or dict of names")
+
+
+def _split(name: Any) -> str | None:
+    if name is None:
+        return None
+    if not isinstance(name, str) or not name.strip("/"):
+        raise SettingsError(f"split={name!r}: write the name of a group of the file, as in 'train'")
+    return name.strip("/")
 
 
 def _name_in(part: str, names: Any) -> Names:

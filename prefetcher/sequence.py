@@ -49,6 +49,8 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
             `prefetcher convert` knows the names of its x and y, so they can be left out.
         y: The same for the targets; None for predicting.
         sample_weight: The same for sample weights; None for none.
+        split: A group of the file, such as "train", that x, y and sample_weight are within; what
+            `prefetcher convert --split` wrote knows the names. None for the whole file.
         batch_size: Samples in a batch.
         chunk_size: Samples that are read and shuffled together; rounded down to whole batches, at
             least one. With `chunk_queue` it bounds the memory.
@@ -86,6 +88,7 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         y: Names | None = DEFAULT_Y,
         sample_weight: Names | None = None,
         *,
+        split: str | None = None,
         batch_size: int = 32,
         chunk_size: int = 3200,
         block_size: int | None = None,
@@ -108,6 +111,7 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
             x=x,
             y=y,
             sample_weight=sample_weight,
+            split=split,
             batch_size=batch_size,
             chunk_size=chunk_size,
             block_size=block_size,

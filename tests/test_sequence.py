@@ -99,7 +99,7 @@ def test_nothing_to_batch(tmp_path: Path, shape: tuple[int, int]) -> None:
 
 def test_rows_out_of_range(samples: MakeSamples) -> None:
     with pytest.raises(RowsError, match=r"rows\[1\] is 30"):
-        PrefetchSequence(samples(30), rows=[3, 30])
+        PrefetchSequence(samples(30), rows=[3, 30, 4])
 
 
 def test_a_remainder_that_would_be_everything(samples: MakeSamples) -> None:

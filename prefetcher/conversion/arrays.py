@@ -19,6 +19,7 @@ from prefetcher.conversion.options import Options
 from prefetcher.conversion.source import Failure, Field, Loaded, RowNumbers
 from prefetcher.errors import DatasetError, FileError, FileMissingError, NoDatasetError
 from prefetcher.hdf5.attributes import Names
+from prefetcher.suggestions import missing
 from prefetcher.writing.growing import storable
 
 
@@ -152,7 +153,8 @@ def _chosen(file: str, arrays: Mapping[str, Held], options: Options) -> dict[str
     wanted = [*listed(options.x), *listed(options.y)]
     for name in wanted:
         if name not in arrays:
-            raise NoDatasetError(f"no array {name!r} in {file}; it has {', '.join(arrays)}")
+            have = {key: key for key in arrays}
+            raise NoDatasetError(missing("array", name, file, have))
     return {name: arrays[name] for name in wanted or arrays}
 
 
