@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple, SupportsIndex
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from prefetcher.errors import RowsError, SettingsError
 
 File = str | os.PathLike[str]
-Files = File | Sequence[File]
+Files = File | Iterable[File]
 """A path, a pattern such as "train-*.h5", a manifest, or a list of these in order of their rows."""
 
 Names = str | tuple["Names", ...] | dict[str, "Names"]
@@ -106,6 +107,7 @@ class Settings:
     allow_external: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "file", checked_files(self.file))
         for part in ("x", "y", "sample_weight"):
             object.__setattr__(self, part, _names(part, getattr(self, part)))
         object.__setattr__(self, "split", _split(self.split))
@@ -157,6 +159,36 @@ class Settings:
         object.__setattr__(self, "seed", seed)
 
 
+def checked_files(file: Any) -> Files:
+    """The same path, pattern or manifest, or a tuple of them.
+
+    Raises:
+        SettingsError: It is something else, such as an open file: the threads open it themselves.
+    """
+    if isinstance(file, str | os.PathLike):
+        return file
+    opened = next(filter(None, map(_opened_path, file if isinstance(file, list) else [file])), None)
+    if opened is not None:
+        raise SettingsError(f"file={file!r} is open: pass its path, {opened!r}")
+    # Neither a set, which has another order in each process, nor the keys of a dict.
+    ordered = isinstance(file, Iterable) and not isinstance(file, AbstractSet | Mapping | bytes)
+    paths = tuple(file) if ordered else ()
+    if not ordered or not all(isinstance(path, str | os.PathLike) for path in paths):
+        raise SettingsError(
+            f"file={file!r}: write a path, a pattern such as 'train-*.h5', a manifest, or a list "
+            "of these"
+        )
+    return paths
+
+
+def _opened_path(file: Any) -> str | None:
+    """The path of an open HDF5 or other file, None for what is none."""
+    if isinstance(file, str | os.PathLike):
+        return None
+    names = (getattr(getattr(file, "file", file), "filename", None), getattr(file, "name", None))
+    return next((name for name in names if isinstance(name, str)), None)
+
+
 def _names(part: str, names: Any) -> Names | None:
     """The same names as plain strings, tuples and dicts, without leading slashes."""
     if names is None:
@@ -167,6 +199,8 @@ def _names(part: str, names: Any) -> Names | None:
         return {key: _name_in(part, name) for key, name in names.items()}
     if isinstance(names, tuple | list) and names:
         return tuple(_name_in(part, name) for name in names)
+    if isinstance(name := getattr(names, "name", None), str):
+        raise SettingsError(f"{part}={names!r}: pass its name, {part}={name.strip('/')!r}")
     raise SettingsError(f"{part}={names!r}: expected a dataset's name, or a tuple or dict of names")
 
 
