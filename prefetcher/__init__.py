@@ -5,6 +5,7 @@ with prefetcher.PrefetchSequence("samples.h5", x="images", y="angles") as train:
 """
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from prefetcher.errors import (
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from prefetcher.resume.training import fit
     from prefetcher.sequence import PrefetchSequence
     from prefetcher.writing.writer import HDF5Writer
+
+    __version__: str
 
 __all__ = [
     "PrefetchSequence",
@@ -85,6 +88,14 @@ _LAZY = {
 
 def __getattr__(name: str) -> Any:
     """Imports what takes time when it is first needed."""
+    if name == "__version__":
+        return version("prefetcher")
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """What a terminal completes: the public names, those that are not imported yet included."""
+    own = (name for name in globals() if name.startswith("__"))
+    return sorted({*__all__, "__version__", *own})
