@@ -52,10 +52,11 @@ def _within(split: str, settings: Settings) -> Settings:
 def _with_own_names(settings: Settings, file: FileDescription, group: str) -> Settings:
     """Names that were left out, as the file or the split itself has them."""
     default_x, default_y = (f"{group}/{name}" if group else name for name in (DEFAULT_X, DEFAULT_Y))
-    if settings.x != default_x or any(dataset.name == default_x for dataset in file.datasets):
+    if settings.x != default_x:
         return settings
     own = read_attributes(file.path, group)
-    if own.x is None:
+    called_so = any(dataset.name == default_x for dataset in file.datasets)
+    if own.x is None or (called_so and own.x != default_x):
         return settings
     return replace(settings, x=own.x, y=own.y if settings.y == default_y else settings.y)
 

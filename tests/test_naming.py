@@ -53,6 +53,11 @@ def test_a_split_stands_for_the_names_that_it_says(split: Path) -> None:
         assert np.array_equal(y, file["val/labels"])
 
 
+def test_a_file_that_says_that_it_has_no_targets_needs_no_names(tmp_path: Path) -> None:
+    prefetcher.convert(iter(X), tmp_path / "inputs.h5")
+    assert parts(tmp_path / "inputs.h5") == ("x", None, None)
+
+
 def test_a_split_is_any_group(plain: Path) -> None:
     assert parts(plain, split="a") == ("a/x", "a/y", None)
     names = {"l": "left", "r": ("right", "left")}
