@@ -37,12 +37,15 @@ if TYPE_CHECKING:
     from prefetcher.resume.backup import Backup
     from prefetcher.resume.training import fit
     from prefetcher.sequence import PrefetchSequence
+    from prefetcher.splitting import folds, split
     from prefetcher.writing.writer import HDF5Writer
 
     __version__: str
 
 __all__ = [
     "PrefetchSequence",
+    "split",
+    "folds",
     "fit",
     "Backup",
     "HDF5Writer",
@@ -75,6 +78,8 @@ __all__ = [
 
 _LAZY = {
     "PrefetchSequence": "prefetcher.sequence",
+    "split": "prefetcher.splitting",
+    "folds": "prefetcher.splitting",
     "MonitorCallback": "prefetcher.callbacks",
     "replay": "prefetcher.ceiling",
     "HDF5Writer": "prefetcher.writing.writer",

@@ -18,6 +18,7 @@ from typing import Any, NoReturn, Self, SupportsIndex
 
 import keras
 
+from prefetcher import balance
 from prefetcher.batch import Batch
 from prefetcher.config import DEFAULT_X, DEFAULT_Y, Files, Names, Rows, Settings, Threads, Transform
 from prefetcher.errors import ProcessError, RowsError, SettingsError
@@ -39,8 +40,9 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
 
     Hand it to `fit`, `evaluate` or `predict`. In every pass each sample reaches the model exactly
     once; with `shuffle=True` an index is only a ticket for the next batch, with `shuffle=False`
-    ``seq[i]`` is samples ``i * batch_size`` on. Nothing is opened for reading and no thread starts
-    before the first request. Any thread may ask; a request blocks until its batch is there.
+    ``seq[i]`` is samples ``i * batch_size`` on. No thread starts and no sample is read before the
+    first request, but for a look at a few labels where `rows` is a range. Any thread may ask; a
+    request blocks until its batch is there.
 
     Args:
         file: Path of the HDF5 file; or a pattern such as "train-*.h5", a manifest, or a list of
@@ -57,6 +59,7 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         block_size: Neighbouring rows that stay together until they are in a chunk: 1 shuffles
             fully, `chunk_size` reads in one run. None reads at full speed and mixes well.
         rows: A slice, a (start, stop) pair, row numbers or a boolean mask; None for all.
+            `prefetcher.split` and `prefetcher.folds` give row numbers for training and validation.
         shuffle: False keeps the order of the file, or of `rows`.
         seed: 0 to 2**64 - 1; the same seed gives the same order, whatever the threads do.
         drop_remainder: True leaves out a last batch that is not full.
@@ -129,6 +132,8 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         )
         self._settings = settings
         self._feed = feed_of(settings)
+        if (unbalanced := balance.warning(self._feed)) is not None:
+            warnings.warn(unbalanced, UserWarning, stacklevel=2)
         self._identity = Identity(self._feed)
         self._tickets = Tickets(self.plan.num_batches, in_file_order=not settings.shuffle)
         # Held while a batch is waited for, so that tickets and the stream keep the same order.
