@@ -9,12 +9,11 @@ from dataclasses import replace
 import psutil
 
 from prefetcher.batch import Recipe
-from prefetcher.config import DEFAULT_X, DEFAULT_Y, Settings, samples_of
+from prefetcher.config import Settings, samples_of
 from prefetcher.errors import DatasetError, SettingsError
-from prefetcher.hdf5.attributes import read_attributes
-from prefetcher.hdf5.describe import FileDescription
 from prefetcher.hdf5.shards import Shards, describe_all
 from prefetcher.machine.limits import cpus_allowed, memory_allowed
+from prefetcher.naming import named
 from prefetcher.pipeline.stream import Feed
 from prefetcher.plan import (
     CHUNK_SIZE,
@@ -38,7 +37,7 @@ def feed_of(settings: Settings) -> Feed:
         SettingsError: The settings leave no batch, or need more memory than there is.
     """
     shards = describe_all(settings.file, allow_external=settings.allow_external)
-    settings = _with_own_names(settings, shards.files[0])
+    settings = named(settings, shards)
     parts = (settings.x, settings.y, settings.sample_weight)
     recipe = Recipe(
         tuple(part for part in parts if part is not None), settings.transform, settings.seed
@@ -82,16 +81,6 @@ def _auto_most(feed: Feed) -> int:
     while most > 1 and replace(feed, auto_most=most).memory_bytes > have:
         most -= 1
     return most
-
-
-def _with_own_names(settings: Settings, file: FileDescription) -> Settings:
-    """Names that were left out, as the file itself has them."""
-    if settings.x != DEFAULT_X or any(dataset.name == DEFAULT_X for dataset in file.datasets):
-        return settings
-    own = read_attributes(file.path)
-    if own.x is None:
-        return settings
-    return replace(settings, x=own.x, y=own.y if settings.y == DEFAULT_Y else settings.y)
 
 
 def _fitting(feed: Feed) -> Feed:

@@ -340,6 +340,11 @@ def default_block_size(chunk_size: int, row_bytes: int, align: int) -> int:
     return align * max(1, wanted // align)
 
 
+def shuffled(size: int, *key: int) -> NDArray[np.int64]:
+    """A permutation of range(size): the same on every machine for the same key."""
+    return np.argsort(_mix(np.arange(size, dtype=np.uint64) + _key(*key)))
+
+
 def runs_of(rows: NDArray[np.int64]) -> list[Run]:
     """Where `rows` rise by one they are a run; at least one row."""
     return _runs(rows, np.append(0, np.flatnonzero(np.diff(rows) != 1) + 1))

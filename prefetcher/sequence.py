@@ -18,6 +18,7 @@ from typing import Any, NoReturn, Self, SupportsIndex
 
 import keras
 
+from prefetcher import balance
 from prefetcher.batch import Batch
 from prefetcher.config import DEFAULT_X, DEFAULT_Y, Files, Names, Rows, Settings, Threads, Transform
 from prefetcher.errors import ProcessError, RowsError, SettingsError
@@ -39,8 +40,9 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
 
     Hand it to `fit`, `evaluate` or `predict`. In every pass each sample reaches the model exactly
     once; with `shuffle=True` an index is only a ticket for the next batch, with `shuffle=False`
-    ``seq[i]`` is samples ``i * batch_size`` on. Nothing is opened for reading and no thread starts
-    before the first request. Any thread may ask; a request blocks until its batch is there.
+    ``seq[i]`` is samples ``i * batch_size`` on. No thread starts and no sample is read before the
+    first request, but for a look at a few labels where `rows` is a range. Any thread may ask; a
+    request blocks until its batch is there.
 
     Args:
         file: Path of the HDF5 file; or a pattern such as "train-*.h5", a manifest, or a list of
@@ -49,6 +51,8 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
             `prefetcher convert` knows the names of its x and y, so they can be left out.
         y: The same for the targets; None for predicting.
         sample_weight: The same for sample weights; None for none.
+        split: A group of the file, such as "train", that x, y and sample_weight are within; what
+            `prefetcher convert --split` wrote knows the names. None for the whole file.
         batch_size: Samples in a batch.
         chunk_size: Samples that are read and shuffled together; rounded down to whole batches, and
             to whole storage chunks if it stays near. With `chunk_queue` it bounds the memory. None
@@ -57,12 +61,13 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         block_size: Neighbouring rows that stay together until they are in a chunk: 1 shuffles
             fully, `chunk_size` reads in one run. None reads at full speed and mixes well.
         rows: A slice, a (start, stop) pair, row numbers or a boolean mask; None for all.
+            `prefetcher.split` and `prefetcher.folds` give row numbers for training and validation.
         shuffle: False keeps the order of the file, or of `rows`.
         seed: 0 to 2**64 - 1; the same seed gives the same order, whatever the threads do.
         drop_remainder: True leaves out a last batch that is not full.
         transform: Called as ``transform(x, y)`` with as many arguments as the batch has parts, on
-            the batcher threads; returns x, (x, y) or (x, y, sample_weight). A parameter named
-            `rng` gets a `numpy.random.Generator` keyed by (seed, pass, position).
+            the batcher threads; returns x, (x, y) or (x, y, sample_weight), as a tuple. A parameter
+            named `rng` gets a `numpy.random.Generator` keyed by (seed, pass, position).
         readers: Threads that read and decode. "auto" begins with 1; after a pass that waited for
             them there is one more, which stays if it gains 3 %, up to the CPUs allowed, and 8.
         batchers: Threads that make batches and run `transform`, or "auto".
@@ -88,6 +93,7 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         y: Names | None = DEFAULT_Y,
         sample_weight: Names | None = None,
         *,
+        split: str | None = None,
         batch_size: int = 32,
         chunk_size: int | None = None,
         block_size: int | None = None,
@@ -110,6 +116,7 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
             x=x,
             y=y,
             sample_weight=sample_weight,
+            split=split,
             batch_size=batch_size,
             chunk_size=chunk_size,
             block_size=block_size,
@@ -127,8 +134,9 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         )
         self._settings = settings
         self._feed = feed_of(settings)
-        if advice := mixing_advice(self._feed):
-            _logger.warning(advice)
+        for advice in (mixing_advice(self._feed), balance.warning(self._feed)):
+            if advice is not None:
+                warnings.warn(advice, UserWarning, stacklevel=2)
         self._identity = Identity(self._feed)
         self._tickets = Tickets(self.plan.num_batches, in_file_order=not settings.shuffle)
         # Held while a batch is waited for, so that tickets and the stream keep the same order.

@@ -245,11 +245,23 @@ def test_what_cannot_work_is_refused(samples: MakeSamples, tmp_path: Path) -> No
             ("every=0", {"every": 0}),
             ("on_sigterm='stop'", {"on_sigterm": "stop"}),
             ("initial_epoch", {"initial_epoch": 1}),
+            ("shuffle='no': write True or False", {"shuffle": "no"}),
+            (r"batch_size=64: .* makes the batches.*batch_size=64\)", {"batch_size": 64}),
+            ("y: .* name its dataset", {"y": np.zeros(3)}),
+            ("sample_weight: .* name its dataset", {"sample_weight": np.zeros(3)}),
+            (r"validation_split=0.2: .*prefetcher\.split", {"validation_split": 0.2}),
             ("make another", {"validation_data": data}),
             ("BackupAndRestore", {"callbacks": [backup]}),
         ]
         for message, arguments in refused:
             with pytest.raises(SettingsError, match=message):
                 prefetcher.fit(network(), data, backup=tmp_path, **arguments)
+        with (
+            small(samples(SAMPLES)) as val,
+            pytest.raises(SettingsError, match=r"validation_batch_size=8: .* makes the batches"),
+        ):
+            prefetcher.fit(
+                network(), data, backup=tmp_path, validation_data=val, validation_batch_size=8
+            )
         with pytest.raises(SettingsError, match="needs a PrefetchSequence"):
             prefetcher.fit(network(), np.zeros(3), backup=tmp_path)  # type: ignore[arg-type]

@@ -84,6 +84,31 @@ def test_a_wrong_name_lists_what_there_is(tmp_path: Path) -> None:
     assert "\\n" not in str(caught.value)
 
 
+def test_what_is_open_is_named_by_its_path(samples: MakeSamples) -> None:
+    """Threads open the file themselves: h5py's own objects do not go with them."""
+    path = samples(30)
+    with h5py.File(path) as file, path.open("rb") as raw:
+        several: list[Any] = [file, raw, [file]]
+        for opened in several:
+            with pytest.raises(SettingsError, match=r"pass its path, .*contiguous-30\.h5'"):
+                PrefetchSequence(opened)
+        with pytest.raises(SettingsError, match=r"x=<HDF5 .*: pass its name, x='x'"):
+            PrefetchSequence(path, x=file["x"])
+        with pytest.raises(SettingsError, match=r"y=<HDF5 .*: pass its name, y='label'"):
+            PrefetchSequence(path, y={"a": file["label"]})
+
+
+@pytest.mark.parametrize("file", [None, 5, b"a.h5", [5], np.zeros(3), {"a": 1}])
+def test_what_is_no_path(file: Any) -> None:
+    with pytest.raises(SettingsError, match=r"file=.*: write a path, a pattern"):
+        PrefetchSequence(file)
+
+
+def test_paths_may_come_from_a_generator(samples: MakeSamples) -> None:
+    with PrefetchSequence(samples(30).parent.glob("contiguous-30.h5")) as sequence:
+        assert len(sequence) == 1
+
+
 def test_lengths_that_differ(tmp_path: Path) -> None:
     path = write(tmp_path / "odd.h5", {"x": np.zeros(5), "y": np.zeros(6)})
     with pytest.raises(DatasetError, match=r"odd.h5 has x 5 rows, y 6 rows"):
@@ -99,7 +124,7 @@ def test_nothing_to_batch(tmp_path: Path, shape: tuple[int, int]) -> None:
 
 def test_rows_out_of_range(samples: MakeSamples) -> None:
     with pytest.raises(RowsError, match=r"rows\[1\] is 30"):
-        PrefetchSequence(samples(30), rows=[3, 30])
+        PrefetchSequence(samples(30), rows=[3, 30, 4])
 
 
 def test_a_remainder_that_would_be_everything(samples: MakeSamples) -> None:

@@ -13,6 +13,7 @@ import h5py
 
 from prefetcher.errors import NoDatasetError
 from prefetcher.hdf5.opening import damage_reported, open_file
+from prefetcher.suggestions import missing
 
 Names = str | tuple[str, ...]
 """The name of a dataset, or of several."""
@@ -52,7 +53,8 @@ def read_attributes(path: str | os.PathLike[str], group: str = "") -> Attributes
     path = Path(path)
     with open_file(path) as file, damage_reported(path):
         if group and not _is_group(file, group):
-            raise NoDatasetError(f"no group {group!r} in {path.name}: it has {', '.join(file)}")
+            have = {name: name for name in file}
+            raise NoDatasetError(missing("group", group, path.name, have))
         place = file[group] if group else file
         prefix = group + "/" if group else ""
         return Attributes(

@@ -17,6 +17,7 @@ from prefetcher.hdf5.properties import layout_of, stored_filters, unavailable
 from prefetcher.hdf5.storage_chunks import most_stored
 from prefetcher.hdf5.ways import Way, choose, dtype_of
 from prefetcher.storage.protocol import Identity, identity_of
+from prefetcher.suggestions import missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class FileDescription:
         """The dataset of that name, if it can be cut into batches.
 
         Raises:
-            NoDatasetError: there is none; the message lists those there are.
+            NoDatasetError: there is none; the message names the nearest of those there are.
             DatasetError: it is a scalar, or its elements are not of one fixed size.
         """
         wanted = name.strip("/")
@@ -104,13 +105,8 @@ class FileDescription:
             if dataset.name == wanted:
                 _check_batchable(self.path.name, dataset)
                 return dataset
-        if not self.datasets:
-            raise NoDatasetError(f"no dataset {name!r} in {self.path.name}: it holds no dataset")
-        have = ", ".join(map(str, self.datasets))
-        raise NoDatasetError(
-            f"no dataset {name!r} in {self.path.name}; it has {have}: "
-            f"pass x={self.datasets[0].name!r}"
-        )
+        have = {dataset.name: str(dataset) for dataset in self.datasets}
+        raise NoDatasetError(missing("dataset", wanted, self.path.name, have))
 
 
 def _check_batchable(file: str, dataset: Dataset) -> None:
