@@ -32,11 +32,14 @@ def feed_of(settings: Settings) -> Feed:
 
     Raises:
         FileError: The file is missing, not HDF5, cut short, or open for writing elsewhere.
+        ReadError: The system could not read it, also not after the retries.
         DatasetError: A dataset is missing, or they differ in length, or cannot be batched.
         RowsError: `rows` names rows that are not there, or none.
         SettingsError: The settings leave no batch, or need more memory than there is.
     """
-    shards = describe_all(settings.file, allow_external=settings.allow_external)
+    shards = describe_all(
+        settings.file, allow_external=settings.allow_external, retries=settings.retries
+    )
     settings = named(settings, shards)
     parts = (settings.x, settings.y, settings.sample_weight)
     recipe = Recipe(

@@ -54,7 +54,7 @@ def _with_own_names(settings: Settings, file: FileDescription, group: str) -> Se
     default_x, default_y = (f"{group}/{name}" if group else name for name in (DEFAULT_X, DEFAULT_Y))
     if settings.x != default_x:
         return settings
-    own = read_attributes(file.path, group)
+    own = read_attributes(file.path, group, retries=settings.retries)
     called_so = any(dataset.name == default_x for dataset in file.datasets)
     if own.x is None or (called_so and own.x != default_x):
         return settings
