@@ -132,10 +132,22 @@ def test_a_remainder_that_would_be_everything(samples: MakeSamples) -> None:
         PrefetchSequence(samples(30), drop_remainder=True)
 
 
-def test_queues_larger_than_the_machine(samples: MakeSamples) -> None:
+def test_queues_larger_than_the_machine(tmp_path: Path) -> None:
     need = psutil.virtual_memory().total // 20  # a sample has 20 bytes
+    with h5py.File(tmp_path / "huge.h5", "w") as file:  # rows that are never written take no disk
+        file.create_dataset("x", (need, 4), np.float32)
+        file.create_dataset("y", (need,), np.float32)
     with pytest.raises(SettingsError, match=r"write chunk_size=\d+ or less"):
-        PrefetchSequence(samples(30), chunk_size=need, chunk_queue=2)
+        PrefetchSequence(tmp_path / "huge.h5", chunk_size=need, chunk_queue=2)
+
+
+def test_no_more_samples_are_counted_than_there_are(samples: MakeSamples, tmp_path: Path) -> None:
+    need = psutil.virtual_memory().total // 20
+    PrefetchSequence(samples(30), chunk_size=need, batch_size=need).close()
+    with h5py.File(tmp_path / "heavy.h5", "w") as file:
+        file.create_dataset("x", (5, 20_000_000), np.uint8)
+    with PrefetchSequence(tmp_path / "heavy.h5", y=None, batch_queue=2) as few:
+        assert few.memory_bytes < 1_500_000_000  # two chunks and seven batches of all five samples
 
 
 @pytest.mark.parametrize("index", [3, -4, 10**9])

@@ -90,13 +90,14 @@ def columns(
     datasets: Sequence[Dataset], plan: Plan, chunks: int, batches: int, meter: Meter
 ) -> tuple[Column, ...]:
     """The buffers of a pipeline that has at most this many chunks and loose batches at once."""
+    batch_rows, chunk_rows = _most_rows(plan)
 
     def column(dataset: Dataset) -> Column:
-        batch_bytes = plan.batch_size * dataset.row_bytes
+        batch_bytes = batch_rows * dataset.row_bytes
         if is_placed(dataset):
-            keep = chunks * plan.batches_per_chunk + batches
+            keep = chunks * (chunk_rows // batch_rows) + batches
             return Column(dataset, Pool(batch_bytes, keep, meter), None)
-        chunk_bytes = plan.chunk_size * dataset.row_bytes
+        chunk_bytes = chunk_rows * dataset.row_bytes
         return Column(dataset, Pool(batch_bytes, batches, meter), Pool(chunk_bytes, chunks, meter))
 
     return tuple(column(dataset) for dataset in datasets)
@@ -105,7 +106,15 @@ def columns(
 def bytes_needed(datasets: Sequence[Dataset], plan: Plan, chunks: int, batches: int) -> int:
     """The most that `columns` of the same arguments hold while callers let their batches go."""
     row_bytes = sum(dataset.row_bytes for dataset in datasets)
-    return (chunks * plan.chunk_size + batches * plan.batch_size) * row_bytes
+    batch_rows, chunk_rows = _most_rows(plan)
+    return (chunks * chunk_rows + batches * batch_rows) * row_bytes
+
+
+def _most_rows(plan: Plan) -> tuple[int, int]:
+    """The most rows of a batch and of a chunk, which is whole batches: no more than there are."""
+    samples = len(plan.samples)  # a remainder that is dropped is read all the same
+    batch_rows = min(plan.batch_size, samples)
+    return batch_rows, min(plan.chunk_size, -(-samples // batch_rows) * batch_rows)
 
 
 class Done(NamedTuple):
