@@ -159,14 +159,18 @@ class Plan:
         return place.pass_number * self.num_chunks + chunk, index
 
     @cached_property
-    def largest_chunk(self) -> int:
-        """Samples in the largest chunk that there is: no more than there are samples."""
-        return min(self.chunk_size, len(self.samples))
+    def largest_batch(self) -> int:
+        """Samples in the largest batch that there is: no more than there are samples."""
+        return min(self.batch_size, len(self.samples))
 
     @cached_property
-    def largest_batch(self) -> int:
-        """Samples in the largest batch that there is."""
-        return min(self.batch_size, len(self.samples))
+    def largest_chunk(self) -> int:
+        """Room for the samples of the largest chunk that there is, in whole batches.
+
+        A remainder that is dropped has room too, as it is read with the others.
+        """
+        batches = -(-len(self.samples) // self.largest_batch)
+        return min(self.chunk_size, batches * self.largest_batch)
 
     @property
     def blocks_in_chunk(self) -> int:

@@ -122,6 +122,12 @@ def test_shuffled_labels_never_look_sorted(seed: int, classes: int, skew: float)
     assert not balance._sorted(labels[rows])
 
 
+def test_one_label_at_an_end_is_chance() -> None:
+    assert not balance._sorted(np.array([0] * 319 + [1]))
+    assert balance._sorted(np.array([0] * 318 + [1] * 2))
+    assert balance._sorted(np.array([0] * 200 + [2] * 119 + [1]))
+
+
 def test_several_names_and_none_are_not_looked_at(make: Make) -> None:
     file = make(SORTED)
     assert not told(file, (0, 800), y=None)

@@ -162,10 +162,13 @@ def test_rows_that_no_batch_of_fits_are_refused(tmp_path: Path) -> None:
         PrefetchSequence(path, y=None)
 
 
-def test_no_more_memory_is_counted_than_there_are_samples(tmp_path: Path) -> None:
-    path = never_written(tmp_path / "few.h5", 5, row_bytes=20_000_000)
-    with PrefetchSequence(path, y=None, batch_queue=1) as sequence:
-        assert sequence.memory_bytes < 3e9
+def test_no_more_samples_are_counted_than_there_are(samples: MakeSamples, tmp_path: Path) -> None:
+    need = psutil.virtual_memory().total // 20
+    PrefetchSequence(samples(30), chunk_size=need, batch_size=need).close()
+    with h5py.File(tmp_path / "heavy.h5", "w") as file:
+        file.create_dataset("x", (5, 20_000_000), np.uint8)
+    with PrefetchSequence(tmp_path / "heavy.h5", y=None, batch_queue=2) as few:
+        assert few.memory_bytes < 1_500_000_000  # two chunks and seven batches of all five samples
 
 
 @pytest.mark.parametrize("index", [3, -4, 10**9])

@@ -94,7 +94,7 @@ def columns(
     def column(dataset: Dataset) -> Column:
         batch_bytes = plan.largest_batch * dataset.row_bytes
         if is_placed(dataset):
-            keep = chunks * min(plan.batches_per_chunk, plan.num_batches) + batches
+            keep = chunks * (plan.largest_chunk // plan.largest_batch) + batches
             return Column(dataset, Pool(batch_bytes, keep, meter), None)
         chunk_bytes = plan.largest_chunk * dataset.row_bytes
         return Column(dataset, Pool(batch_bytes, batches, meter), Pool(chunk_bytes, chunks, meter))

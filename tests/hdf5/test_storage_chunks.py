@@ -56,6 +56,27 @@ def test_each_storage_chunk_is_decoded_once(
     assert out[:30].tobytes() == ROWS[10:40].tobytes()
 
 
+@pytest.mark.parametrize("options", [{"compression": "gzip"}, {"fletcher32": True}, {}])
+@pytest.mark.parametrize("chunks", [(10, 6, 5), (10, 3, 2), (10, 6, 1)])
+def test_single_rows_of_one_storage_chunk_decode_it_once(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    chunks: tuple[int, ...],
+    options: dict[str, object],
+) -> None:
+    """As a random split asks for them; in any order, and a row may come twice."""
+    source = Source(describe(make(tmp_path / "a.h5", chunks, **options)), ["x"])
+    sizes = counted(monkeypatch)
+    rows = [11, 13, 17, 19, 18, 18, 21, 58, 59]
+    out = np.empty((len(rows), 30), np.uint8)
+    places = [out[place : place + 1] for place in range(len(rows))]
+    source.read("x", [(row, row + 1) for row in rows], places)
+    source.close()
+    per_slab = int(np.prod([-(-n // c) for n, c in zip((6, 5), chunks[1:], strict=True)]))
+    assert len(sizes) <= 3 * per_slab
+    assert out.tobytes() == ROWS[rows].tobytes()
+
+
 def test_rows_without_a_filter_are_not_decoded_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
