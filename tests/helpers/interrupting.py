@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import count
-from types import CodeType, FrameType, ModuleType
+from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
 import pytest
 
 
-def at_every_point(call: Callable[[], object], *modules: ModuleType) -> Iterator[str]:
+def at_every_point(call: Callable[[], object], *places: ModuleType | FunctionType) -> Iterator[str]:
     """Runs `call` again and again, each time interrupted one point later, until it gets through.
 
     A point is where the interpreter looks for signals: at a function's beginning, after a call and
@@ -21,14 +21,17 @@ def at_every_point(call: Callable[[], object], *modules: ModuleType) -> Iterator
 
     Args:
         call: What is interrupted; it runs on this thread.
-        modules: Only code of these has points.
+        places: The modules, and single functions of others, that are interrupted.
 
     Yields:
         Where the call was interrupted, each time.
     """
-    files = frozenset(str(module.__file__) for module in modules)
+    within = frozenset(
+        place.__code__ if isinstance(place, FunctionType) else str(place.__file__)
+        for place in places
+    )
     for number in count(1):
-        tracer = _Tracer(number, files)
+        tracer = _Tracer(number, within)
         before = sys.gettrace()
         sys.settrace(tracer.enter)
         try:
@@ -57,15 +60,15 @@ _TOO_LATE = ("PUSH_EXC_INFO", "SWAP", "POP_EXCEPT")
 class _Tracer:
     """Raises `KeyboardInterrupt` at the point of that number."""
 
-    def __init__(self, number: int, files: frozenset[str]) -> None:
+    def __init__(self, number: int, within: frozenset[str | CodeType]) -> None:
         self._left = number
-        self._files = files
+        self._within = within
         self._done: dict[FrameType, str] = {}
         self.where: str | None = None
 
     def enter(self, frame: FrameType, event: str, arg: Any) -> Any:
         """For `sys.settrace`: a function is called."""
-        if frame.f_code.co_filename not in self._files:
+        if not self._within & {frame.f_code, frame.f_code.co_filename}:
             return None
         frame.f_trace_opcodes = True
         frame.f_trace_lines = False
