@@ -62,6 +62,8 @@ def fit(
 
     Raises:
         StateError: The backup is of another model, file or order, or none of them is whole.
+        FileBusyError: Another process trains with this folder.
+        FileError: The folder cannot be written, or the disk is full.
         SettingsError: A setting cannot work.
     """
     others = _checked_callbacks(callbacks)
@@ -76,7 +78,7 @@ def fit(
         steps=steps_per_epoch or sequence.plan.num_batches,
         model=model,
     )
-    with _saving_on_sigterm(saver, wanted=on_sigterm is not None):
+    with _saving_on_sigterm(saver, wanted=on_sigterm is not None), _holding(saver):
         saved = _prepared(model, sequence, saver)
         while call := _next(model, sequence, saved, epochs, steps_per_epoch):
             watchers.begin_at(saved)
@@ -204,6 +206,16 @@ def _check(sequence: PrefetchSequence, on_sigterm: str | None, arguments: dict[s
             "validation_data is the training sequence, whose passes it would use up: make another "
             "PrefetchSequence over the same file"
         )
+
+
+@contextmanager
+def _holding(saver: Backup) -> Iterator[None]:
+    """Keeps other processes from the folder, from before the newest backup is looked for."""
+    saver.store.hold()
+    try:
+        yield
+    finally:
+        saver.store.release()
 
 
 @contextmanager
