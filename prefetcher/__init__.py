@@ -4,10 +4,11 @@ with prefetcher.PrefetchSequence("samples.h5", x="images", y="angles") as train:
     model.fit(train, epochs=5)
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from prefetcher.backends import import_with_keras
 from prefetcher.errors import (
+    BackendError,
     ClosedError,
     CorruptError,
     DatasetError,
@@ -53,6 +54,7 @@ __all__ = [
     "PrefetchError",
     "SettingsError",
     "ClosedError",
+    "BackendError",
     "ProcessError",
     "StateError",
     "TransformError",
@@ -86,5 +88,5 @@ _LAZY = {
 def __getattr__(name: str) -> Any:
     """Imports what takes time when it is first needed."""
     if name in _LAZY:
-        return getattr(import_module(_LAZY[name]), name)
+        return getattr(import_with_keras(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
