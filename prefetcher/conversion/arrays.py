@@ -19,6 +19,7 @@ from prefetcher.conversion.options import Options
 from prefetcher.conversion.source import Failure, Field, Loaded, RowNumbers
 from prefetcher.errors import DatasetError, FileError, FileMissingError, NoDatasetError
 from prefetcher.hdf5.attributes import Names
+from prefetcher.writing.growing import storable
 
 
 @dataclass(frozen=True)
@@ -174,11 +175,14 @@ def _check(file: str, arrays: Mapping[str, Held]) -> None:
         raise DatasetError(
             f"{file} has {found or 'no array'}: arrays need as many rows each, or x="
         )
-    objects = [name for name, array in arrays.items() if array.dtype.hasobject]
-    if objects:
-        raise DatasetError(
-            f"{objects[0]} in {file} holds Python objects: store numbers or 'S' text"
-        )
+    for name, array in arrays.items():
+        if array.dtype.hasobject:
+            raise DatasetError(f"{name} in {file} holds Python objects: store numbers or 'S' text")
+        if not storable(array.dtype):
+            raise DatasetError(
+                f"{name} in {file} is {array.dtype}, which HDF5 does not have: store numbers or "
+                "'S' text"
+            )
 
 
 def _npy(path: Path) -> Mapped:

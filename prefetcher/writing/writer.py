@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from prefetcher.errors import ClosedError, DatasetError, SettingsError
 from prefetcher.writing.codec import CodecName, check, storage_rows
+from prefetcher.writing.growing import storable
 from prefetcher.writing.partial import Layout, PartialFile
 
 Spec = tuple[tuple[int, ...], DTypeLike]
@@ -190,7 +191,7 @@ def _checked(name: str, spec: Spec) -> tuple[tuple[int, ...], np.dtype[Any]]:
             f"{name}={spec!r}: write the shape and the dtype of one row, as in "
             f"{name}=((128, 128, 3), 'uint8')"
         ) from error
-    if any(extent < 1 for extent in row) or dtype.hasobject:
+    if any(extent < 1 for extent in row) or not storable(dtype):
         raise SettingsError(
             f"{name}={spec!r}: a row has a fixed size, so write positive extents and a dtype such "
             "as 'uint8', 'float32' or 'S32'"
@@ -209,7 +210,10 @@ def cast(name: str, rows: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     try:
         with np.errstate(invalid="ignore", over="ignore"):
             turned = rows.astype(dtype)
-        kept = bool((turned == rows).all())
+        same = turned == rows
+        if rows.dtype.kind in "fc" and dtype.kind in "fc":
+            same |= np.isnan(turned) & np.isnan(rows)
+        kept = bool(same.all())
     except (TypeError, ValueError):  # there is no way from the one to the other
         kept = False
     if not kept:
