@@ -4,11 +4,12 @@ with prefetcher.PrefetchSequence("samples.h5", x="images", y="angles") as train:
     model.fit(train, epochs=5)
 """
 
-from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from prefetcher.backends import import_with_keras
 from prefetcher.errors import (
+    BackendError,
     ClosedError,
     CorruptError,
     DatasetError,
@@ -59,6 +60,7 @@ __all__ = [
     "PrefetchError",
     "SettingsError",
     "ClosedError",
+    "BackendError",
     "ProcessError",
     "StateError",
     "TransformError",
@@ -96,7 +98,7 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         return version("prefetcher")
     if name in _LAZY:
-        return getattr(import_module(_LAZY[name]), name)
+        return getattr(import_with_keras(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

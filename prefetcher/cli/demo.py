@@ -6,7 +6,6 @@ The seed article's problem from end to end: pictures of a road and the angle of 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 from collections.abc import Iterator, Mapping
 from math import degrees, sqrt
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.text import Text
 
+from prefetcher import backends
 from prefetcher.cli import output, roads
 from prefetcher.errors import SettingsError
 from prefetcher.monitor import read_log
@@ -112,7 +112,7 @@ def _draw(file: Path, samples: int, seed: int) -> float:
 
 def _choose_backend() -> None:
     """Takes a backend that is installed where Keras's own default, TensorFlow, is not."""
-    installed = [name for name in ("tensorflow", "jax", "torch") if importlib.util.find_spec(name)]
+    installed = backends.installed()
     if not installed:
         raise SettingsError(
             "no backend for Keras is installed: pip install 'prefetcher[tensorflow]', or [jax], "

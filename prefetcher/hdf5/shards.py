@@ -24,6 +24,7 @@ from prefetcher.hdf5.manifest import is_manifest, read_manifest
 from prefetcher.hdf5.places import Places, Rows
 from prefetcher.hdf5.source import Source
 from prefetcher.plan import Run
+from prefetcher.storage.protocol import Range
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,13 @@ class ShardedSource:
         for number, own in self._by_file(name, runs):
             with suppress(PrefetchError, OSError):  # reading says what is wrong with a file
                 self._source(number).expect(name, own)
+
+    def ranges(self, name: str, runs: Sequence[Run]) -> list[Range]:
+        """Where in its file the bytes of runs of rows lie; none where HDF5 alone knows."""
+        by_file = self._by_file(name, runs)
+        return [
+            place for number, own in by_file for place in self._source(number).ranges(name, own)
+        ]
 
     def read(self, name: str, runs: Sequence[Run], out: Sequence[Rows]) -> None:
         """Reads runs of rows of `name`, counted over all files, into `out`.

@@ -140,6 +140,15 @@ class Source:
         with suppress(ClosedError), self._open_meanwhile():
             self._stored.expect(self._ways[name].ranges(runs))
 
+    def ranges(self, name: str, runs: Sequence[Run]) -> list[Range]:
+        """Where in the file the bytes of runs of rows lie; none where HDF5 alone knows.
+
+        Raises:
+            ClosedError: the source was closed.
+        """
+        with self._open_meanwhile():
+            return self._ways[name].ranges(runs)
+
     def read(self, name: str, runs: Sequence[Run], out: Sequence[Rows]) -> None:
         """Reads runs of rows of dataset `name`, one after the other, into `out`.
 

@@ -88,6 +88,7 @@ class Monitor:
             self.stop()
             try:
                 self._recorder = self._begin(run, snapshot)
+                self._recorder.start()
             except Exception as error:  # noqa: BLE001  # a failing log must never end a training
                 _logger.warning("no log is written to %s: %s", self.path.name, error)
 

@@ -64,6 +64,8 @@ def fit(
 
     Raises:
         StateError: The backup is of another model, file or order, or none of them is whole.
+        FileBusyError: Another process trains with this folder.
+        FileError: The folder cannot be written, or the disk is full.
         SettingsError: A setting cannot work.
     """
     others = _checked_callbacks(callbacks)
@@ -79,7 +81,7 @@ def fit(
         steps=steps_per_epoch or sequence.plan.num_batches,
         model=model,
     )
-    with _saving_on_sigterm(saver, wanted=on_sigterm is not None):
+    with _saving_on_sigterm(saver, wanted=on_sigterm is not None), _holding(saver):
         saved = _prepared(model, sequence, saver)
         while call := _next(model, sequence, saved, epochs, steps_per_epoch):
             watchers.begin_at(saved)
@@ -235,6 +237,16 @@ def _refuse_what_goes_with_arrays(arguments: dict[str, Any]) -> None:
         if value is not None and (name, value) != ("validation_split", 0):
             told = f"{name}={value!r}" if isinstance(value, int | float) else name
             raise SettingsError(f"{told}: {reason.format(value)}")
+
+
+@contextmanager
+def _holding(saver: Backup) -> Iterator[None]:
+    """Keeps other processes from the folder, from before the newest backup is looked for."""
+    saver.store.hold()
+    try:
+        yield
+    finally:
+        saver.store.release()
 
 
 @contextmanager
