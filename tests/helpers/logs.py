@@ -37,9 +37,19 @@ def run_line(**keys: Any) -> Line:
 
 
 def stage(
-    wait_in: float = 0.0, *, cpu: float = 0.0, rate: float = 1000.0, workers: int = 1, **work: float
+    wait_in: float = 0.0,
+    *,
+    cpu: float = 0.0,
+    runqueue: float | None = None,
+    slices: float | None = None,
+    rate: float = 1000.0,
+    workers: int = 1,
+    **work: float,
 ) -> Line:
-    """A stage: what it did in percent, the rest of its time spent waiting for room."""
+    """A stage: what it did in percent, the rest of its time spent waiting for room.
+
+    Waits for a CPU are not counted unless they are given, as on systems that do not.
+    """
     busy = sum(work.values())
     return {
         "workers": workers,
@@ -48,6 +58,8 @@ def stage(
         "wait_in_pct": wait_in,
         "wait_out_pct": 100.0 - busy - wait_in,
         "cpu_pct": cpu,
+        "runqueue_pct": runqueue,
+        "timeslices_per_s": slices,
         "work_pct": {kind: work.get(kind, 0.0) for kind in KINDS},
     }
 
@@ -78,7 +90,7 @@ def sample_line(
         },
         "machine": {"cpu_pct": 30.0, "memory_available_bytes": 10**9},
         "gpu": None,
-        "monitor": {"cost_ms": 0.5, "late_ms": 0.1},
+        "monitor": {"cost_ms": 0.5, "late_ms": 0.1, "runqueue_ms": None},
         **keys,
     }
 
