@@ -20,6 +20,7 @@ from prefetcher.cli import output
 from prefetcher.cli.names import Choice, choose, said_by
 from prefetcher.hdf5.attributes import Attributes, Names
 from prefetcher.hdf5.describe import Dataset, FileDescription, describe
+from prefetcher.text import visible
 
 _CLASSES_SHOWN = 8  # what fits a line; --json has them all
 
@@ -154,13 +155,13 @@ def _dataset_json(dataset: Dataset, sizes: Sizes) -> dict[str, Any]:
 
 def _print(found: Found, sizes: Sizes) -> None:
     console, file = output.data(), found.file
-    console.print(f"{escape(str(file.path))}, {output.size(file.size)}")
+    console.print(f"{escape(visible(file.path))}, {output.size(file.size)}")
     if not file.datasets:
         console.print("It holds no dataset.")
         return
     console.print(_table(file.datasets, plain=not console.is_terminal))
     for line in (*_own_words(found), *_advice(found, sizes)):
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(visible(line), markup=False, soft_wrap=True)
 
 
 def _table(datasets: tuple[Dataset, ...], *, plain: bool) -> Table:
@@ -175,7 +176,7 @@ def _table(datasets: tuple[Dataset, ...], *, plain: bool) -> Table:
     table.add_column("ratio", justify="right")
     table.add_column("read by")
     for dataset in datasets:
-        table.add_row(*map(escape, _cells(dataset)))
+        table.add_row(*(escape(visible(cell)) for cell in _cells(dataset)))
     return table
 
 

@@ -121,7 +121,7 @@ def more_workers(
     )
     now = machine.setting(setting, stage.workers)
     rate, capacity = stretch.samples_per_s, stage.capacity
-    if not capacity or not rate:
+    if not capacity or not rate or now < 1:
         return None
     stalled = min(stretch.stall_pct / 100, 0.9)  # beyond that, who knows what training could take
     ceiling = min(rate / (1 - stalled), other.capacity or math.inf)

@@ -219,7 +219,7 @@ def _as_sample(summary: Line) -> Line:
 def _start_s(lines: Sequence[Line]) -> float:
     """Seconds of waiting until there was a chunk, by the events that tell of it."""
     told = {line["name"]: line["data"] for line in reversed(lines) if line["kind"] == "event"}
-    if "first_chunk" in told:
+    if "waited_s" in told.get("first_chunk", {}):
         return float(told["first_chunk"]["waited_s"])
     return float(told.get("first_batch", {}).get("after_s", 0.0))
 

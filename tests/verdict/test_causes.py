@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from typing import Any
 
 import pytest
 from helpers.logs import SETTINGS, Line, log, run_line, sample_line, stage
+from helpers.verdicts import VERDICTS
 
+from prefetcher.verdict import causes
+from prefetcher.verdict import judge as judge_module
 from prefetcher.verdict.judge import Finding, judge
 
 WAITING = stage(wait_in=98, gather=2, cpu=2)
@@ -256,3 +261,23 @@ def test_a_balanced_pipeline_is_limited_by_both() -> None:
     finding = found(stage(decode=96, cpu=95), stage(wait_in=5, transform=95, cpu=94))
     assert (finding.level, finding.limit) == ("input-bound", "read and batch")
     assert finding.cause == "decoding and transform"
+
+
+@pytest.mark.parametrize("told", VERDICTS)
+def test_the_logs_that_stand_for_all_verdicts_say_what_they_stand_for(
+    told: tuple[str, str, str | None],
+) -> None:
+    main = judge(VERDICTS[told]).main
+    assert main is not None
+    assert (main.level, main.limit, main.cause) == told
+
+
+def test_every_cause_and_every_limit_has_such_a_log() -> None:
+    """The names are those in the sources, so that a new one is not forgotten."""
+    sources = "".join(inspect.getsource(module) for module in (causes, judge_module))
+    named = set(re.findall(r'Cause\(\s*"([^"]+)"', sources))
+    named |= set(re.findall(r'"\w+": \("([^"]+)", "', sources))  # of what keeps a CPU busy
+    named |= set(re.findall(r'return "([^"]+)", Cause\(', sources))
+    reached = " and ".join(f"{limit} and {cause}" for _, limit, cause in VERDICTS)
+    assert len(named) > 8
+    assert {name for name in named if name not in reached} == set()
