@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from prefetcher.batch import flatten
-from prefetcher.cli import output
+from prefetcher.cli import layout, output
 from prefetcher.cli.names import Choice, choose, said_by
 from prefetcher.hdf5.attributes import Attributes, Names
 from prefetcher.hdf5.describe import Dataset, FileDescription, describe
@@ -83,6 +83,11 @@ class Found:
         return cls(file, said, choose(file, said))
 
     @property
+    def repackings(self) -> list[layout.Repacking]:
+        """What is slow to read as it is stored, and the commands that mend it."""
+        return layout.repackings(self.file.path, self.file.datasets, self.choice)
+
+    @property
     def class_names(self) -> dict[str, tuple[str, ...]]:
         """For each dataset of class numbers, the name of class 0, 1, ..."""
         return {name: names for each in self.said for name, names in each.class_names.items()}
@@ -114,6 +119,8 @@ def _as_json(found: Found, sizes: Sizes) -> dict[str, Any]:
         "batch_bytes": choice.row_bytes * batch if choice else None,
         "chunk_bytes": choice.row_bytes * chunk if choice else None,
         "python": choice.python(file.path) if choice else None,
+        "slow": {slow.name: slow.why for each in found.repackings for slow in each.slow},
+        "convert": [each.command for each in found.repackings if each.command],
     }
 
 
@@ -229,6 +236,7 @@ def _advice(found: Found, sizes: Sizes) -> Iterator[str]:
     """The lines below the table."""
     yield ""
     yield from _ways(found.file.datasets)
+    yield from layout.lines(found.repackings)
     choice = found.choice
     if not choice:
         yield "Nothing in it has rows that can be cut into batches."

@@ -153,15 +153,20 @@ def _working(name: str, what: str, stretch: Stretch, machine: Machine, setting: 
     stage = stretch.read if setting == "readers" else stretch.batch
     remedy = more_workers(setting, stretch, machine)
     if remedy is None and _cpus_full(stretch, machine):
-        remedy = _no_cpu_left(name)
+        remedy = _no_cpu_left(name, setting)
     why = f"{what} is {stage.main_kind[1]:.0%} of the {setting}' work, and it keeps its CPU busy"
     return Cause(name, why, remedy)
 
 
-def _no_cpu_left(name: str) -> str:
+def _no_cpu_left(name: str, setting: str) -> str:
+    """What is left to do where one thread more would only share the CPUs."""
     if name == "decoding":
-        return "every allowed CPU is busy: store the data with a faster filter, such as lz4"
-    return "every allowed CPU is busy: allow the process more, or give it less to do"
+        text = "every allowed CPU is busy: store the data with a faster filter, such as lz4"
+    else:
+        text = "every allowed CPU is busy: allow the process more, or give it less to do"
+    if setting == "readers":
+        text += " (`prefetcher inspect` tells whether its layout costs more than it must)"
+    return text
 
 
 def _inside_h5py(stretch: Stretch, machine: Machine) -> Cause:

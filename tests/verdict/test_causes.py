@@ -51,6 +51,7 @@ def test_advice_stays_within_the_cpus() -> None:
     finding = found(stage(decode=100, cpu=98), run=two, **FULL)
     assert (finding.cause, finding.level) == ("decoding", "input-bound")
     assert "faster filter" in (finding.advice or "")
+    assert "`prefetcher inspect` tells whether its layout" in (finding.advice or "")
 
 
 def test_advice_stays_within_what_the_other_stage_can_do() -> None:
