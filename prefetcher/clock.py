@@ -11,7 +11,9 @@ import threading
 from enum import IntEnum
 from time import perf_counter, thread_time
 
-_CPU_BOOKED_EVERY_S = 0.01  # a look at the thread's CPU time costs a microsecond, so not each turn
+from prefetcher.machine.runqueue import RunQueue
+
+_CPU_BOOKED_EVERY_S = 0.01  # a look takes some microseconds, so not each turn
 
 
 class State(IntEnum):
@@ -32,11 +34,21 @@ WORK = tuple(state for state in State if state not in (State.WAIT_IN, State.WAIT
 
 
 class Clock:
-    """Splits one thread's wall time into states. Written by that thread alone, never blocks."""
+    """Splits one thread's wall time into states. Written by that thread alone, never blocks.
+
+    Attributes:
+        cpu_s: Seconds that the thread was on a CPU.
+        runqueue_s: Seconds that it was ready to run and waited for a CPU.
+        timeslices: Times that it was given a CPU.
+        sees_runqueue: Whether the system counts these two; they stay 0 where it does not.
+        items: Chunks read or batches made.
+        samples: Samples read or put into batches.
+        bytes: Decoded bytes that were asked of the file.
+    """
 
     __slots__ = (
-        "_cpu_due", "_cpu_seen", "_seconds", "_since", "_state",
-        "bytes", "cpu_s", "items", "samples",
+        "_cpu_due", "_cpu_seen", "_runqueue", "_runqueue_seen", "_seconds", "_since", "_state",
+        "bytes", "cpu_s", "items", "runqueue_s", "samples", "sees_runqueue", "timeslices",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -45,7 +57,11 @@ class Clock:
         self._since = 0.0
         self._cpu_due = float("inf")
         self._cpu_seen = 0.0
-        self.cpu_s = 0.0
+        self._runqueue: RunQueue | None = None
+        self._runqueue_seen = 0.0, 0
+        self.cpu_s = self.runqueue_s = 0.0
+        self.timeslices = 0
+        self.sees_runqueue = True
         self.items = self.samples = self.bytes = 0
 
     def begin(self) -> None:
@@ -53,6 +69,26 @@ class Clock:
         _here.clock = self
         self._cpu_seen = thread_time()
         self._cpu_due = 0.0
+        try:
+            self._runqueue = RunQueue()
+            self._runqueue_seen = self._runqueue.read()
+        except OSError:
+            self.sees_runqueue = False
+
+    def end(self) -> None:
+        """The thread of this clock is done; called by that thread, and twice is fine.
+
+        Books what it did since the last look, so that the totals are right when it is gone.
+        """
+        self.switch(None)
+        if _here.clock is not self:
+            return
+        _here.clock = None
+        self._book_cpu(perf_counter())
+        self._cpu_due = float("inf")
+        if self._runqueue is not None:
+            self._runqueue.close()
+            self._runqueue = None
 
     def switch(self, state: State | None) -> State | None:
         """Books the time since the last switch, goes on in `state`; returns the one before.
@@ -80,6 +116,11 @@ class Clock:
         self.cpu_s += seen - self._cpu_seen
         self._cpu_seen = seen
         self._cpu_due = now + _CPU_BOOKED_EVERY_S
+        if self._runqueue is not None:
+            waited_s, timeslices = seen_queue = self._runqueue.read()
+            self.runqueue_s += waited_s - self._runqueue_seen[0]
+            self.timeslices += timeslices - self._runqueue_seen[1]
+            self._runqueue_seen = seen_queue
 
 
 class _Here(threading.local):

@@ -22,6 +22,34 @@ class Time:
         self.cpu += cpu
 
 
+class Queue:
+    """What Linux counts for a thread; it goes on only when told to."""
+
+    counted = True
+    waited_s, timeslices = 50.0, 7
+
+    def __init__(self) -> None:
+        if not self.counted:
+            raise OSError
+        self.closed = False
+
+    def read(self) -> tuple[float, int]:
+        assert not self.closed
+        return Queue.waited_s, Queue.timeslices
+
+    def close(self) -> None:
+        assert not self.closed
+        self.closed = True
+
+
+@pytest.fixture(autouse=True)
+def queue(monkeypatch: pytest.MonkeyPatch) -> type[Queue]:
+    monkeypatch.setattr(clock_module, "RunQueue", Queue)
+    monkeypatch.setattr(Queue, "waited_s", 50.0)
+    monkeypatch.setattr(Queue, "timeslices", 7)
+    return Queue
+
+
 @pytest.fixture
 def time(monkeypatch: pytest.MonkeyPatch) -> Time:
     time = Time()
@@ -118,3 +146,58 @@ def test_cpu_time_is_looked_at_now_and_then(time: Time) -> None:
         return booked
 
     assert Task(worker).result() == pytest.approx([0, 0, 0.012])
+
+
+def test_waits_for_a_cpu_are_those_of_the_workers_threads(time: Time, queue: type[Queue]) -> None:
+    clock = Clock()
+
+    def worker() -> None:
+        clock.begin()
+        clock.switch(State.READ)
+        queue.waited_s += 3
+        queue.timeslices += 2
+        time.goes(5, cpu=1)
+        clock.switch(State.WAIT_OUT)
+
+    for _ in range(2):
+        Task(worker).result()
+        queue.waited_s += 100  # another thread's
+    assert (clock.runqueue_s, clock.timeslices, clock.sees_runqueue) == (6, 4, True)
+
+
+def test_the_end_books_what_was_done_since_the_last_look(time: Time, queue: type[Queue]) -> None:
+    def worker() -> Clock:
+        clock = Clock()
+        clock.begin()
+        clock.switch(State.READ)
+        time.goes(0.02, cpu=0.02)
+        clock.switch(State.DECODE)
+        queue.waited_s += 0.001
+        time.goes(0.004, cpu=0.003)
+        clock.end()
+        clock.end()
+        with doing(State.READ):  # a thread that works no more
+            time.goes(9, cpu=9)
+        return clock
+
+    clock = Task(worker).result()
+    assert clock.cpu_s == pytest.approx(0.023)
+    assert clock.runqueue_s == pytest.approx(0.001)
+    assert clock.seconds(*State) == pytest.approx(0.024)
+
+
+def test_where_waits_for_a_cpu_are_not_counted_the_rest_goes_on(
+    time: Time, queue: type[Queue], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "counted", False)
+
+    def worker() -> Clock:
+        clock = Clock()
+        clock.begin()
+        clock.switch(State.READ)
+        time.goes(1, cpu=0.5)
+        clock.end()
+        return clock
+
+    clock = Task(worker).result()
+    assert (clock.cpu_s, clock.sees_runqueue) == (0.5, False)

@@ -41,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     run: Callable[[argparse.Namespace], int | None] = arguments.run
     try:
-        return run(arguments) or DONE
+        with output.warnings_said():
+            return run(arguments) or DONE
     except BrokenPipeError:
         # The reader of our output has gone, as `head` does. Without this the interpreter would
         # try to flush once more at its end, and complain. Rich does the same for its tables.

@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from prefetcher.batch import flatten
-from prefetcher.cli import output
+from prefetcher.cli import layout, output
 from prefetcher.cli.names import Choice, choose, said_by
 from prefetcher.config import Settings
 from prefetcher.errors import PrefetchError
@@ -26,6 +26,7 @@ from prefetcher.hdf5.attributes import Attributes, Names
 from prefetcher.hdf5.describe import Dataset, FileDescription, describe
 from prefetcher.pipeline.stream import Feed
 from prefetcher.plan import CHUNK_SIZE
+from prefetcher.text import visible
 
 _CLASSES_SHOWN = 8  # what fits a line; --json has them all
 
@@ -92,6 +93,11 @@ class Found:
         return cls(file, said, choose(file, said))
 
     @property
+    def repackings(self) -> list[layout.Repacking]:
+        """What is slow to read as it is stored, and the commands that mend it."""
+        return layout.repackings(self.file.path, self.file.datasets, self.choice)
+
+    @property
     def class_names(self) -> dict[str, tuple[str, ...]]:
         """For each dataset of class numbers, the name of class 0, 1, ..."""
         return {name: names for each in self.said for name, names in each.class_names.items()}
@@ -124,6 +130,8 @@ def _as_json(found: Found, sizes: Sizes) -> dict[str, Any]:
         "batch_bytes": choice.row_bytes * batch if choice else None,
         "chunk_bytes": choice.row_bytes * chunk if choice else None,
         "python": choice.python(file.path) if choice else None,
+        "slow": {slow.name: slow.why for each in found.repackings for slow in each.slow},
+        "convert": [each.command for each in found.repackings if each.command],
     }
 
 
@@ -165,13 +173,13 @@ def _dataset_json(dataset: Dataset, sizes: Sizes) -> dict[str, Any]:
 
 def _print(found: Found, sizes: Sizes) -> None:
     console, file = output.data(), found.file
-    console.print(f"{escape(str(file.path))}, {output.size(file.size)}")
+    console.print(f"{escape(visible(file.path))}, {output.size(file.size)}")
     if not file.datasets:
         console.print("It holds no dataset.")
         return
     console.print(_table(file.datasets, plain=not console.is_terminal))
     for line in (*_own_words(found), *_advice(found, sizes)):
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(visible(line), markup=False, soft_wrap=True)
 
 
 def _table(datasets: tuple[Dataset, ...], *, plain: bool) -> Table:
@@ -186,7 +194,7 @@ def _table(datasets: tuple[Dataset, ...], *, plain: bool) -> Table:
     table.add_column("ratio", justify="right")
     table.add_column("read by")
     for dataset in datasets:
-        table.add_row(*map(escape, _cells(dataset)))
+        table.add_row(*(escape(visible(cell)) for cell in _cells(dataset)))
     return table
 
 
@@ -239,6 +247,7 @@ def _advice(found: Found, sizes: Sizes) -> Iterator[str]:
     """The lines below the table."""
     yield ""
     yield from _ways(found.file.datasets)
+    yield from layout.lines(found.repackings)
     choice = found.choice
     if not choice:
         yield "Nothing in it has rows that can be cut into batches."

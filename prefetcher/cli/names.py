@@ -80,7 +80,7 @@ def guess(datasets: tuple[Dataset, ...]) -> Choice | None:
     partners = [
         dataset
         for dataset in usable
-        if dataset is not x and dataset.rows == x.rows and _group(dataset) == _group(x)
+        if dataset is not x and dataset.rows == x.rows and group_of(dataset) == group_of(x)
     ]
     if not partners:
         return Choice(x.name, None, (x,))
@@ -88,7 +88,8 @@ def guess(datasets: tuple[Dataset, ...]) -> Choice | None:
     return Choice(x.name, y.name, (x, y))
 
 
-def _group(dataset: Dataset) -> str:
+def group_of(dataset: Dataset) -> str:
+    """The group that a dataset lies in: "train", "a/b"; "" for the file's own."""
     return dataset.name.rpartition("/")[0]
 
 

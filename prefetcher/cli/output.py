@@ -1,20 +1,31 @@
-"""What commands write: data to stdout, everything about the work to stderr."""
+"""What commands write: data to stdout, everything about the work to stderr.
+
+Names and attributes of files, and what a log holds, may be a stranger's. A terminal acts on some
+characters (ESC begins a command), so none of them is printed as it is, by any command.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from time import monotonic
 from typing import Any, Protocol
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
+from rich.text import Text
+
+from prefetcher.errors import SettingsError
+from prefetcher.text import visible
 
 PLAIN_LINE_SECONDS = 5.0
 """Between two lines of progress where no terminal is watching: rare enough for a log file."""
@@ -22,20 +33,95 @@ PLAIN_WIDTH = 240
 """Columns of a table that goes to a file or a pipe: no cell is cut there."""
 
 
+_LAYOUT = "\n\t"
+"""What is no command to a terminal and may be in a text of ours."""
+
+
+class _SafeConsole(Console):
+    """A console that prints no character of any text that a terminal would act on."""
+
+    def render_str(self, text: str, *args: Any, **keywords: Any) -> Text:
+        """Strings, also in cells: before their width is taken."""
+        return super().render_str(visible(text, _LAYOUT), *args, **keywords)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        """All else. Segments of control are rich's own: colours and the cursor's way."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else visible(text, _LAYOUT), style, control)
+
+
 def data() -> Console:
     """Where results go: stdout, with colours and tables only on a terminal."""
     width = None if sys.stdout.isatty() else PLAIN_WIDTH
-    return Console(file=sys.stdout, highlight=False, width=width)
+    return _SafeConsole(file=sys.stdout, highlight=False, width=width)
 
 
 def notes() -> Console:
     """Where everything about the work goes: stderr."""
-    return Console(file=sys.stderr, highlight=False)
+    return _SafeConsole(file=sys.stderr, highlight=False)
 
 
 def say(text: str) -> None:
     """Writes one line about the work, as it is: no markup, no wrapping."""
     notes().print(text, markup=False, soft_wrap=True)
+
+
+class _Said(logging.Handler):
+    """Says what the package's own logger warns of."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Says one record."""
+        say(f"prefetcher: {record.getMessage()}")
+
+
+@contextmanager
+def warnings_said() -> Iterator[None]:
+    """What the package's logger warns of in the block is said, as an error would be."""
+    logger, handler = logging.getLogger("prefetcher"), _Said(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def keep_apart(read: Iterable[Path], written: Mapping[str, Path]) -> None:
+    """Refuses to write over what is read: before anything is written.
+
+    Args:
+        read: The files that a command reads.
+        written: Those that it is about to write, by what the user calls them: "--html", "OUT".
+
+    Raises:
+        SettingsError: One of them, or the stream of results, is a file that is read, under whatever
+            name: a link to it is the same file.
+    """
+    for path in read:
+        for name, out in written.items():
+            if _same_file(path, out):
+                raise SettingsError(
+                    f"{name} {out}: that is the file that is read, and it would be lost; "
+                    "write to another one"
+                )
+        if _is_stdout(path):
+            raise SettingsError(f"the output goes to {path}, which is read: send it elsewhere")
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them is not there, and a link may lead to where it is not
+        return one.resolve() == other.resolve()
+
+
+def _is_stdout(path: Path) -> bool:
+    """Whether the shell sent our output into that file."""
+    try:
+        return os.path.samestat(os.fstat(sys.stdout.fileno()), path.stat())
+    except (OSError, ValueError):  # no file, or a stdout that is none
+        return False
 
 
 def write_json(result: Mapping[str, Any]) -> None:

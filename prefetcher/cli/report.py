@@ -7,12 +7,17 @@ import operator
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from prefetcher.cli import output
 from prefetcher.errors import SettingsError
 from prefetcher.monitor import read_log
-from prefetcher.report.page import Report, page, reports, write_png
+from prefetcher.report.compare import differences
+from prefetcher.report.figures import can_draw
+from prefetcher.report.page import page
+from prefetcher.report.picture import write_png
+from prefetcher.report.reports import Report, reports
+from prefetcher.text import visible
 
 CHECK_FAILED: Final = 4
 """The exit code of a check that did not pass, as everywhere in this command line."""
@@ -36,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--html",
         type=Path,
         metavar="FILE",
-        help="where the page goes (default: LOG.html, if no other form is asked for)",
+        help="where the page goes (default: beside LOG, if no other form is asked for)",
     )
     parser.add_argument("--png", type=Path, metavar="FILE", help="write the charts as a picture")
     parser.add_argument(
@@ -49,22 +54,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Judges the logs; returns `CHECK_FAILED` if the condition of ``--fail-if`` is met, else 0."""
     paths = [path for path in (arguments.log, arguments.other) if path is not None]
+    page_path = arguments.html or _default_page(arguments, paths)
+    asked = {"--html": page_path, "--png": arguments.png}
+    output.keep_apart(paths, {flag: path for flag, path in asked.items() if path is not None})
     found = reports([(path.name, read_log(path)) for path in paths])
     failed = arguments.fail_if is not None and _holds(arguments.fail_if, found[0])
     if arguments.json:
-        output.write_json({"failed": failed, "reports": [report.as_json() for report in found]})
+        output.write_json(_as_json(found, failed=failed))
     else:
         _print(found)
-    _write(arguments, found)
+    _write(found, page_path, arguments.png, charts_asked=bool(arguments.html or arguments.png))
     if failed:
         output.say(f"prefetcher: {arguments.fail_if} is so")
     return CHECK_FAILED if failed else 0
 
 
+def _default_page(arguments: argparse.Namespace, paths: Sequence[Path]) -> Path | None:
+    """Where the page goes of which nothing was said; None if another form was asked for."""
+    if arguments.json or arguments.png or arguments.fail_if:
+        return None
+    page_path: Path = arguments.log.with_suffix(".html")
+    # A log may have that name; then the page is called after all of it.
+    return page_path.with_name(f"{arguments.log.name}.html") if page_path in paths else page_path
+
+
+def _as_json(found: Sequence[Report], *, failed: bool) -> dict[str, Any]:
+    different = differences([report.timeline for report in found])
+    return {
+        "failed": failed,
+        "reports": [report.as_json() for report in found],
+        "differences": {each.name: each.values for each in different},
+    }
+
+
 def _print(found: Sequence[Report]) -> None:
-    for report in found:
-        for line in _lines(report):
-            output.data().print(line, markup=False, soft_wrap=True)
+    for line in (*(line for report in found for line in _lines(report)), *_compared(found)):
+        output.data().print(visible(line), markup=False, soft_wrap=True)
 
 
 def _lines(report: Report) -> Iterator[str]:
@@ -74,15 +99,29 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"  because {main.why} (confidence: {main.confidence})"
 
 
-def _write(arguments: argparse.Namespace, found: Sequence[Report]) -> None:
-    another_form = arguments.json or arguments.png or arguments.fail_if
-    html = arguments.html or (None if another_form else arguments.log.with_suffix(".html"))
-    if html is not None:
-        html.write_text(page(found), encoding="utf-8")
-        output.say(f"The charts are in {html}")
-    if arguments.png is not None:
-        write_png(found, arguments.png)
-        output.say(f"The charts are in {arguments.png}")
+def _compared(found: Sequence[Report]) -> Iterator[str]:
+    """What was set differently, where there are two."""
+    if len(found) < 2:
+        return
+    different = differences([report.timeline for report in found])
+    told = ", ".join(f"{each.name} {' and '.join(each.values)}" for each in different)
+    yield f"Set differently: {told or 'nothing'}"
+
+
+def _write(
+    found: Sequence[Report], page_path: Path | None, png: Path | None, *, charts_asked: bool
+) -> None:
+    """Writes the charts. A page that nobody asked for is left out where it cannot be drawn."""
+    if not charts_asked and not can_draw():
+        if page_path is not None:
+            output.say("No charts: they need matplotlib, pip install 'prefetcher[report]'")
+        return
+    if page_path is not None:
+        page_path.write_text(page(found), encoding="utf-8")
+        output.say(f"The charts are in {page_path}")
+    if png is not None:
+        write_png(found, png)
+        output.say(f"The charts are in {png}")
 
 
 def _holds(condition: str, report: Report) -> bool:

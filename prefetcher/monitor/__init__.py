@@ -1,6 +1,6 @@
 """The monitor: a thread that samples pipeline, process, machine and GPUs into a JSONL log."""
 
-from prefetcher.monitor.log import read_log
 from prefetcher.monitor.monitor import Monitor, claimed, wait_scope
+from prefetcher.monitor.reading import Log, read_lines, read_log
 
-__all__ = ["Monitor", "claimed", "read_log", "wait_scope"]
+__all__ = ["Log", "Monitor", "claimed", "read_lines", "read_log", "wait_scope"]

@@ -28,7 +28,12 @@ class Moment:
 
 
 def sample_line(
-    before: Moment, after: Moment, gpu: list[Line] | None, cost_ms: float, late_ms: float
+    before: Moment,
+    after: Moment,
+    gpu: list[Line] | None,
+    cost_ms: float,
+    late_ms: float,
+    runqueue_ms: float | None = None,
 ) -> Line:
     """The line "sample": what happened between two moments, and where things stand at the second.
 
@@ -38,6 +43,7 @@ def sample_line(
         gpu: readings per card; None where there is no driver.
         cost_ms: CPU milliseconds the monitor took for this sample and for what it wrote before.
         late_ms: milliseconds from when the sample was due until the monitor's thread ran.
+        runqueue_ms: those of them in which it waited for a CPU; None where nobody counts them.
     """
     system = after.system
     return {
@@ -57,7 +63,11 @@ def sample_line(
             "memory_available_bytes": system.memory_available_bytes,
         },
         "gpu": gpu,
-        "monitor": {"cost_ms": round(cost_ms, 3), "late_ms": round(late_ms, 3)},
+        "monitor": {
+            "cost_ms": round(cost_ms, 3),
+            "late_ms": round(late_ms, 3),
+            "runqueue_ms": _rounded(runqueue_ms),
+        },
     }
 
 
@@ -132,6 +142,8 @@ def _stage(before: StageStats, after: StageStats, seconds: float) -> Line:
         "wait_in_pct": _share(after.wait_in_s - before.wait_in_s, had),
         "wait_out_pct": _share(after.wait_out_s - before.wait_out_s, had),
         "cpu_pct": _share(after.cpu_s - before.cpu_s, had),
+        "runqueue_pct": _share(_difference(before.runqueue_s, after.runqueue_s), had),
+        "timeslices_per_s": _rate(_difference(before.timeslices, after.timeslices), seconds),
         "work_pct": {
             kind.removesuffix("_s"): _share(getattr(after.work, kind) - booked, had)
             for kind, booked in asdict(before.work).items()
@@ -183,8 +195,8 @@ def _difference(before: N | None, after: N | None) -> N | None:
     return None if before is None or after is None else after - before
 
 
-def _rate(count: int, seconds: float) -> float | None:
-    return round(count / seconds, 1) if seconds > 0 else None
+def _rate(count: int | None, seconds: float) -> float | None:
+    return round(count / seconds, 1) if count is not None and seconds > 0 else None
 
 
 def _share(part: float | None, whole: float | None, digits: int = 1) -> float | None:
@@ -194,5 +206,5 @@ def _share(part: float | None, whole: float | None, digits: int = 1) -> float | 
     return round(max(0.0, 100 * part / whole), digits)  # counters may step back a microsecond
 
 
-def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 3)
+def _rounded(time: float | None) -> float | None:
+    return None if time is None else round(time, 3)

@@ -14,7 +14,8 @@ from typing import Final, TextIO
 
 from prefetcher.config import flag
 from prefetcher.errors import PrefetchError, SettingsError
-from prefetcher.monitor.log import LogFile, read_log
+from prefetcher.monitor.log import LogFile
+from prefetcher.monitor.reading import read_log
 from prefetcher.monitor.recorder import Recorder
 from prefetcher.pipeline.stats import Stats
 from prefetcher.verdict.judge import judge

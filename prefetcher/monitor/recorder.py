@@ -15,11 +15,12 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from queue import Empty, SimpleQueue
 from time import perf_counter, thread_time
-from typing import Final
+from typing import Final, Self
 
 from prefetcher.machine.gpu import open_gpus
 from prefetcher.machine.limits import allowed
 from prefetcher.machine.reasons import Reasons
+from prefetcher.machine.runqueue import RunQueue, check_counted
 from prefetcher.machine.system import System
 from prefetcher.monitor.lines import Line, Moment, sample_line, summary_line
 from prefetcher.monitor.log import LogFile
@@ -88,6 +89,7 @@ class Recorder:
             self._first = self._last = self._now()
             self._rss_peak = self._first.system.rss_bytes
             self._gpus = opened.enter_context(open_gpus(self._reasons))
+            self._reasons.attempt("stage.runqueue_pct", check_counted, (OSError,))
             self._write_run(run)
             self._opened = opened.pop_all()
         self._thread = threading.Thread(target=self._record, name="prefetch-monitor", daemon=True)
@@ -126,8 +128,8 @@ class Recorder:
     def _record(self) -> None:
         self._begun.set()
         try:
-            with self._opened:
-                self._sample_until_stopped()
+            with self._opened, _OwnWaits() as waits:
+                self._sample_until_stopped(waits)
                 self._log.write("summary", self._summary())
         except Exception as error:  # noqa: BLE001  # a failing log must never end a training
             self._stopping = True
@@ -137,12 +139,12 @@ class Recorder:
         finally:
             del self._snapshot  # a monitor may be kept for longer than what its pipeline held
 
-    def _sample_until_stopped(self) -> None:
+    def _sample_until_stopped(self, waits: _OwnWaits) -> None:
         due = self._first.t_s + self._interval
         while True:
             wait = due - self._clock()
             if wait <= 0:
-                self._write_sample(late_s=-wait)
+                self._write_sample(-wait, waits.since_last())
                 due = next_due(due, self._clock(), self._interval)
                 continue
             try:
@@ -172,12 +174,15 @@ class Recorder:
             },
         )
 
-    def _write_sample(self, late_s: float) -> None:
+    def _write_sample(self, late_s: float, runqueue_s: float | None) -> None:
         before, self._last = self._last, self._now()
         gpu = self._read_gpus()
         booked, self._cpu_s = self._cpu_s, thread_time()
         cost_ms = 1000 * (self._cpu_s - booked)
-        self._log.write("sample", sample_line(before, self._last, gpu, cost_ms, 1000 * late_s))
+        # Never more than the lateness: it may also have waited when it woke for an event.
+        queued_ms = None if runqueue_s is None else 1000 * min(late_s, runqueue_s)
+        line = sample_line(before, self._last, gpu, cost_ms, 1000 * late_s, queued_ms)
+        self._log.write("sample", line)
         self._samples += 1
         if (busy := gpu_util_pct({"gpu": gpu})) is not None:
             self.gpu_busy = self.gpu_busy[0] + busy, self.gpu_busy[1] + 1
@@ -211,6 +216,32 @@ class Recorder:
 
     def _clock(self) -> float:
         return perf_counter() - self._origin
+
+
+class _OwnWaits:
+    """How long the monitor's thread waited for a CPU, from one look to the next."""
+
+    def __init__(self) -> None:
+        self._seen_s = 0.0
+
+    def __enter__(self) -> Self:
+        try:
+            self._runqueue: RunQueue | None = RunQueue()
+        except OSError:
+            self._runqueue = None
+        self.since_last()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._runqueue is not None:
+            self._runqueue.close()
+
+    def since_last(self) -> float | None:
+        """Seconds since the last call; None where nobody counts them."""
+        if self._runqueue is None:
+            return None
+        before, (self._seen_s, _) = self._seen_s, self._runqueue.read()
+        return self._seen_s - before
 
 
 def next_due(due: float, now: float, interval: float) -> float:

@@ -67,7 +67,7 @@ class Crew(Generic[T]):
         """The calling member leaves, if it has not yet; from now on its number may be another's."""
         with self._lock:
             if self._present.get(number) is threading.current_thread():
-                self._team.clocks[number].switch(None)
+                self._team.clocks[number].end()
                 del self._present[number]
 
     def _items(self, number: int) -> Iterator[T]:

@@ -78,8 +78,13 @@ class StageStats:
     """Seconds without room: the stage after is slower."""
     cpu_s: float
     """CPU seconds of the stage's threads, up to 10 ms a thread behind. Much less than `busy_s`
-    means that the work itself waits: for a disk, a lock, the GIL or a CPU."""
+    means that the work itself waits: for a CPU (`runqueue_s`), a disk, a lock or the GIL."""
     work: Work
+    runqueue_s: float | None = None
+    """Seconds that the stage's threads were ready to run and waited for a CPU, as far behind as
+    `cpu_s`. None where the system does not count them, that is everywhere but on Linux."""
+    timeslices: int | None = None
+    """Times that a thread of the stage was given a CPU; None like `runqueue_s`."""
 
     @property
     def busy_s(self) -> float:
@@ -238,6 +243,7 @@ def _stage(team: Team) -> StageStats:
     def seconds(state: State) -> float:
         return sum(clock.seconds(state) for clock in clocks)
 
+    counted = all(clock.sees_runqueue for clock in clocks)
     return StageStats(
         workers=team.workers,
         had_s=team.had_s,
@@ -247,4 +253,6 @@ def _stage(team: Team) -> StageStats:
         wait_out_s=seconds(State.WAIT_OUT),
         cpu_s=sum(clock.cpu_s for clock in clocks),
         work=Work(**{f"{state.name.lower()}_s": seconds(state) for state in WORK}),
+        runqueue_s=sum(clock.runqueue_s for clock in clocks) if counted else None,
+        timeslices=sum(clock.timeslices for clock in clocks) if counted else None,
     )

@@ -1,22 +1,21 @@
-"""The report on one log, or on two side by side: an HTML page without network, and a picture."""
+"""The report as one HTML page, for one log or for two side by side. It needs no network."""
 
 from __future__ import annotations
 
 import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
 from html import escape
 from importlib.resources import files
-from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from prefetcher.errors import SettingsError
-from prefetcher.report.charts import CHARTS, LIGHT, Chart, Palette, draw
-from prefetcher.report.timeline import Timeline, timeline_of
-from prefetcher.verdict.judge import Verdict, judge
-from prefetcher.verdict.stretch import Line
+from prefetcher.report.charts import CHARTS, LIGHT, Chart, Palette, Style, draw
+from prefetcher.report.compare import Scale, differences
+from prefetcher.report.figures import sheet
+from prefetcher.report.reports import Report
+from prefetcher.report.timeline import Timeline
+from prefetcher.text import visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,53 +40,8 @@ _DARK: Final[Palette] = {
 # colours that stand for the names, which are then put in their place.
 _STAND_INS: Final[Palette] = {name: f"#0101{i:02x}" for i, name in enumerate(LIGHT)}
 
-_WIDTH_IN = 7.6
-_DPI = 130
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """One log, read and judged."""
-
-    name: str
-    timeline: Timeline
-    verdict: Verdict
-
-    def figures(self) -> dict[str, float | None]:
-        """The figures that a check may ask for, by name; None where one is not available."""
-        main, timeline = self.verdict.main, self.timeline
-        stretch = timeline.stretches[-1][1] if timeline.stretches else None
-        first = self.verdict.first
-        process = timeline.summary.get("process", {})
-        return {
-            "stall_pct": main and main.stall_pct,
-            "first_stall_pct": first and first.stall_pct,
-            "samples_per_s": main and main.samples_per_s,
-            "gpu_util_pct": stretch and stretch.gpu_util_pct,
-            "read_busy_pct": stretch and stretch.read.busy_pct,
-            "batch_busy_pct": stretch and stretch.batch.busy_pct,
-            "first_batch_s": timeline.summary.get("first_batch_s"),
-            "rss_peak_bytes": process.get("rss_peak_bytes"),
-            "ceiling_samples_per_s": timeline.ceiling,
-        }
-
-    def as_json(self) -> dict[str, Any]:
-        """Verdict and figures, for programs."""
-        return {"log": self.name, "verdict": asdict(self.verdict), "figures": self.figures()}
-
-
-def reports(logs: Sequence[tuple[str, Sequence[Line]]]) -> list[Report]:
-    """A report for each log; a log of a replay gives the others their ceiling."""
-    timelines = [timeline_of(lines) for _, lines in logs]
-    ceiling = next((timeline.rate for timeline in timelines if timeline.is_replay), None)
-    return [
-        Report(
-            name,
-            timeline if timeline.is_replay else replace(timeline, ceiling=ceiling),
-            judge(lines),
-        )
-        for (name, lines), timeline in zip(logs, timelines, strict=True)
-    ]
+_WIDTHS_IN: Final = {"wide": 7.6, "narrow": 3.9}
+"""Each chart is drawn for a screen and for a telephone, where letters would shrink to nothing."""
 
 
 def page(found: Sequence[Report]) -> str:
@@ -97,54 +51,43 @@ def page(found: Sequence[Report]) -> str:
         SettingsError: matplotlib is not installed.
     """
     template = Template(files("prefetcher.report").joinpath("page.html").read_text("utf-8"))
+    scale = Scale.of([report.timeline for report in found])
     return template.substitute(
-        title=escape("Report on " + " and ".join(report.name for report in found)),
+        title=_text("Report on " + " and ".join(report.name for report in found)),
         light=_variables(LIGHT),
         dark=_variables(_DARK),
         width="860px" if len(found) == 1 else "1640px",
-        runs="\n".join(_run(report, str(number)) for number, report in enumerate(found)),
+        differences=_differences(found),
+        runs="\n".join(_run(report, str(number), scale) for number, report in enumerate(found)),
     )
 
 
-def write_png(found: Sequence[Report], path: Path) -> None:
-    """Writes headlines and charts as a picture, on white.
-
-    Raises:
-        SettingsError: matplotlib is not installed.
-        OSError: The file cannot be written.
-    """
-    picture(found).savefig(path, format="png", dpi=_DPI)
-
-
-def picture(found: Sequence[Report]) -> Figure:
-    """Headlines and charts of all reports side by side, on white.
-
-    Raises:
-        SettingsError: matplotlib is not installed.
-    """
-    heights = [chart.height + 0.75 for chart in CHARTS]
-    figure = _figure(_WIDTH_IN * len(found), sum(heights) + 1.2, LIGHT)
-    grid = figure.add_gridspec(len(CHARTS) + 1, len(found), height_ratios=[0.6, *heights])
-    for column, report in enumerate(found):
-        head = figure.add_subplot(grid[0, column])
-        head.axis("off")
-        text = f"{report.name}\n{_wrapped(report.verdict.headline)}"
-        head.text(0, 1, text, va="top", color=LIGHT["ink"], fontsize=11, weight="bold")
-        for row, chart in enumerate(CHARTS, start=1):
-            ax = figure.add_subplot(grid[row, column])
-            draw(chart, ax, report.timeline, LIGHT)
-            ax.set_title(chart.title, loc="left", pad=22, color=LIGHT["ink"], fontsize=11)
-    return figure
+def _differences(found: Sequence[Report]) -> str:
+    """What was set differently, by run; nothing for a single one."""
+    if len(found) < 2:
+        return ""
+    different = differences([report.timeline for report in found])
+    if not different:
+        return _section("What was set differently", "Nothing: the settings are the same.", "")
+    head = "".join(f"<th>{_text(report.name)}</th>" for report in found)
+    rows = "".join(
+        f"<tr><th>{_text(each.name)}</th>"
+        + "".join(f"<td>{_text(value)}</td>" for value in each.values)
+        + "</tr>"
+        for each in different
+    )
+    table = f'<table class="side"><tr><th></th>{head}</tr>{rows}</table>'
+    return _section("What was set differently", "", table)
 
 
-def _run(report: Report, prefix: str) -> str:
+def _run(report: Report, prefix: str, scale: Scale) -> str:
     main = report.verdict.main
     level = main.level if main else "idle"
     parts = [
-        f"<h1>{escape(report.name)}</h1>",
-        f'<section class="headline {level}"><p>{escape(report.verdict.headline)}</p></section>',
+        f"<h1>{_text(report.name)}</h1>",
+        f'<section class="headline {level}"><p>{_text(report.verdict.headline)}</p></section>',
         _section("What was found", "", _table(_found(report))),
-        *(_chart(chart, report.timeline, prefix) for chart in CHARTS if report.timeline.t_s),
+        *(_chart(chart, report.timeline, prefix, scale) for chart in CHARTS if report.timeline.t_s),
         _section("Machine and settings", "", _table(_machine(report.timeline))),
     ]
     if report.timeline.unavailable:
@@ -154,14 +97,16 @@ def _run(report: Report, prefix: str) -> str:
 
 
 def _section(title: str, note: str, body: str) -> str:
-    told = f'<p class="note">{escape(note)}</p>' if note else ""
-    return f"<section><h2>{escape(title)}</h2>{told}{body}</section>"
+    told = f'<p class="note">{_text(note)}</p>' if note else ""
+    return f"<section><h2>{_text(title)}</h2>{told}{body}</section>"
+
+
+def _text(text: object) -> str:
+    return escape(visible(text))
 
 
 def _table(rows: Iterable[tuple[str, object]]) -> str:
-    cells = (
-        f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in rows
-    )
+    cells = (f"<tr><th>{_text(name)}</th><td>{_text(value)}</td></tr>" for name, value in rows)
     return "<table>" + "".join(cells) + "</table>"
 
 
@@ -216,17 +161,24 @@ def _machine(timeline: Timeline) -> Iterator[tuple[str, object]]:
         yield "events", ", ".join(f"{name} {count}" for name, count in summary["events"].items())
 
 
-def _chart(chart: Chart, timeline: Timeline, prefix: str) -> str:
-    figure = _figure(_WIDTH_IN, chart.height, _STAND_INS)
-    draw(chart, figure.add_subplot(), timeline, _STAND_INS)
+def _chart(chart: Chart, timeline: Timeline, prefix: str, scale: Scale) -> str:
+    drawn = (_drawing(chart, timeline, prefix, scale, form) for form in _WIDTHS_IN)
+    return _section(chart.heading(timeline), chart.note, "".join(drawn))
+
+
+def _drawing(chart: Chart, timeline: Timeline, prefix: str, scale: Scale, form: str) -> str:
+    """The chart for a screen or for a telephone; the page's style shows one of them."""
+    height = chart.height + (chart.taller if form == "narrow" else 0.0)
+    figure = sheet(_WIDTHS_IN[form], height, _STAND_INS)
+    draw(chart, figure.add_subplot(), timeline, Style(_STAND_INS, scale, _WIDTHS_IN[form]))
     svg = _svg(figure)
     svg = re.sub(r' (width|height)="[^"]*pt"', "", svg, count=2)
     for name, stand_in in _STAND_INS.items():
         svg = svg.replace(stand_in, f"var(--{name})")
     # Identifiers must differ from those of the page's other drawings.
-    own = f"{chart.name}{prefix}-"
+    own = f"{chart.name}{prefix}{form}-"
     svg = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{own}", svg)
-    return _section(chart.title, chart.note, svg)
+    return f'<div class="{form}">{svg}</div>'
 
 
 def _svg(figure: Figure) -> str:
@@ -240,25 +192,5 @@ def _svg(figure: Figure) -> str:
     return svg[svg.index("<svg") :]
 
 
-def _figure(width: float, height: float, colours: Palette) -> Figure:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise SettingsError(
-            "a report's charts need matplotlib: pip install 'prefetcher[report]'. Without it, "
-            "--json and --fail-if still work"
-        ) from error
-    return Figure((width, height), facecolor=colours["panel"], layout="constrained")
-
-
 def _variables(colours: Mapping[str, str]) -> str:
     return " ".join(f"--{name}: {colour};" for name, colour in colours.items())
-
-
-def _wrapped(text: str, width: int = 88) -> str:
-    lines = [""]
-    for word in text.split():
-        if len(lines[-1]) + len(word) > width:
-            lines.append("")
-        lines[-1] += word + " "
-    return "\n".join(lines)

@@ -39,14 +39,18 @@ class Timeline:
     """Samples per second of the same training fed from memory, by another log."""
 
     @property
+    def _settings(self) -> Mapping[str, Any]:
+        return self.run.get("settings") or {}
+
+    @property
     def batch_size(self) -> int:
         """Samples in a batch."""
-        return int(self.run.get("settings", {}).get("batch_size") or 1)
+        return int(self._settings.get("batch_size") or 1)
 
     @property
     def is_replay(self) -> bool:
         """Whether the run was fed from memory, by `prefetcher.replay`."""
-        return bool(self.run.get("settings", {}).get("replay"))
+        return bool(self._settings.get("replay"))
 
     @property
     def has_gpu(self) -> bool:
@@ -63,8 +67,27 @@ class Timeline:
         """Samples per second in the stretch that counts."""
         return self.stretches[-1][1].samples_per_s if self.stretches else None
 
-    def stage_capacity(self, stage: str) -> float | None:
-        """What "read" or "batch" could do, by the last stretch that tells; None if none does."""
+    @property
+    def steps(self) -> list[tuple[str, float, float]]:
+        """For each stretch its name, milliseconds of an average step, and percent of it waited."""
+        return [
+            (name, 1000 * self.batch_size / stretch.samples_per_s, stretch.stall_pct)
+            for name, stretch in self.stretches
+            if stretch.samples_per_s
+        ]
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """Samples per second that "read" and "batch" could do, and a run "without loading" did."""
+        found = {
+            "read": self._stage_capacity("read"),
+            "batch": self._stage_capacity("batch"),
+            "without loading": self.ceiling,
+        }
+        return {name: rate for name, rate in found.items() if rate is not None}
+
+    def _stage_capacity(self, stage: str) -> float | None:
+        """What a stage could do, by the last stretch that tells; None if none does."""
         known = (getattr(stretch, stage).capacity for _, stretch in reversed(self.stretches))
         return next((rate for rate in known if rate is not None), None)
 
@@ -81,7 +104,8 @@ def timeline_of(lines: Sequence[Line]) -> Timeline:
 
     def mb_s(name: str) -> list[float]:
         amounts = curve(lambda line: line["process"][name])
-        return [amount / 1e6 / line["dt_s"] for amount, line in zip(amounts, samples, strict=True)]
+        seconds = [line["dt_s"] or nan for line in samples]
+        return [amount / 1e6 / taken for amount, taken in zip(amounts, seconds, strict=True)]
 
     def depth(name: str) -> list[float]:
         return curve(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from prefetcher.verdict.stretch import Stage, Stretch
@@ -17,6 +17,9 @@ UNEXPLAINED = "unexplained"
 
 _ON_CPU = 0.6  # of its work: below this a stage mostly waited inside its own work
 _MOST_OF_IT = 0.5  # of a stage's work: below this no one thing is the cause
+_QUEUED = (
+    2 / 3
+)  # of its work off the CPU: who sleeps for the rest gains by more threads in any case
 _TURNS = 0.2  # of the work spent waiting for HDF5's lock: from here on readers take turns
 _GIL_MS = 4.0  # CPython hands the GIL on after 5 ms: a thread that is late so often waits for it
 _FULL_PCT = 90.0  # of the CPUs allowed: nothing is left for one thread more
@@ -74,7 +77,7 @@ def cause_in_reading(stretch: Stretch, machine: Machine) -> Cause:
     kind, part = stage.main_kind
     inside_h5py = (stage.work_pct.get("hdf5", 0) + stage.work_pct.get("lock", 0)) / stage.busy_pct
     if inside_h5py >= _MOST_OF_IT:
-        return _inside_h5py(stretch)
+        return _inside_h5py(stretch, machine)
     if not kind or part < _MOST_OF_IT or stage.on_cpu is None:
         return _unexplained(stage)
     if stage.on_cpu >= _ON_CPU:
@@ -97,7 +100,7 @@ def cause_in_batching(stretch: Stretch, machine: Machine) -> Cause:
     name = "transform" if kind == "transform" else "gathering"
     if stage.on_cpu >= _ON_CPU:
         return _working(name, what, stretch, machine, "batchers")
-    if held_up := _starved(stretch, machine) or _gil(stretch, "the batchers"):
+    if held_up := _no_cpu(stage, "batchers", stretch, machine) or _gil(stage, "batchers", stretch):
         return held_up
     if kind != "transform":
         return _unexplained(stage)
@@ -118,7 +121,7 @@ def more_workers(
     )
     now = machine.setting(setting, stage.workers)
     rate, capacity = stretch.samples_per_s, stage.capacity
-    if not capacity or not rate:
+    if not capacity or not rate or now < 1:
         return None
     stalled = min(stretch.stall_pct / 100, 0.9)  # beyond that, who knows what training could take
     ceiling = min(rate / (1 - stalled), other.capacity or math.inf)
@@ -135,39 +138,49 @@ def more_workers(
 
 def _held_up_in_reading(stretch: Stretch, machine: Machine) -> Cause:
     """Why readers that have work are mostly not on a CPU."""
-    reads = stretch.read.main_kind[0] == "read"
-    if reads and _from_storage(stretch):
-        return _disk(stretch, machine, sure=True)
-    if starved := _starved(stretch, machine):
+    stage = stretch.read
+    reads = stage.main_kind[0] == "read"
+    from_disk = reads and _from_storage(stretch)
+    starved = _no_cpu(stage, "readers", stretch, machine)
+    if starved and (stage.queued is not None or not from_disk):
         return starved
     if reads:  # a network file system may not count as storage
-        return _disk(stretch, machine, sure=False)
-    return _gil(stretch, "the readers") or _unexplained(stretch.read)
+        return _disk(stretch, machine, sure=from_disk)
+    return _gil(stage, "readers", stretch) or _unexplained(stage)
 
 
 def _working(name: str, what: str, stretch: Stretch, machine: Machine, setting: str) -> Cause:
     stage = stretch.read if setting == "readers" else stretch.batch
     remedy = more_workers(setting, stretch, machine)
     if remedy is None and _cpus_full(stretch, machine):
-        remedy = _no_cpu_left(name)
+        remedy = _no_cpu_left(name, setting)
     why = f"{what} is {stage.main_kind[1]:.0%} of the {setting}' work, and it keeps its CPU busy"
     return Cause(name, why, remedy)
 
 
-def _no_cpu_left(name: str) -> str:
+def _no_cpu_left(name: str, setting: str) -> str:
+    """What is left to do where one thread more would only share the CPUs."""
     if name == "decoding":
-        return "every allowed CPU is busy: store the data with a faster filter, such as lz4"
-    return "every allowed CPU is busy: allow the process more, or give it less to do"
+        text = "every allowed CPU is busy: store the data with a faster filter, such as lz4"
+    else:
+        text = "every allowed CPU is busy: allow the process more, or give it less to do"
+    if setting == "readers":
+        text += " (`prefetcher inspect` tells whether its layout costs more than it must)"
+    return text
 
 
-def _inside_h5py(stretch: Stretch) -> Cause:
+def _inside_h5py(stretch: Stretch, machine: Machine) -> Cause:
     stage = stretch.read
     lock = stage.work_pct.get("lock", 0.0) / stage.busy_pct
     repack = "`prefetcher inspect` says why this file is read through h5py, and how to store it"
     if lock >= _TURNS:
         why = f"readers spend {lock:.0%} of their work waiting for each other's turn in h5py"
         return Cause("HDF5's lock", why, f"readers={stage.workers} -> 1 costs nothing; {repack}")
-    if stage.on_cpu is not None and stage.on_cpu < _ON_CPU and _from_storage(stretch):
+    off_cpu = stage.on_cpu is not None and stage.on_cpu < _ON_CPU
+    starved = _no_cpu(stage, "readers", stretch, machine)
+    if off_cpu and stage.queued is not None and starved:
+        return starved
+    if off_cpu and _from_storage(stretch):
         return Cause("disk", "h5py waits for storage most of its time", repack, sure=False)
     return Cause("h5py", "one thread at a time reads and decodes in h5py", repack)
 
@@ -187,8 +200,25 @@ def _disk(stretch: Stretch, machine: Machine, *, sure: bool) -> Cause:
     return Cause("disk", why, remedy, sure=sure)
 
 
-def _starved(stretch: Stretch, machine: Machine) -> Cause | None:
-    """Work that stands still because there is no CPU for it."""
+def _no_cpu(stage: Stage, who: str, stretch: Stretch, machine: Machine) -> Cause | None:
+    """Work that stands still because there is no CPU for it; None if it waits for something else.
+
+    Where the system does not count waits for a CPU, CPUs that are all busy are taken for the cause.
+    """
+    taken = _cpus_taken(stretch, machine)
+    if stage.queued is None or stage.on_cpu is None:
+        return taken
+    if stage.queued < _QUEUED * (1 - stage.on_cpu):
+        return None
+    why = f"the {who} waited for a CPU in {stage.queued:.0%} of their work"
+    if taken is not None:
+        return replace(taken, why=f"{why}: {taken.why}", sure=True)
+    remedy = "allow the process other CPUs, or run less beside it on these"
+    return Cause("other work", f"{why}, though the machine has free ones", remedy, sure=False)
+
+
+def _cpus_taken(stretch: Stretch, machine: Machine) -> Cause | None:
+    """Who keeps the CPUs busy; None if they are not."""
     if _cpus_full(stretch, machine):
         quota = machine.quota is not None and machine.quota == machine.cpus
         why = f"this process used {stretch.process_cpu_pct:.0f} % of {machine.cpus:g} allowed CPUs"
@@ -205,13 +235,17 @@ def _cpus_full(stretch: Stretch, machine: Machine) -> bool:
     return machine.cpus is not None and used is not None and used >= _FULL_PCT * machine.cpus
 
 
-def _gil(stretch: Stretch, who: str) -> Cause | None:
-    if stretch.late_ms is None or stretch.late_ms < _GIL_MS:
+def _gil(stage: Stage, who: str, stretch: Stretch) -> Cause | None:
+    """Work that waits for the GIL: sleep to the system, so the monitor's own thread has to tell."""
+    if stretch.gil_ms is None or stretch.gil_ms < _GIL_MS:
         return None
+    at_most = stage.at_most_for_gil
+    if at_most is not None and stage.asleep is not None and at_most < _MOST_OF_IT * stage.asleep:
+        return None  # it slept longer than anybody does for the GIL
     return Cause(
         "GIL",
-        f"{who} are not on a CPU though CPUs are free, and a thread that only wakes up is "
-        f"{stretch.late_ms:.0f} ms late",
+        f"the {who} are not on a CPU though they could have one, and a thread that only wakes up "
+        f"is {stretch.gil_ms:.0f} ms late",
         "use whole-array numpy calls, which let the GIL go, in transform and callbacks",
         sure=False,
     )

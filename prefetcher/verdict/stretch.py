@@ -11,6 +11,7 @@ Line = Mapping[str, Any]
 KINDS = ("read", "hdf5", "lock", "decode", "gather", "transform")
 """What a worker's time is booked to while it works, as in a log's `work_pct`."""
 
+_GIL_TURN_S = 0.005  # CPython's switch interval: nobody sleeps longer at a stretch for the GIL
 _ASKED_PCT = 1.0  # of stall, above which somebody asked although no batch came
 
 
@@ -26,6 +27,10 @@ class Stage:
     cpu_pct: float | None
     """None in a log that was written before CPU time was counted."""
     work_pct: Mapping[str, float]
+    runqueue_pct: float | None = None
+    """Ready to run, and waiting for a CPU; None where the system does not count that."""
+    timeslices_per_s: float | None = None
+    """How often its threads were given a CPU, all together; None likewise."""
 
     @property
     def capacity(self) -> float | None:
@@ -40,6 +45,31 @@ class Stage:
         if self.cpu_pct is None or not self.busy_pct:
             return None
         return min(1.0, self.cpu_pct / self.busy_pct)
+
+    @property
+    def queued(self) -> float | None:
+        """The part of its work, 0 to 1, in which it waited for a CPU; None if that is not known."""
+        if self.runqueue_pct is None or self.on_cpu is None:
+            return None
+        return min(1.0 - self.on_cpu, self.runqueue_pct / self.busy_pct)
+
+    @property
+    def asleep(self) -> float | None:
+        """The part of its work in which it wanted no CPU: a lock, the GIL, a disk, a service."""
+        if self.queued is None or self.on_cpu is None:
+            return None
+        return 1.0 - self.on_cpu - self.queued
+
+    @property
+    def at_most_for_gil(self) -> float | None:
+        """The most of its work that can have gone to waiting for the GIL; None if not known.
+
+        Who waits for it wakes up every 5 ms, and each time it wakes up it is given a CPU.
+        """
+        if self.timeslices_per_s is None or not self.busy_pct or not self.workers:
+            return None
+        share = self.timeslices_per_s * _GIL_TURN_S / self.workers
+        return min(1.0, 100 * share / self.busy_pct)
 
     @property
     def main_kind(self) -> tuple[str, float]:
@@ -64,7 +94,8 @@ class Stretch:
     batch: Stage
     process_cpu_pct: float | None
     machine_cpu_pct: float | None
-    late_ms: float | None
+    gil_ms: float | None
+    """How late the monitor's thread ran, its wait for a CPU left out where that is known."""
     gpu_util_pct: float | None
     storage_bytes: int | None
     requested_bytes: int
@@ -133,7 +164,7 @@ def summed(samples: Sequence[Line], start_s: float = 0.0) -> Stretch:
         batch=_stage([line["stage"]["batch"] for line in samples], samples),
         process_cpu_pct=mean(lambda line: line["process"]["cpu_pct"]),
         machine_cpu_pct=mean(lambda line: line["machine"]["cpu_pct"]),
-        late_ms=mean(lambda line: line["monitor"].get("late_ms")),
+        gil_ms=mean(lambda line: _gil_ms(line["monitor"])),
         gpu_util_pct=mean(gpu_util_pct),
         storage_bytes=_sum(line["process"]["read_storage_bytes"] for line in samples),
         requested_bytes=_sum(line["process"]["read_requested_bytes"] for line in samples) or 0,
@@ -163,7 +194,14 @@ def _stage(stages: Sequence[Line], samples: Sequence[Line]) -> Stage:
             kind: mean(lambda stage, kind=kind: stage["work_pct"][kind]) or 0.0  # type: ignore[misc]
             for kind in kinds
         },
+        runqueue_pct=mean(lambda stage: stage.get("runqueue_pct")),
+        timeslices_per_s=mean(lambda stage: stage.get("timeslices_per_s")),
     )
+
+
+def _gil_ms(monitor: Line) -> float | None:
+    late_ms = monitor.get("late_ms")
+    return None if late_ms is None else late_ms - (monitor.get("runqueue_ms") or 0.0)
 
 
 def _as_sample(summary: Line) -> Line:
@@ -181,7 +219,7 @@ def _as_sample(summary: Line) -> Line:
 def _start_s(lines: Sequence[Line]) -> float:
     """Seconds of waiting until there was a chunk, by the events that tell of it."""
     told = {line["name"]: line["data"] for line in reversed(lines) if line["kind"] == "event"}
-    if "first_chunk" in told:
+    if "waited_s" in told.get("first_chunk", {}):
         return float(told["first_chunk"]["waited_s"])
     return float(told.get("first_batch", {}).get("after_s", 0.0))
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import logging
 import os
+from pathlib import Path
 
 import pytest
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
 
 from prefetcher.cli import output
+from prefetcher.errors import SettingsError
 
 
 @pytest.mark.parametrize(
@@ -98,3 +105,76 @@ def test_quiet_tells_what_was_said_before_a_failure(capfd: pytest.CaptureFixture
     with pytest.raises(ImportError):
         failing()
     assert capfd.readouterr().err == "the reason\n"
+
+
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202egnp.exe\r\u2028\ud800"
+SEEN = r"\x1b]0;owned\x07\x1b[2J\x9b31m\u202egnp.exe\r\u2028\ud800"
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize("kind", ["line", "text", "cell", "live", "markup", "note"])
+def test_no_console_prints_it_in_any_way(
+    kind: str, terminal: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+    console, table = output.data(), Table()
+    table.add_column(HOSTILE)
+    table.add_row(Text(HOSTILE))
+    if kind == "live":
+        with Live(table, console=console):
+            pass
+    elif kind == "note":
+        with output.progress(HOSTILE, 1) as advance:
+            advance(1, HOSTILE)
+    else:
+        shown = {"line": HOSTILE, "text": Text(HOSTILE), "cell": table, "markup": f"[b]{HOSTILE}"}
+        console.print(shown[kind], soft_wrap=kind != "cell")
+    out, err = capsys.readouterr()
+    for letters in (r"\x1b]0;owned", r"\x1b[2J", r"\u202e"):
+        assert letters in (out + err).replace("\n", "")
+    for letter in ("\x1b]", "\x07", "\x1b[2J", "\x9b", "\u202e", "\ud800"):
+        assert letter not in out + err
+
+
+def test_a_table_leaves_room_for_what_was_made_visible(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table()
+    table.add_column("a")
+    table.add_row("\x1b")
+    output.data().print(table)
+    assert r"│ \x1b │" in capsys.readouterr().out
+
+
+def test_warnings_of_the_package_are_said_while_a_command_runs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logger = logging.getLogger("prefetcher")
+    with output.warnings_said():
+        logger.warning("%s is damaged", HOSTILE)
+    logger.warning("after it")
+    assert capsys.readouterr().err == f"prefetcher: {SEEN} is damaged\n"
+
+
+def test_nothing_is_written_over_what_is_read(tmp_path: Path) -> None:
+    log, link, hard = tmp_path / "run.html", tmp_path / "link", tmp_path / "hard"
+    log.write_text("{}")
+    link.symlink_to(log)
+    hard.hardlink_to(log)
+    aside = tmp_path / "below" / ".." / "run.html"
+    aside.parent.parent.mkdir()
+    for out in (log, link, hard, aside):
+        with pytest.raises(SettingsError, match=r"--html .* the file that is read"):
+            output.keep_apart([tmp_path / "other", log], {"--html": out})
+    output.keep_apart([log], {"--html": tmp_path / "new.html", "--png": tmp_path / "new.png"})
+    missing = tmp_path / "missing"
+    (tmp_path / "leads").symlink_to(missing)
+    with pytest.raises(SettingsError):
+        output.keep_apart([missing], {"OUT": tmp_path / "leads"})
+
+
+def test_output_that_goes_into_what_is_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    with path.open("w") as stream, contextlib.redirect_stdout(stream):
+        with pytest.raises(SettingsError, match="the output goes to"):
+            output.keep_apart([path], {})
+        output.keep_apart([tmp_path / "other"], {})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from prefetcher.verdict.stretch import KINDS
@@ -37,9 +39,19 @@ def run_line(**keys: Any) -> Line:
 
 
 def stage(
-    wait_in: float = 0.0, *, cpu: float = 0.0, rate: float = 1000.0, workers: int = 1, **work: float
+    wait_in: float = 0.0,
+    *,
+    cpu: float = 0.0,
+    runqueue: float | None = None,
+    slices: float | None = None,
+    rate: float = 1000.0,
+    workers: int = 1,
+    **work: float,
 ) -> Line:
-    """A stage: what it did in percent, the rest of its time spent waiting for room."""
+    """A stage: what it did in percent, the rest of its time spent waiting for room.
+
+    Waits for a CPU are not counted unless they are given, as on systems that do not.
+    """
     busy = sum(work.values())
     return {
         "workers": workers,
@@ -48,6 +60,8 @@ def stage(
         "wait_in_pct": wait_in,
         "wait_out_pct": 100.0 - busy - wait_in,
         "cpu_pct": cpu,
+        "runqueue_pct": runqueue,
+        "timeslices_per_s": slices,
         "work_pct": {kind: work.get(kind, 0.0) for kind in KINDS},
     }
 
@@ -78,7 +92,7 @@ def sample_line(
         },
         "machine": {"cpu_pct": 30.0, "memory_available_bytes": 10**9},
         "gpu": None,
-        "monitor": {"cost_ms": 0.5, "late_ms": 0.1},
+        "monitor": {"cost_ms": 0.5, "late_ms": 0.1, "runqueue_ms": None},
         **keys,
     }
 
@@ -87,3 +101,66 @@ def log(read: Line, batch: Line, *, seconds: int = 10, run: Line | None = None, 
     """A run whose every second was the same."""
     lines = [sample_line(float(t), read, batch, **keys) for t in range(1, seconds + 1)]
     return [run or run_line(), *lines]
+
+
+def summary_line(sample: Line) -> Line:
+    """The last line of a run whose only second was `sample`."""
+    kept = ("position", "samples_per_s", "stall_pct", "stage")
+    return {
+        "v": 1,
+        "kind": "summary",
+        "t_s": sample["t_s"],
+        "duration_s": sample["dt_s"],
+        "passes": 1,
+        "batches": 6,
+        "samples": 192,
+        "bytes": 10**6,
+        "first_batch_s": 0.1,
+        "stall_s": 0.5,
+        **{key: sample[key] for key in kept},
+        "replays": 0,
+        "restarts": 0,
+        "buffer_peak_bytes": 10**6,
+        "process": {
+            "cpu_pct": 100.0,
+            "rss_peak_bytes": 10**9,
+            "read_storage_bytes": 0,
+            "read_requested_bytes": 10**6,
+        },
+        "events": {"pass_end": 1},
+        "monitor": {"samples_logged": 1, "cpu_s": 0.001, "cpu_pct": 0.1},
+    }
+
+
+GONE = object()
+"""Stands for a value that is missing."""
+
+DAMAGES: Sequence[object] = (
+    GONE, None, "x", [], [1], {}, {"x": 1}, True, 0, -1, 2.5, 1e-300, 1e300, -1e300,
+    float("inf"), float("nan"), 10**400,
+)  # fmt: skip
+"""What may stand in the place of any value."""
+
+
+def damaged(line: Line) -> Iterator[tuple[str, Line]]:
+    """The line with every value in turn replaced by every damage, and what was replaced."""
+    for keys in _places(line):
+        for damage in DAMAGES:
+            bad = copy.deepcopy(line)
+            inner = bad
+            for key in keys[:-1]:
+                inner = inner[key]
+            if damage is GONE:
+                del inner[keys[-1]]
+            else:
+                inner[keys[-1]] = damage
+            yield ".".join(map(str, keys)), bad
+
+
+def _places(value: Any, keys: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The keys that lead to every value in nested objects and lists."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, item in inner:
+        yield (*keys, key)
+        if isinstance(item, dict | list):
+            yield from _places(item, (*keys, key))

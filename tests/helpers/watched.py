@@ -21,7 +21,16 @@ RUN = {"backend": "jax", "wait_scope": "exposed", "settings": {"seed": 0}, "file
 
 NO_WORK = Work(read_s=0.0, hdf5_s=0.0, lock_s=0.0, decode_s=0.0, gather_s=0.0, transform_s=0.0)
 NO_STAGE = StageStats(
-    workers=1, had_s=0.0, items=0, samples=0, wait_in_s=0.0, wait_out_s=0.0, cpu_s=0.0, work=NO_WORK
+    workers=1,
+    had_s=0.0,
+    items=0,
+    samples=0,
+    wait_in_s=0.0,
+    wait_out_s=0.0,
+    cpu_s=0.0,
+    work=NO_WORK,
+    runqueue_s=0.0,
+    timeslices=0,
 )
 NO_STATS: dict[str, Any] = {
     "running_s": 0.0,

@@ -55,6 +55,8 @@ def after(make_stats: MakeStats, make_readings: MakeReadings) -> Moment:
             work=Work(
                 read_s=1.0, hdf5_s=0.0, lock_s=0.2, decode_s=1.5, gather_s=0.3, transform_s=0.0
             ),
+            runqueue_s=0.6,
+            timeslices=90,
         ),
         batch=StageStats(
             workers=1,
@@ -84,7 +86,7 @@ def after(make_stats: MakeStats, make_readings: MakeReadings) -> Moment:
 
 
 def test_a_sample_is_the_difference_of_two_moments(before: Moment, after: Moment) -> None:
-    assert sample_line(before, after, [{"index": 0}], cost_ms=0.71234, late_ms=0.0567) == {
+    assert sample_line(before, after, [{"index": 0}], 0.71234, 0.0567, 0.01234) == {
         "t_s": 12.0,
         "dt_s": 2.0,
         "pass": 3,
@@ -99,6 +101,8 @@ def test_a_sample_is_the_difference_of_two_moments(before: Moment, after: Moment
                 "wait_in_pct": 0.0,
                 "wait_out_pct": 25.0,
                 "cpu_pct": 50.0,
+                "runqueue_pct": 15.0,
+                "timeslices_per_s": 45.0,
                 "work_pct": {
                     "read": 25.0,
                     "hdf5": 0.0,
@@ -115,6 +119,8 @@ def test_a_sample_is_the_difference_of_two_moments(before: Moment, after: Moment
                 "wait_in_pct": 75.0,
                 "wait_out_pct": 0.0,
                 "cpu_pct": 10.0,
+                "runqueue_pct": None,
+                "timeslices_per_s": None,
                 "work_pct": {
                     "read": 0.0,
                     "hdf5": 0.0,
@@ -137,7 +143,7 @@ def test_a_sample_is_the_difference_of_two_moments(before: Moment, after: Moment
         },
         "machine": {"cpu_pct": 12.5, "memory_available_bytes": 900},
         "gpu": [{"index": 0}],
-        "monitor": {"cost_ms": 0.712, "late_ms": 0.057},
+        "monitor": {"cost_ms": 0.712, "late_ms": 0.057, "runqueue_ms": 0.012},
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import MakeSamples
+from helpers.load import LINUX
 from helpers.sequences import small
 from helpers.waiting import Task, wait_for
 from helpers.watched import (
@@ -23,6 +24,7 @@ from helpers.watched import (
 )
 
 from prefetcher.errors import SettingsError
+from prefetcher.machine import runqueue
 from prefetcher.monitor import Monitor, claimed, read_log, recorder
 from prefetcher.monitor import monitor as monitor_module
 from prefetcher.verdict.judge import judge
@@ -242,3 +244,38 @@ def test_a_log_that_nobody_should_wait_for_is_left_to_the_report(
     monkeypatch.setattr(monitor_module, "_LARGEST_TOLD", 100)
     pull(samples, Monitor(path, OFTEN))
     assert capsys.readouterr().err == "run.jsonl: `prefetcher report` has the verdict\n"
+
+
+STAGES = ("read", "batch")
+
+
+def stages_of(path: Path) -> list[dict[str, Any]]:
+    """Both stages of every sample and of the summary."""
+    lines = [line for line in read_log(path) if line["kind"] in ("sample", "summary")]
+    return [line["stage"][name] for line in lines for name in STAGES]
+
+
+@pytest.mark.skipif(not LINUX, reason="only Linux counts waits for a CPU")
+def test_waits_for_a_cpu_are_in_the_log(samples: MakeSamples, path: Path) -> None:
+    pull(samples, Monitor(path, OFTEN, verdict=False))
+    run, *_, summary = read_log(path)
+    assert "stage.runqueue_pct" not in run["unavailable"]
+    assert all(stage["runqueue_pct"] >= 0 for stage in stages_of(path))
+    for name in STAGES:  # a thread that did anything was given a CPU for it
+        assert summary["stage"][name]["timeslices_per_s"] > 0
+    late = [line["monitor"] for line in read_log(path) if line["kind"] == "sample"]
+    assert not [fd for fd in Path("/proc/self/fd").iterdir() if "schedstat" in str(fd.resolve())]
+    assert all(0 <= each["runqueue_ms"] <= each["late_ms"] for each in late)
+
+
+def test_where_nobody_counts_waits_for_a_cpu_they_are_null_and_the_reason_is_told(
+    samples: MakeSamples, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runqueue, "_FILE", str(tmp_path / "missing"))
+    pull(samples, Monitor(path, OFTEN, verdict=False))
+    run, *lines, _ = read_log(path)
+    assert "missing" in run["unavailable"]["stage.runqueue_pct"]
+    for stage in stages_of(path)[-2:]:
+        assert (stage["runqueue_pct"], stage["timeslices_per_s"]) == (None, None)
+        assert stage["cpu_pct"] is not None
+    assert all(line["monitor"]["runqueue_ms"] is None for line in lines if line["kind"] == "sample")

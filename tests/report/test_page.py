@@ -5,16 +5,24 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers.logs import SETTINGS, log, run_line, sample_line, stage
 
-from prefetcher.report.charts import CHARTS
-from prefetcher.report.page import Report, page, picture, reports, write_png
+from prefetcher.report import page as page_module
+from prefetcher.report.charts import CHARTS, LIGHT, Chart, Style, draw
+from prefetcher.report.compare import Difference, Scale, differences
+from prefetcher.report.figures import sheet
+from prefetcher.report.page import page
+from prefetcher.report.picture import write_png
+from prefetcher.report.reports import Report, reports
 from prefetcher.report.timeline import timeline_of
 
+FORMS = 2
+"""Each chart is drawn for a screen and for a telephone."""
 WAITING = stage(wait_in=98, gather=2, cpu=2)
 CARD = [{"index": 0, "util_pct": 40.0}]
 
@@ -33,7 +41,7 @@ def test_the_page_holds_the_headline_and_every_chart(report: Report) -> None:
     html = page([report])
     assert "Training waited 50 % of the time for data" in html
     assert [html.count(f"<h2>{escape(chart.title)}</h2>") for chart in CHARTS] == [1] * len(CHARTS)
-    assert html.count("<svg") == len(CHARTS)
+    assert html.count("<svg") == FORMS * len(CHARTS)
     assert "no NVIDIA driver" in html
     assert "readers=1 -&gt; 3: estimated +100 %" in html
 
@@ -77,7 +85,7 @@ def test_two_logs_stand_side_by_side_and_a_replay_is_the_ceiling(tmp_path: Path)
     assert [report.timeline.ceiling for report in found] == [1600.0, None]
     html = page(found)
     assert "fed from memory it takes 1,600 samples/s: this is 62%" in html
-    assert html.count("<svg") == 2 * len(CHARTS)
+    assert html.count("<svg") == 2 * FORMS * len(CHARTS)
     write_png(found, tmp_path / "two.png")
     assert (tmp_path / "two.png").read_bytes().startswith(b"\x89PNG")
 
@@ -93,7 +101,9 @@ def test_what_was_not_available_is_no_curve() -> None:
     timeline = timeline_of(bound(process=process))
     assert not timeline.has_gpu
     assert not timeline.has_storage
-    assert page(reports([("run.jsonl", bound(process=process))])).count("<svg") == len(CHARTS)
+    assert page(reports([("run.jsonl", bound(process=process))])).count("<svg") == FORMS * len(
+        CHARTS
+    )
 
 
 def test_marks_of_epochs_go_before_ends_of_passes() -> None:
@@ -113,14 +123,73 @@ def test_decisions_of_auto_are_told() -> None:
     assert "try: readers=2, batchers=1, because the readers are the limit" in html
 
 
-def test_a_long_legend_is_no_wider_than_its_chart(tmp_path: Path) -> None:
+@pytest.mark.parametrize("width_in", [3.9, 7.6])
+@pytest.mark.parametrize("chart", CHARTS, ids=lambda chart: chart.name)
+def test_nothing_of_a_chart_is_wider_than_its_sheet(chart: Chart, width_in: float) -> None:
+    """Keys, names of rows and what stands behind a bar, on a screen and on a telephone."""
     every = stage(read=15, hdf5=15, lock=15, decode=15, gather=15, transform=15, cpu=90)
-    found = reports([("run.jsonl", log(every, every, gpu=CARD))])
-    figure = picture(found)
-    figure.savefig(tmp_path / "r.png")
-    for ax in figure.axes:
-        if (legend := ax.get_legend()) is not None:
-            assert legend.get_window_extent().x1 <= figure.bbox.x1, ax.get_title("left")
+    lines = log(every, every, gpu=CARD, stall=100.0)
+    lines += [sample_line(11.0 + t, every, every, gpu=CARD, **{"pass": 1}) for t in range(5)]
+    timeline = timeline_of(lines)
+    height = chart.height + (chart.taller if width_in < 5 else 0)
+    figure = sheet(width_in, height, LIGHT)
+    ax = figure.add_subplot()
+    draw(chart, ax, timeline, Style(LIGHT, Scale.of([timeline]), width_in))
+    figure.draw_without_rendering()
+    box = ax.get_tightbbox()
+    assert box is not None
+    assert box.x0 >= -1
+    assert box.x1 <= figure.bbox.x1 + 1
+    assert box.y1 <= figure.bbox.y1 + 1
+    assert ax.get_window_extent().height >= 0.2 * figure.bbox.height
+    rows = sorted(label.get_window_extent().y0 for label in ax.get_yticklabels())
+    assert all(after - before >= 9 for before, after in pairwise(rows)), "names of rows overlap"
+
+
+def test_on_a_telephone_letters_are_large_enough_to_read(report: Report) -> None:
+    """A page of 400 px leaves 358 to a drawing, whose letters are of 9 points."""
+    html = page([report])
+    narrow = re.findall(r'<div class="narrow"><svg[^>]*viewBox="0 0 ([\d.]+) ', html)
+    assert len(narrow) == len(CHARTS)
+    for width_pt in map(float, narrow):
+        assert 9 * 358 / width_pt >= 11
+    assert "@media (max-width: 620px)" in html
+
+
+@pytest.mark.parametrize(("gpu", "heading"), [(CARD, "Waiting for data, and the GPU"), (None, "")])
+def test_a_gpu_is_named_only_where_there_is_one(gpu: Any, heading: str) -> None:
+    html = page(reports([("run.jsonl", bound(gpu=gpu))]))
+    assert ("and the GPU" in html) == bool(heading)
+    assert heading in html
+
+
+def test_every_axis_of_time_says_seconds(report: Report) -> None:
+    for svg in re.findall(r"<svg.*?</svg>", page([report]), re.DOTALL):
+        axes = re.findall(r">(seconds|milliseconds|% of the workers' time)<", svg)
+        assert len(axes) == 1, svg[:200]
+
+
+def test_what_was_set_differently_is_named_at_the_top(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_module, "CHARTS", ())
+    run = run_line(settings=SETTINGS | {"readers": 4}, host="<b>other")
+    logs = [("a.jsonl", bound()), ("b.jsonl", bound(run=run))]
+    html = page(reports(logs))
+    top = html[html.index("What was set differently") : html.index("<main>")]
+    assert "<tr><th>readers</th><td>1</td><td>4</td></tr>" in top
+    assert "<tr><th>host</th><td>vm</td><td>&lt;b&gt;other</td></tr>" in top
+    assert "batchers" not in top
+    assert "Nothing: the settings are the same" in page(reports([logs[0], logs[0]]))
+    assert "set differently" not in page(reports(logs[:1]))
+
+
+def test_a_replay_is_told_apart_by_where_its_data_comes_from() -> None:
+    replay = run_line(settings={"replay": 32, "batch_size": 1})
+    timelines = [timeline_of(bound()), timeline_of(bound(run=replay))]
+    assert differences(timelines) == [Difference("data from", ("the file", "memory, 32 batches"))]
+    assert differences(timelines[:1]) == []
+    long = [run_line(settings={"transform": letter * 90}) for letter in "ab"]
+    (found,) = differences([timeline_of(bound(run=run)) for run in long])
+    assert [len(value) for value in found.values] == [40, 40]
 
 
 def test_json_says_the_same(report: Report) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from typing import Any
 
 import pytest
 from helpers.logs import SETTINGS, Line, log, run_line, sample_line, stage
+from helpers.verdicts import VERDICTS
 
+from prefetcher.verdict import causes
+from prefetcher.verdict import judge as judge_module
 from prefetcher.verdict.judge import Finding, judge
 
 WAITING = stage(wait_in=98, gather=2, cpu=2)
@@ -46,6 +51,7 @@ def test_advice_stays_within_the_cpus() -> None:
     finding = found(stage(decode=100, cpu=98), run=two, **FULL)
     assert (finding.cause, finding.level) == ("decoding", "input-bound")
     assert "faster filter" in (finding.advice or "")
+    assert "`prefetcher inspect` tells whether its layout" in (finding.advice or "")
 
 
 def test_advice_stays_within_what_the_other_stage_can_do() -> None:
@@ -72,6 +78,68 @@ def test_threads_that_wake_late_on_free_cpus_wait_for_the_gil() -> None:
     finding = found(stage(wait_in=0, read=20), busy_in_python, monitor=late)
     assert (finding.limit, finding.cause) == ("batch", "GIL")
     assert found(stage(decode=99, cpu=40), monitor=late).cause == "GIL"
+
+
+BUSY_MACHINE = {"machine": {"cpu_pct": 99.0}}
+
+
+def test_a_transform_that_sleeps_beside_other_work_is_the_limit_itself() -> None:
+    """The CPUs are all busy, and yet it does not want one: more of it at once is what helps."""
+    finding = found(WAITING, stage(transform=99, cpu=2, runqueue=15, slices=120), **BUSY_MACHINE)
+    assert (finding.limit, finding.cause) == ("batch", "transform")
+    assert (finding.advice or "").startswith("batchers=1 -> ")
+    assert "waits for something itself" in finding.why
+    full = {"run": on_two_cpus(quota=2.0), **FULL}
+    finding = found(WAITING, stage(transform=99, cpu=2, runqueue=15, slices=120), **full)
+    assert finding.cause == "transform"
+
+
+@pytest.mark.parametrize("kind", ["transform", "gather"])
+def test_work_that_waits_for_a_cpu_wants_one(kind: str) -> None:
+    work: dict[str, Any] = {kind: 99.0}
+    batch = stage(cpu=20, runqueue=75, slices=120, **work)
+    finding = found(WAITING, batch, **BUSY_MACHINE)
+    assert (finding.cause, finding.confidence) == ("other work", "high")
+    assert finding.why.startswith("the batchers waited for a CPU in 76% of their work: the machine")
+    assert found(WAITING, batch, run=on_two_cpus(quota=2.0), **FULL).cause == "CPU quota"
+    assert found(WAITING, batch, run=on_two_cpus(quota=None), **FULL).cause == "CPU"
+
+
+def test_cpus_of_ours_that_others_use_while_the_machine_has_free_ones() -> None:
+    finding = found(WAITING, stage(transform=99, cpu=20, runqueue=75))
+    assert (finding.cause, finding.confidence) == ("other work", "medium")
+    assert "though the machine has free ones" in finding.why
+
+
+@pytest.mark.parametrize("kind", ["read", "decode", "hdf5"])
+def test_readers_that_wait_for_a_cpu_do_not_wait_for_the_disk(kind: str) -> None:
+    """Bytes came from storage too; but who waits for storage sleeps."""
+    process = {"cpu_pct": 20.0, "read_storage_bytes": 9 * 10**5, "read_requested_bytes": 10**6}
+    keys = {"process": process, **BUSY_MACHINE}
+    work: dict[str, Any] = {kind: 99.0}
+    assert found(stage(cpu=20, runqueue=75, **work), **keys).cause == "other work"
+    cause = found(stage(cpu=20, runqueue=5, **work), **keys).cause
+    assert cause == ("unexplained" if kind == "decode" else "disk")
+
+
+def test_a_monitor_that_was_late_for_want_of_a_cpu_says_nothing_of_the_gil() -> None:
+    batch = stage(transform=99, cpu=2, runqueue=20, slices=400)
+    late = {"cost_ms": 0.5, "late_ms": 9.0, "runqueue_ms": 8.5}
+    assert found(WAITING, batch, monitor=late, **BUSY_MACHINE).cause == "transform"
+    late["runqueue_ms"] = 2.0
+    finding = found(WAITING, batch, monitor=late, **BUSY_MACHINE)
+    assert finding.cause == "GIL"
+    assert "7 ms late" in finding.why
+
+
+def test_who_sleeps_longer_than_anybody_waits_for_the_gil_waits_for_something_else() -> None:
+    """The GIL is asked for again every 5 ms: 20 times a second is 10 % of the time at most."""
+    late = {"cost_ms": 0.5, "late_ms": 9.0, "runqueue_ms": 0.5}
+    for slices, cause in ((20.0, "transform"), (200.0, "GIL")):
+        batch = stage(transform=99, cpu=2, runqueue=1, slices=slices)
+        assert found(WAITING, batch, monitor=late).cause == cause
+    two = stage(transform=99, cpu=2, runqueue=1, slices=150.0, workers=2)
+    assert found(WAITING, two, monitor=late).cause == "transform"
 
 
 def test_storage_is_told_by_what_it_delivered() -> None:
@@ -194,3 +262,23 @@ def test_a_balanced_pipeline_is_limited_by_both() -> None:
     finding = found(stage(decode=96, cpu=95), stage(wait_in=5, transform=95, cpu=94))
     assert (finding.level, finding.limit) == ("input-bound", "read and batch")
     assert finding.cause == "decoding and transform"
+
+
+@pytest.mark.parametrize("told", VERDICTS)
+def test_the_logs_that_stand_for_all_verdicts_say_what_they_stand_for(
+    told: tuple[str, str, str | None],
+) -> None:
+    main = judge(VERDICTS[told]).main
+    assert main is not None
+    assert (main.level, main.limit, main.cause) == told
+
+
+def test_every_cause_and_every_limit_has_such_a_log() -> None:
+    """The names are those in the sources, so that a new one is not forgotten."""
+    sources = "".join(inspect.getsource(module) for module in (causes, judge_module))
+    named = set(re.findall(r'Cause\(\s*"([^"]+)"', sources))
+    named |= set(re.findall(r'"\w+": \("([^"]+)", "', sources))  # of what keeps a CPU busy
+    named |= set(re.findall(r'return "([^"]+)", Cause\(', sources))
+    reached = " and ".join(f"{limit} and {cause}" for _, limit, cause in VERDICTS)
+    assert len(named) > 8
+    assert {name for name in named if name not in reached} == set()

@@ -6,6 +6,7 @@ how fast this machine is: whoever stands at a gate has all the time there is.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 from conftest import MakeSamples
+from helpers.load import LINUX, one_busy_cpu
 from helpers.sequences import small
 from helpers.waiting import LIMIT_S, fail_with_stacks
 from helpers.watched import readings_of
@@ -23,7 +25,7 @@ from prefetcher import Monitor, clock, read_log
 from prefetcher.clock import State, doing
 from prefetcher.filters.decode import Decoder
 from prefetcher.hdf5.general import GeneralWay
-from prefetcher.machine.system import System
+from prefetcher.machine.system import System, SystemReadings
 from prefetcher.pipeline.chunk import Chunk
 from prefetcher.pipeline.stream import Stream
 from prefetcher.verdict.judge import Verdict, judge
@@ -55,6 +57,18 @@ class Gate:
             begun = self._beats
             if not self._beat.wait_for(lambda: self._open or self._beats > begun, LIMIT_S):
                 fail_with_stacks("the monitor took no sample")
+
+    def work(self, piece: Callable[[], object]) -> None:
+        """Does pieces of work until it opens."""
+        begun, limit = self._beats, perf_counter() + LIMIT_S
+        while not self._open and self._beats == begun:
+            if perf_counter() > limit:
+                fail_with_stacks("the monitor took no sample")
+            piece()
+
+    def shut(self) -> None:
+        """Holds everybody up again."""
+        self._open = False
 
     def open(self) -> None:
         """Lets everybody through, for good: the monitor ends before the threads do."""
@@ -93,10 +107,12 @@ def verdict(
     *,
     passes: int = 1,
     step: Callable[[], None] = lambda: None,
+    interval: float = 0.01,
     **settings: Any,
 ) -> Verdict:
     """Draws whole passes, with `step` for the training, and judges the log."""
-    monitor = Monitor(log, interval=0.01)
+    gate.shut()
+    monitor = Monitor(log, interval=interval)
     with small(file, monitor=monitor, **{**WHOLE_BATCHES, **settings}) as sequence:
         for _ in range(passes):
             for _batch in sequence:
@@ -226,3 +242,39 @@ def test_the_cold_first_pass_is_told_apart(
     assert (found.later.level, found.later.cause) == ("fine", None)
     assert "Data keeps up" in found.headline
     assert "In the first pass" in found.headline
+
+
+class Busy:
+    """A machine whose CPUs others keep busy all the time, and this process hardly uses."""
+
+    @staticmethod
+    def read(_: System) -> SystemReadings:
+        now = perf_counter()
+        return readings_of(machine_busy_s=now, machine_total_s=now)
+
+
+@pytest.mark.skipif(not LINUX, reason="only Linux counts waits for a CPU")
+def test_a_transform_that_waits_beside_other_work_is_told_from_one_that_wants_a_cpu(
+    gate: Gate, samples: MakeSamples, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are mostly off the CPU, on the same busy CPU; only the second would have it back."""
+    monkeypatch.setattr(System, "read", Busy.read)
+    block = bytes(1 << 16)
+
+    def waits(x: Any, y: Any) -> Any:
+        gate.wait()
+        return x, y
+
+    def works(x: Any, y: Any) -> Any:
+        gate.work(lambda: hashlib.sha256(block))  # lets the GIL go
+        return x, y
+
+    with one_busy_cpu():
+        waiting = verdict(gate, samples(N), path, interval=0.05, transform=waits)
+        working = verdict(gate, samples(N), path, interval=0.05, transform=works)
+    assert told(waiting) == ("input-bound", "batch", "transform")
+    assert waiting.main is not None
+    assert (waiting.main.advice or "").startswith("batchers=1 -> ")
+    assert told(working) == ("input-bound", "batch", "other work")
+    assert working.main is not None
+    assert "waited for a CPU" in working.main.why

@@ -1,0 +1,174 @@
+"""Layouts that read slowly: what they cost, and the command that makes a file without them."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from prefetcher.batch import flatten
+from prefetcher.cli import output
+from prefetcher.cli.names import Choice, group_of, guess
+from prefetcher.hdf5.describe import Dataset
+
+_LARGE: Final = 16 << 20  # bytes of a storage chunk, which is decoded by one thread, at once
+_SMALL: Final = 64 << 10  # bytes: so many are decoded in the time that one takes beside that
+_AROUND_S: Final = 50e-6  # what a storage chunk takes beside its bytes; 30 to 75 us were measured
+_MANY: Final = 64  # storage chunks; with fewer it does not matter what one takes
+_PLAIN: Final = ("shuffle", "fletcher32")  # filters that make nothing smaller
+
+
+@dataclass(frozen=True, slots=True)
+class Slow:
+    """A dataset that is stored in a way that reads slowly, and what that costs."""
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Repacking:
+    """Datasets that are trained on together, some of them slow to read."""
+
+    slow: tuple[Slow, ...]
+    command: str | None
+    """What makes a file of them that is not; None where `convert` cannot."""
+
+
+def repackings(path: Path, datasets: Sequence[Dataset], choice: Choice | None) -> list[Repacking]:
+    """What in a file is slow to read, and what mends it: one for each group of the file.
+
+    Args:
+        path: The file.
+        datasets: What is in it.
+        choice: The inputs and targets that are proposed; in other groups they are guessed.
+    """
+    of_choice = group_of(choice.datasets[0]) if choice else None
+    groups = dict.fromkeys(group_of(dataset) for dataset in datasets)
+    found = []
+    for group in groups:
+        inside = tuple(dataset for dataset in datasets if group_of(dataset) == group)
+        chosen = choice if group == of_choice else guess(inside)
+        if chosen and (slow := tuple(_slow(chosen))):
+            found.append(Repacking(slow, _command(path, chosen, group if choice else "")))
+    return found
+
+
+def _slow(choice: Choice) -> Iterator[Slow]:
+    heaviest = max(choice.datasets, key=lambda dataset: dataset.row_bytes)
+    for dataset in choice.datasets:
+        why = _through_h5py(dataset) or _parts_of_rows(dataset)
+        if not why and dataset is heaviest:  # the others ride along in its blocks
+            why = _too_large(dataset) or _too_small(dataset)
+        if why:
+            yield Slow(dataset.name, why)
+
+
+def _through_h5py(dataset: Dataset) -> str | None:
+    # Compound types would be read so in any file, and what was never written needs no reading.
+    if dataset.way != "general" or dataset.dtype.names or not dataset.stored_bytes:
+        return None
+    return (
+        "h5py has to read it, which lets one thread of the process read at a time, whatever "
+        f"readers= says: {dataset.why}"
+    )
+
+
+def _parts_of_rows(dataset: Dataset) -> str | None:
+    chunk = dataset.storage_chunk
+    if not chunk or chunk[1:] == dataset.row_shape:
+        return None
+    pieces = _pieces(dataset.row_shape, chunk[1:])
+    if pieces < 2:
+        return None
+    decoded = pieces * _chunk_bytes(dataset)
+    return (
+        f"a row lies in {pieces:,} storage chunks, each of which holds parts of {chunk[0]:,} rows: "
+        f"one row alone costs decoding {output.size(decoded)} to get "
+        f"{output.size(dataset.row_bytes)}{_together(dataset)}"
+    )
+
+
+def _too_large(dataset: Dataset) -> str | None:
+    if not dataset.storage_chunk or _chunk_bytes(dataset) <= _LARGE:
+        return None
+    return (
+        f"a storage chunk holds {dataset.storage_rows:,} rows, "
+        f"{output.size(_chunk_bytes(dataset))}, which one thread decodes at once"
+        f"{_together(dataset)}"
+    )
+
+
+def _too_small(dataset: Dataset) -> str | None:
+    count = _pieces(dataset.shape, dataset.storage_chunk) if dataset.storage_chunk else 0
+    if count < _MANY or _chunk_bytes(dataset) >= _SMALL:
+        return None
+    return (
+        f"its {count:,} storage chunks of {output.size(_chunk_bytes(dataset))} are found, read and "
+        f"decoded one by one, with 0.05 ms around each: in a pass, {count * _AROUND_S:,.2g} s"
+    )
+
+
+def _together(dataset: Dataset) -> str:
+    """What it does to shuffling; nothing where each row is drawn on its own."""
+    if dataset.storage_rows == 1:
+        return ""
+    return f"; {dataset.storage_rows:,} rows stay together when they are shuffled"
+
+
+def _chunk_bytes(dataset: Dataset) -> int:
+    return dataset.dtype.itemsize * math.prod(dataset.storage_chunk or (0,))
+
+
+def _pieces(shape: Sequence[int], chunk: Sequence[int]) -> int:
+    """Storage chunks that cover a shape."""
+    return math.prod(-(-extent // step) for extent, step in zip(shape, chunk, strict=True))
+
+
+def _command(path: Path, choice: Choice, group: str) -> str | None:
+    """The line to paste; None where `convert` could not do it, or no shell would take it."""
+    x, y = tuple(flatten(choice.x)), tuple(flatten(choice.y or ()))
+    names = [*x, *y]
+    last_names = {name.rpartition("/")[2] for name in names}
+    words = ["prefetcher", "convert", _word(path), _word(_free(path, group))]
+    words += ["--x", *map(shlex.quote, x)]
+    words += ["--y", *map(shlex.quote, y)] if y else []
+    if any(name not in _PLAIN for each in choice.datasets for name in each.filters):
+        words += ["--codec", "auto"]
+    line = " ".join(words)
+    unusual = any(name.startswith("-") for name in names) or not line.isprintable()
+    return None if unusual or len(last_names) < len(names) else line
+
+
+def _word(path: Path) -> str:
+    """A path as the shell takes it, and not for a flag."""
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
+
+
+def _free(path: Path, group: str) -> Path:
+    """A name beside the file that nothing has yet, and that says which group of it this is."""
+    part = "".join(f"-{name}" for name in group.split("/") if name)
+    for number in range(1, 1000):
+        name = f"{path.stem}{part}-repacked{f'-{number}' if number > 1 else ''}.h5"
+        if not path.with_name(name).exists():
+            break
+    return path.with_name(name)
+
+
+def lines(found: Sequence[Repacking]) -> Iterator[str]:
+    """In words: what it costs, then the commands."""
+    for repacking in found:
+        for slow in repacking.slow:
+            yield f"{slow.name} is slow to read: {slow.why}."
+    commands = [repacking.command for repacking in found if repacking.command]
+    if commands:
+        yield "This writes it in whole rows, about 1 MiB together, which are read at full speed:"
+        yield ""
+        yield from commands
+        yield ""
+    elif found:
+        yield "`prefetcher convert` writes it in a way that is read at full speed."
