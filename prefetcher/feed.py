@@ -15,14 +15,8 @@ from prefetcher.hdf5.shards import Shards, describe_all
 from prefetcher.machine.limits import cpus_allowed, memory_allowed
 from prefetcher.naming import named
 from prefetcher.pipeline.stream import Feed
-from prefetcher.plan import (
-    CHUNK_SIZE,
-    MOST_READERS,
-    Plan,
-    default_block_size,
-    default_chunk_size,
-    whole_chunk_size,
-)
+from prefetcher.plan import MOST_READERS, Plan
+from prefetcher.sizes import CHUNK_SIZE, default_block_size, default_chunk_size, whole_chunk_size
 
 _logger = logging.getLogger("prefetcher")
 

@@ -14,9 +14,8 @@ before it. That is what replay, resuming and sharding rest on.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -24,6 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prefetcher.mixing import expected_mixing
+from prefetcher.permutation import dealt, inverse, key_of, permuted
+from prefetcher.sizes import SMALLEST_MIX
 
 Samples = range | NDArray[np.int64]
 """The file row of each sample, in the order the user named them."""
@@ -40,20 +41,11 @@ class Part(NamedTuple):
     """The file rows that these reading indices stand for."""
 
 
-CHUNK_SIZE = 3200
-"""Samples in a chunk by default, or more: 100 batches of 32, which is 157 MB of 128x128 colour
-pictures."""
 MOST_READERS = 8
 """Readers among whom a chunk's reading is cut; more would gain nothing."""
 
-_ROUNDS = 8  # Luby and Rackoff need 4 with an ideal round function; ours is only a good mixer
 _PARTS = 2 * MOST_READERS  # pieces of a chunk's reading: enough for all to end together
-_SMALLEST_MIX = 64  # blocks in a chunk: 64 one-class blocks keep over 95 % of the label entropy
 _GOOD_MIXING = 0.9  # below it is worth a word; 64 blocks to a chunk reach 0.95 and more
-_GROWN_BYTES = 256 << 20  # what all chunks in memory may grow to, so that each has so many blocks
-_RANKS = (8, 4, 2, 1)  # processes that could share a chunk without reading a storage chunk twice
-_TABLE_BITS = 16  # a table of 512 KiB at most, made once in a pass in some ten milliseconds
-_BLOCK_BYTES = 1 << 20  # from about 1 MiB on, a random read costs what a sequential one costs
 
 
 class Place(NamedTuple):
@@ -180,7 +172,7 @@ class Plan:
     @property
     def mixes_well(self) -> bool:
         """Whether `mixing` is 0.9 or more; worked out only where it is in doubt."""
-        enough = self.blocks_in_chunk >= _SMALLEST_MIX or self.num_chunks == 1
+        enough = self.blocks_in_chunk >= SMALLEST_MIX or self.num_chunks == 1
         return self.shuffle and (enough or self.mixing >= _GOOD_MIXING)
 
     @cached_property
@@ -213,11 +205,11 @@ class Plan:
         start = chunk * self.chunk_size
         stop = min(start + self.chunk_size, len(self.samples))
         if self.shuffle:
-            key = _key(self.seed, pass_number)
+            key = key_of(self.seed, pass_number)
             drawn = self._rows(self._drawn(key, start, stop))
             turn = np.argsort(drawn, kind="stable")
-            rows, index = drawn[turn], _inverse(turn)
-            order = index[_dealt(stop - start, self.batch_size, _key(int(key), chunk))]
+            rows, index = drawn[turn], inverse(turn)
+            order = index[dealt(stop - start, self.batch_size, key_of(int(key), chunk))]
         else:
             rows = self._rows(np.arange(start, stop))
             order = np.arange(stop - start)
@@ -230,7 +222,7 @@ class Plan:
         first = np.isin(storage_chunks, storage_chunks[chunk.slots(lead)])
         turn = np.argsort(~first, kind="stable")
         rows, leading = chunk.rows[turn], int(np.count_nonzero(first))
-        order = _inverse(turn)[chunk.order]
+        order = inverse(turn)[chunk.order]
         led = replace(chunk, rows=rows, order=order, parts=self._parts(rows[:leading]))
         if lead + 1 == self.batches_in(chunk.number):
             return led
@@ -256,7 +248,7 @@ class Plan:
         left_over = at[len(whole) :] - blocks * size
         number, row = np.divmod(whole, size)
         first, last = start // size, min(-(-stop // size), blocks)
-        drawn = head + _permuted(blocks, key, np.arange(first, last))[number - first] * size + row
+        drawn = head + permuted(blocks, key, np.arange(first, last))[number - first] * size + row
         tail = left_over + blocks * size  # equals head + blocks * size + (left_over - head)
         return np.concatenate([drawn, np.where(left_over < head, left_over, tail)])
 
@@ -291,64 +283,6 @@ class Plan:
         )
 
 
-def default_chunk_size(
-    samples: int, batch_size: int, block_size: int, row_bytes: int, align: int, chunks: int
-) -> int:
-    """The chunk size that mixes well: 3200 samples, or more where blocks are long.
-
-    It grows until a chunk has 64 blocks, or all samples, as far as all chunks together fit 256 MiB.
-    The size is whole batches, and whole storage chunks where that takes at most an eighth more.
-
-    Args:
-        samples: Samples in a pass.
-        batch_size: Samples in a batch.
-        block_size: Samples in a block.
-        row_bytes: Decoded bytes of one sample.
-        align: Rows in a storage chunk, 1 when the dataset is contiguous.
-        chunks: Chunks that are in memory at once.
-    """
-    room = _GROWN_BYTES * 8 // 9 // (max(row_bytes, 1) * chunks)
-    wanted = max(CHUNK_SIZE, min(_SMALLEST_MIX * block_size, room, samples))
-    for ranks in _RANKS:
-        unit = math.lcm(batch_size, ranks * align)
-        size = -(-wanted // unit) * unit
-        if size <= wanted * 9 // 8:
-            return size
-    return -(-wanted // batch_size) * batch_size
-
-
-def whole_chunk_size(wanted: int, batch_size: int, align: int) -> int:
-    """The largest size up to `wanted` that cuts no batch, and no storage chunk if it can.
-
-    A storage chunk that lies in two chunks is decoded twice in a pass. A size that cuts none is
-    taken if it keeps three quarters of `wanted`.
-    """
-    unit = math.lcm(batch_size, align)
-    size = wanted // unit * unit
-    return size if 4 * size >= 3 * wanted else max(batch_size, wanted // batch_size * batch_size)
-
-
-def default_block_size(chunk_size: int, row_bytes: int, align: int) -> int:
-    """The block size that mixes well and still reads at full speed.
-
-    About 1 MiB, at least 64 blocks to a chunk, and whole storage chunks. On 320,000 samples
-    sorted into 10 classes this keeps over 95 % of a full permutation's batch label entropy; one
-    block to a chunk keeps none (docs/shuffling.md has the figures).
-
-    Args:
-        chunk_size: Samples in a chunk.
-        row_bytes: Decoded bytes of one sample.
-        align: Rows in a storage chunk, 1 when the dataset is contiguous.
-    """
-    wanted = max(1, min(_BLOCK_BYTES // max(row_bytes, 1), chunk_size // _SMALLEST_MIX))
-    return align * max(1, wanted // align)
-
-
-def shuffled(size: int, *key: int) -> NDArray[np.int64]:
-    """A permutation of range(size): the same on every machine for the same key."""
-    return np.argsort(_mix(np.arange(size, dtype=np.uint64) + _key(*key)))
-
-
 def runs_of(rows: NDArray[np.int64]) -> list[Run]:
     """Where `rows` rise by one they are a run; at least one row."""
     return _runs(rows, np.append(0, np.flatnonzero(np.diff(rows) != 1) + 1))
@@ -358,83 +292,3 @@ def _runs(rows: NDArray[np.int64], starts: NDArray[np.int64]) -> list[Run]:
     """The runs that begin at these indices, the first of which is 0."""
     last = rows[np.append(starts[1:], len(rows)) - 1]
     return list(zip(rows[starts].tolist(), (last + 1).tolist(), strict=True))
-
-
-def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finalizer of splitmix64 (Steele et al., OOPSLA 2014): a bijection of 64-bit words.
-
-    Our own hash and not numpy's generators, whose streams may change between versions: the order
-    of the data must not.
-    """
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
-
-
-@lru_cache(maxsize=64)
-def _key(*parts: int) -> np.uint64:
-    """One 64-bit key out of several numbers."""
-    key = np.zeros(1, np.uint64)
-    for part in parts:
-        key = _mix((key ^ np.uint64(part)) + np.uint64(0x9E3779B97F4A7C15))
-    return np.uint64(key[0])
-
-
-def _inverse(permutation: NDArray[np.int64]) -> NDArray[np.int64]:
-    inverse = np.empty_like(permutation)
-    inverse[permutation] = np.arange(len(permutation))
-    return inverse
-
-
-def _dealt(size: int, batch_size: int, key: np.uint64) -> NDArray[np.int64]:
-    """A permutation of range(size): which of the drawn samples the batches get, one after another.
-
-    Slot i of every batch gets its samples from stretch i of the drawn ones, in the order of their
-    hashes. Stretches differ in length by one at most; the longer ones make a short last batch.
-    """
-    edges = np.arange(batch_size + 1) * size // batch_size
-    starts, lengths = edges[:-1, None], np.diff(edges)[:, None]
-    card = np.arange(-(-size // batch_size))
-    there = card < lengths
-    hashes = _mix((starts + card).astype(np.uint64) + key)
-    hashes[~there] = np.iinfo(np.uint64).max  # what is not there comes last
-    dealt = starts + np.argsort(hashes, axis=1, kind="stable")
-    return dealt.T[there.T]
-
-
-def _permuted(size: int, key: np.uint64, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where `indices` go in a permutation of range(size) that is never written down.
-
-    A Feistel network over the next power of two; results outside the range are sent through
-    again until they fall inside (cycle walking, Black and Rogaway 2002).
-    """
-    bits = max(2, (size - 1).bit_length())
-    values = indices.astype(np.uint64)
-    outside = np.arange(len(values))
-    while len(outside):
-        values[outside] = _sent(values[outside], bits, key)
-        outside = outside[values[outside] >= size]
-    return values.astype(np.int64)
-
-
-def _sent(values: NDArray[np.uint64], bits: int, key: np.uint64) -> NDArray[np.uint64]:
-    """Through the network; where that has few words, they are all sent once, and looked up."""
-    if bits <= _TABLE_BITS:
-        return _table(bits, key)[values]
-    return _feistel(values, bits, key)
-
-
-@lru_cache(maxsize=4)
-def _table(bits: int, key: np.uint64) -> NDArray[np.uint64]:
-    return _feistel(np.arange(1 << bits, dtype=np.uint64), bits, key)
-
-
-def _feistel(values: NDArray[np.uint64], bits: int, key: np.uint64) -> NDArray[np.uint64]:
-    """A permutation of `bits`-bit words; the halves may differ in width by one bit."""
-    low, high = bits // 2, bits - bits // 2
-    left, right = values >> np.uint64(low), values & np.uint64((1 << low) - 1)
-    for turn in range(_ROUNDS):
-        width = high if turn % 2 == 0 else low
-        hashed = _mix(right ^ _key(int(key), turn))
-        left, right = right, left ^ (hashed >> np.uint64(64 - width))
-    return (left << np.uint64(low)) | right

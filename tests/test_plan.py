@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tracemalloc
 from itertools import pairwise
 
@@ -12,21 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from prefetcher.plan import (
-    CHUNK_SIZE,
-    Place,
-    Plan,
-    _dealt,
-    _permuted,
-    default_block_size,
-    default_chunk_size,
-    runs_of,
-    whole_chunk_size,
-)
+from prefetcher.plan import Place, Plan, runs_of
+from prefetcher.sizes import default_block_size
 
 FROZEN_ORDER = [6, 34, 13, 26, 24, 21, 4, 36, 25, 20, 5, 27, 7, 35, 12, 37]
-MOST_BYTES = 256 << 20
-"""What chunks may grow to, all in memory together."""
 
 
 def pass_rows(plan: Plan, pass_number: int = 0) -> NDArray[np.int64]:
@@ -152,15 +140,6 @@ def test_the_order_is_the_same_in_every_version() -> None:
     assert pass_rows(plan)[:16].tolist() == FROZEN_ORDER
 
 
-@pytest.mark.parametrize("size", [9, 600, 65_536])
-def test_few_blocks_are_looked_up_and_many_computed_to_the_same_order(
-    monkeypatch: pytest.MonkeyPatch, size: int
-) -> None:
-    looked_up = _permuted(size, np.uint64(7), np.arange(size))
-    monkeypatch.setattr("prefetcher.plan._TABLE_BITS", 0)
-    assert _permuted(size, np.uint64(7), np.arange(size)).tolist() == looked_up.tolist()
-
-
 def test_drop_remainder_leaves_out_other_samples_in_each_pass() -> None:
     plan = Plan(range(103), 10, 20, 2, drop_remainder=True)
     dropped = [set(range(103)) - set(pass_rows(plan, number).tolist()) for number in range(8)]
@@ -204,32 +183,6 @@ def test_a_place_in_a_billion_rows_is_found_at_once_and_in_little_memory() -> No
     assert peak < 10e6
 
 
-@pytest.mark.parametrize(
-    ("row_bytes", "align", "expected"),
-    [
-        (49_152, 1, 21),  # 1 MiB
-        (784, 1, 50),  # at least 64 blocks to a chunk
-        (49_152, 32, 32),  # a whole storage chunk, though it is more than 1 MiB
-        (784, 32, 32),
-        (784, 20, 40),
-        (4, 1250, 1250),
-    ],
-)
-def test_the_default_block(row_bytes: int, align: int, expected: int) -> None:
-    assert default_block_size(3200, row_bytes, align) == expected
-
-
-@given(st.integers(1, 500), st.integers(1, 40), st.integers(0, 2**64 - 1))
-def test_a_chunk_is_dealt_like_cards(size: int, batch_size: int, key: int) -> None:
-    """Every batch, the short last one too, has at most one sample of each stretch."""
-    dealt = _dealt(size, batch_size, np.uint64(key))
-    stretches = ((np.arange(size) + 1) * batch_size - 1) // size
-    assert sorted(dealt) == list(range(size))
-    for start in range(0, size, batch_size):
-        batch = stretches[dealt[start : start + batch_size]]
-        assert (np.diff(batch) > 0).all()
-
-
 def test_every_batch_has_a_sample_of_every_block_where_there_are_as_many() -> None:
     """A plain permutation leaves that to chance: it takes two of one block and none of another."""
     plan = Plan(range(64 * 50), 8, 8 * 50, block_size=50)
@@ -237,71 +190,6 @@ def test_every_batch_has_a_sample_of_every_block_where_there_are_as_many() -> No
         chunk = plan.chunk(number)
         for index in range(plan.batches_in(number)):
             assert len(set(chunk.rows[chunk.slots(index)] // 50)) == 8
-
-
-@st.composite
-def stored(draw: st.DrawFn) -> tuple[int, int, int, int, int]:
-    """Samples, batch size, rows of a storage chunk, bytes of a row, chunks in memory."""
-    return (
-        draw(st.integers(1, 10**6)),
-        draw(st.integers(1, 512)),
-        draw(st.one_of(st.just(1), st.integers(1, 5000))),
-        draw(st.integers(1, 10**6)),
-        draw(st.integers(1, 4)),
-    )
-
-
-def default_plan(samples: int, batch_size: int, align: int, row_bytes: int, chunks: int) -> Plan:
-    """The plan of a sequence that was told none of the sizes."""
-    block_size = default_block_size(CHUNK_SIZE, row_bytes, align)
-    chunk_size = default_chunk_size(samples, batch_size, block_size, row_bytes, align, chunks)
-    return Plan(range(samples), batch_size, chunk_size, block_size, align=align)
-
-
-@given(stored())
-def test_a_chunk_grows_until_it_mixes_or_the_memory_is_full(
-    file: tuple[int, int, int, int, int],
-) -> None:
-    samples, batch_size, _align, row_bytes, chunks = file
-    plan = default_plan(*file)
-    size, block_size = plan.chunk_size, plan.block_size
-    assert size >= CHUNK_SIZE
-    assert size % batch_size == 0
-    fits = 64 * block_size * row_bytes * chunks <= MOST_BYTES * 8 // 9
-    if fits:
-        assert size >= min(64 * block_size, samples)
-    at_least = max(CHUNK_SIZE, batch_size) * 9 // 8 + batch_size
-    assert size <= at_least or size * row_bytes * chunks <= MOST_BYTES + batch_size * row_bytes
-
-
-@given(stored())
-def test_no_storage_chunk_lies_in_two_chunks_where_that_costs_little(
-    file: tuple[int, int, int, int, int],
-) -> None:
-    _, batch_size, align, *_ = file
-    plan = default_plan(*file)
-    if math.lcm(batch_size, align) * 8 <= CHUNK_SIZE:
-        assert plan.chunk_size % align == 0
-    if plan.chunk_size % align == 0 and plan.num_samples < 20_000:
-        numbers = range(plan.num_chunks)
-        chunks = [set((plan.chunk(number).rows // align).tolist()) for number in numbers]
-        assert sum(map(len, chunks)) == len(set().union(*chunks))
-
-
-@pytest.mark.parametrize(
-    ("wanted", "batch_size", "align", "expected"),
-    [
-        (3200, 32, 1, 3200),
-        (3200, 32, 32, 3200),
-        (1000, 32, 100, 800),  # 992 would cut a storage chunk
-        (3200, 256, 100, 3072),  # 6400 rows have whole ones: too far away
-        (10, 32, 1, 32),
-    ],
-)
-def test_a_chunk_size_that_the_user_wrote_is_rounded_down(
-    wanted: int, batch_size: int, align: int, expected: int
-) -> None:
-    assert whole_chunk_size(wanted, batch_size, align) == expected
 
 
 def entropy(labels: NDArray[np.int64]) -> float:

@@ -25,7 +25,7 @@ from prefetcher.feed import feed_of, mixing_advice
 from prefetcher.hdf5.attributes import Attributes, Names
 from prefetcher.hdf5.describe import Dataset, FileDescription, describe
 from prefetcher.pipeline.stream import Feed
-from prefetcher.plan import CHUNK_SIZE
+from prefetcher.sizes import CHUNK_SIZE
 from prefetcher.text import visible
 
 _CLASSES_SHOWN = 8  # what fits a line; --json has them all
