@@ -21,11 +21,7 @@ def shuffled(size: int, *key: int) -> NDArray[np.int64]:
 
 
 def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finalizer of splitmix64 (Steele et al., OOPSLA 2014): a bijection of 64-bit words.
-
-    Our own hash and not numpy's generators, whose streams may change between versions: the order
-    of the data must not.
-    """
+    """The finalizer of splitmix64 (Steele et al., OOPSLA 2014): a bijection of 64-bit words."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))
@@ -59,8 +55,8 @@ def dealt(size: int, batch_size: int, key: np.uint64) -> NDArray[np.int64]:
     there = card < lengths
     hashes = _mix((starts + card).astype(np.uint64) + key)
     hashes[~there] = np.iinfo(np.uint64).max  # what is not there comes last
-    dealt = starts + np.argsort(hashes, axis=1, kind="stable")
-    return dealt.T[there.T]
+    cards = starts + np.argsort(hashes, axis=1, kind="stable")
+    return cards.T[there.T]
 
 
 def permuted(size: int, key: np.uint64, indices: NDArray[np.int64]) -> NDArray[np.int64]:
