@@ -16,7 +16,7 @@ PrefetchError
 ├── DatasetError         ValueError          the datasets do not fit together or cannot be batched
 │   └── NoDatasetError   KeyError            no dataset of that name
 ├── RowsError            IndexError          rows out of range
-└── ReadError            OSError             reading failed in mid-pass: file, dataset, rows, stage
+└── ReadError            OSError             the system could not read: file, dataset, rows
     └── CorruptError                         a checksum or a decoder says the bytes are wrong
 
 A message says what was expected, what was found and what to do.
@@ -91,7 +91,7 @@ class RowsError(PrefetchError, IndexError):
 
 
 class ReadError(PrefetchError, OSError):
-    """Reading rows failed in mid-pass; the message names file, dataset, rows and stage."""
+    """The system could not read, also not after the retries; the message names what and where."""
 
 
 class CorruptError(ReadError):

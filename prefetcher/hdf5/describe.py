@@ -11,8 +11,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from prefetcher.errors import DatasetError, FileError, NoDatasetError
-from prefetcher.hdf5.faults import damage_reported
+from prefetcher.errors import DatasetError, NoDatasetError
+from prefetcher.hdf5.faults import RAISED, damage_reported, system_error
 from prefetcher.hdf5.general import SCRATCH_BYTES
 from prefetcher.hdf5.opening import open_file, walk
 from prefetcher.hdf5.properties import layout_of, stored_filters, unavailable
@@ -175,8 +175,10 @@ def _describe(file: h5py.File, name: str, dataset: h5py.Dataset) -> Dataset:
     try:
         with open_sources(dataset):
             return _readable(file, name, dataset)
-    except (DatasetError, FileError) as error:
-        return _refused(name, dataset, str(error))
+    except RAISED as error:
+        if system_error(error) or not dataset.is_virtual:
+            raise
+        return _refused(name, dataset, str(error))  # what it is made of is no fault of the file
 
 
 def _refused(name: str, dataset: h5py.Dataset, why: str) -> Dataset:

@@ -22,9 +22,12 @@ _NONSENSE = {errno.EINVAL, errno.EFAULT, errno.EFBIG, errno.EOVERFLOW}
 def system_error(error: Exception) -> OSError | None:
     """The system's error behind what h5py raised, with its errno; None where HDF5 saw damage.
 
-    Only reads of rows and opening a file give an `errno`. Whatever else reads metadata raises
-    KeyError or RuntimeError, and the number stands in the text alone.
+    None for our own errors too, which say what they are. h5py gives an `errno` for reads of rows
+    and for opening a file alone. What else reads metadata raises KeyError, RuntimeError and others,
+    and the number stands in the text.
     """
+    if isinstance(error, PrefetchError):
+        return None
     number = error.errno if isinstance(error, OSError) else None
     if number is None and (found := _NUMBER.search(str(error))):
         number = int(found[1])
