@@ -33,11 +33,14 @@ def feed_of(settings: Settings) -> Feed:
 
     Raises:
         FileError: The file is missing, not HDF5, cut short, or open for writing elsewhere.
+        ReadError: The system could not read it, also not after the retries.
         DatasetError: A dataset is missing, or they differ in length, or cannot be batched.
         RowsError: `rows` names rows that are not there, or none.
         SettingsError: The settings leave no batch, or need more memory than there is.
     """
-    shards = describe_all(settings.file, allow_external=settings.allow_external)
+    shards = describe_all(
+        settings.file, allow_external=settings.allow_external, retries=settings.retries
+    )
     settings = _with_own_names(settings, shards.files[0])
     parts = (settings.x, settings.y, settings.sample_weight)
     recipe = Recipe(
@@ -88,7 +91,7 @@ def _with_own_names(settings: Settings, file: FileDescription) -> Settings:
     """Names that were left out, as the file itself has them."""
     if settings.x != DEFAULT_X or any(dataset.name == DEFAULT_X for dataset in file.datasets):
         return settings
-    own = read_attributes(file.path)
+    own = read_attributes(file.path, retries=settings.retries)
     if own.x is None:
         return settings
     return replace(settings, x=own.x, y=own.y if settings.y == DEFAULT_Y else settings.y)

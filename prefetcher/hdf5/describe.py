@@ -5,18 +5,22 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from prefetcher.errors import DatasetError, NoDatasetError
+from prefetcher.errors import DatasetError, FileError, NoDatasetError
+from prefetcher.hdf5.faults import damage_reported
 from prefetcher.hdf5.general import SCRATCH_BYTES
-from prefetcher.hdf5.opening import damage_reported, open_file, walk
+from prefetcher.hdf5.opening import open_file, walk
 from prefetcher.hdf5.properties import layout_of, stored_filters, unavailable
 from prefetcher.hdf5.storage_chunks import most_stored
+from prefetcher.hdf5.virtual import open_sources
 from prefetcher.hdf5.ways import Way, choose, dtype_of
 from prefetcher.storage.protocol import Identity, identity_of
+from prefetcher.storage.retry import Retry
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,8 @@ class Dataset:
     """One clause: why this way."""
     missing_filter: str = ""
     """The filter that nothing installed can decode; "" where all can be."""
+    refused: str = ""
+    """Why its rows cannot be read at all, although the rest of the file can; "" where they can."""
 
     @property
     def rows(self) -> int:
@@ -114,6 +120,8 @@ class FileDescription:
 
 
 def _check_batchable(file: str, dataset: Dataset) -> None:
+    if dataset.refused:
+        raise DatasetError(f"{dataset.name} in {file} cannot be read: {dataset.refused}")
     if not dataset.shape:
         raise DatasetError(
             f"{dataset.name} in {file} is one value without rows and cannot be cut into batches: "
@@ -137,7 +145,9 @@ def _check_batchable(file: str, dataset: Dataset) -> None:
         )
 
 
-def describe(path: str | os.PathLike[str], *, allow_external: bool = False) -> FileDescription:
+def describe(
+    path: str | os.PathLike[str], *, allow_external: bool = False, retries: int = 3
+) -> FileDescription:
     """Opens the file, looks at every dataset in every group, and closes it again.
 
     Args:
@@ -145,11 +155,17 @@ def describe(path: str | os.PathLike[str], *, allow_external: bool = False) -> F
         allow_external: Whether to follow external links, external storage and virtual datasets
             into other files. Off, because a data set from a stranger could read anything that
             this user can read.
+        retries: How often it is tried again after EIO, ESTALE or ETIMEDOUT.
 
     Raises:
         FileError: a subclass for each thing that can be wrong with the file.
+        ReadError: the system could not read it, also not after the retries.
     """
     path = Path(path)
+    return Retry(retries).opening(path.name, partial(_described, path, allow_external))
+
+
+def _described(path: Path, allow_external: bool) -> FileDescription:  # noqa: FBT001 - for partial
     with open_file(path) as file, damage_reported(path):
         status = path.stat()
         datasets = tuple(
@@ -160,6 +176,21 @@ def describe(path: str | os.PathLike[str], *, allow_external: bool = False) -> F
 
 
 def _describe(file: h5py.File, name: str, dataset: h5py.Dataset) -> Dataset:
+    try:
+        with open_sources(dataset):
+            return _readable(file, name, dataset)
+    except (DatasetError, FileError) as error:
+        return _refused(name, dataset, str(error))
+
+
+def _refused(name: str, dataset: h5py.Dataset, why: str) -> Dataset:
+    """HDF5 is not asked for more than it knows without its sources."""
+    layout = layout_of(dataset.id.get_create_plist())
+    dtype = dtype_of(dataset)
+    return Dataset(name, (), dtype, layout, None, (), 0, "general", why, refused=why)
+
+
+def _readable(file: h5py.File, name: str, dataset: h5py.Dataset) -> Dataset:
     properties = dataset.id.get_create_plist()
     filters = stored_filters(properties)
     missing = unavailable(filters)

@@ -70,18 +70,22 @@ class Shards:
         )
 
 
-def describe_all(files: Files, *, allow_external: bool = False) -> Shards:
+def describe_all(files: Files, *, allow_external: bool = False, retries: int = 3) -> Shards:
     """Describes one file, those a pattern matches (sorted) or a manifest names, or a list of these.
+
+    The arguments are those of `describe`.
 
     Raises:
         FileError: A file is missing or cannot be used, or a pattern matches none.
+        ReadError: The system could not read a file, also not after the retries.
         SettingsError: The list is empty.
     """
     listed = [files] if isinstance(files, str | os.PathLike) else list(files)
     paths = [path for file in listed for path in _matching(file)]
     if not paths:
         raise SettingsError(f"file={files!r}: name one file at least")
-    return Shards(tuple(describe(path, allow_external=allow_external) for path in paths))
+    look = partial(describe, allow_external=allow_external, retries=retries)
+    return Shards(tuple(map(look, paths)))
 
 
 def _matching(file: File) -> list[Path]:

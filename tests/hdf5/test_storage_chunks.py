@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -187,13 +188,17 @@ def test_scratch_is_stated_and_kept_within(tmp_path: Path) -> None:
     assert isinstance(source._ways["x"], StorageChunkWay)
 
 
+def indexed(dataset: Any) -> index.ChunkIndex:
+    return index.ChunkIndex(dataset, index.walk_index(dataset))
+
+
 @pytest.mark.parametrize("libver", ["earliest", "latest"])
 def test_the_index_finds_what_was_written_in_any_order(tmp_path: Path, libver: str) -> None:
     with h5py.File(tmp_path / "a.h5", "w", libver=libver) as file:
         rows = file.create_dataset("x", (40, 4), "u1", chunks=(10, 2), compression="gzip")
         for a, b in reversed(list(itertools.product((0, 20, 30), (0, 2)))):
             rows[a : a + 10, b : b + 2] = a + b
-        found = index.ChunkIndex(rows)
+        found = indexed(rows)
         places = {
             info.chunk_offset: info.byte_offset
             for info in (rows.id.get_chunk_info(n) for n in range(6))
@@ -219,10 +224,10 @@ def test_an_index_in_any_order_is_put_in_the_order_of_rows() -> None:
             for at, corner in enumerate(self._corners):
                 note(h5py.h5d.StoreInfo(corner, 0, 100 + at, 9))
 
-    found = index.ChunkIndex(Walked([(30, 2), (0, 0), (20, 2)]))
+    found = indexed(Walked([(30, 2), (0, 0), (20, 2)]))
     assert [(c.number, c.offset) for c in found.between(0, 8)] == [(0, 101), (5, 102), (7, 100)]
     with pytest.raises(CorruptError, match="twice"):
-        index.ChunkIndex(Walked([(10, 2), (10, 2)]))
+        indexed(Walked([(10, 2), (10, 2)]))
     for corner in [(40, 0), (0, 4), (5, 0)]:
         with pytest.raises(CorruptError, match="off the grid"):
-            index.ChunkIndex(Walked([corner]))
+            indexed(Walked([corner]))
