@@ -1,4 +1,4 @@
-"""Files that other people wrote: every dataset gives h5py's bytes, or is refused for its own sake."""
+"""Files that other people wrote: each dataset gives h5py's bytes, or is itself refused."""
 
 from __future__ import annotations
 
@@ -52,8 +52,7 @@ def test_each_dataset_equals_h5py_or_is_refused_for_its_own_sake(
         str(verdict)[:300]
         for name, found in judged.items()
         for verdict in found
-        if verdict.kind
-        != (REFUSED if verdict.dataset in REFUSALS.get(name, set()) else EQUAL)
+        if verdict.kind != (REFUSED if verdict.dataset in REFUSALS.get(name, set()) else EQUAL)
     ]
     assert faults == []
 

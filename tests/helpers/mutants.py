@@ -42,7 +42,7 @@ def stored_spans(path: Path) -> list[Span]:
 
 
 def metadata_of(whole: bytes, spans: list[Span]) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """The offsets of all bytes that are not rows and not zero: nearly all of them mean something."""
+    """The offsets of all bytes that are neither rows nor zero: nearly all mean something."""
     bare = np.frombuffer(whole, np.uint8) != 0
     for offset, size in spans:
         bare[offset : offset + size] = False

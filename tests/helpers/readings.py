@@ -7,6 +7,7 @@ is a line of JSON in RESULTS, written at once, so that a crash tells how far the
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
 import json
 import resource
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from prefetcher.errors import PrefetchError
 from prefetcher.hdf5.describe import Dataset, FileDescription, describe
+from prefetcher.hdf5.general import GeneralWay
 from prefetcher.hdf5.source import Source
 
 Bytes = NDArray[np.uint8]
@@ -34,6 +36,9 @@ MOST_BYTES = 8 << 20
 LARGEST_ROW = 64 << 20
 LARGEST_SCRATCH = 1 << 30
 MOST_NAMES = 2000
+NO_CACHE = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"}
+"""For the environment of the child: small blocks of memory are filled like large ones."""
+_M_PERTURB = -6
 ADDRESS_SPACE = 4 << 30
 """Beyond what the interpreter has: a request for more fails instead of filling the machine."""
 
@@ -92,10 +97,12 @@ def _our_rows(description: FileDescription, name: str, blob: Path) -> dict[str, 
         source.expect(name, spans)
         source.read(name, spans, [whole])
         again = _in_random_runs(source, dataset, spans, whole)
+        through_h5py = isinstance(source._ways[name], GeneralWay)
     np.stack([whole, again]).tofile(blob)
     storage_chunk = dataset.row_bytes * dataset.storage_rows
     return {
-        "blob": str(blob), "shape": dataset.shape, "dtype": str(dataset.dtype), "way": dataset.way,
+        "blob": str(blob), "shape": dataset.shape, "dtype": str(dataset.dtype),
+        "way": "general" if through_h5py else dataset.way,
         "allowed": 4 * whole.nbytes + dataset.scratch_bytes + storage_chunk,
     }  # fmt: skip
 
@@ -104,9 +111,7 @@ def _room(spans: Sequence[Span], row_bytes: int) -> Bytes:
     return np.full((sum(stop - start for start, stop in spans), row_bytes), 0xA5, np.uint8)
 
 
-def _in_random_runs(
-    source: Source, dataset: Dataset, spans: Sequence[Span], whole: Bytes
-) -> Bytes:
+def _in_random_runs(source: Source, dataset: Dataset, spans: Sequence[Span], whole: Bytes) -> Bytes:
     """The same rows, some of them read once more: each to a place of its own, in no order."""
     again = whole.copy()
     rng = np.random.default_rng(zlib.crc32(dataset.name.encode("utf-8", "surrogateescape")))
@@ -125,8 +130,8 @@ def _in_random_runs(
 def alone(job: Mapping[str, Any], blobs: Path) -> Iterator[dict[str, Any]]:
     """What h5py alone gives: each dataset read over zeros and over ones.
 
-    Bytes that differ between the two have no value in the file: padding, and what was never
-    written and has no fill value.
+    Bytes that differ between the two have no value in the file: padding, what was never written
+    and has no fill value, and what HDF5 leaves as it finds it where a decoder stops short.
     """
     base = _reset_peak()
     try:
@@ -135,11 +140,11 @@ def alone(job: Mapping[str, Any], blobs: Path) -> Iterator[dict[str, Any]]:
         yield {"opening": _told(error), "grown": _peak() - base}
         return
     with file:
-        found = dict(datasets_of(file, follow=job["allow_external"]))
+        found = [name for name, _ in datasets_of(file, follow=job["allow_external"])]
         yield {"opening": None, "grown": _peak() - base}
-        for at, (name, dataset) in enumerate(found.items()):
+        for at, name in enumerate(found):
             try:
-                answer = _rows_alone(dataset, blobs / f"h5py-{job['number']}-{at}")
+                answer = _rows_alone(file, name, blobs / f"h5py-{job['number']}-{at}")
             except Exception as error:
                 answer = {"error": _told(error)}
             yield {"dataset": name, **answer}
@@ -175,8 +180,8 @@ def _names(group: h5py.Group) -> list[str]:
         return []
 
 
-def _rows_alone(dataset: h5py.Dataset, blob: Path) -> dict[str, Any]:
-    dtype, shape = dataset.dtype, dataset.shape
+def _rows_alone(file: h5py.File, name: str, blob: Path) -> dict[str, Any]:
+    dtype, shape = file[name].dtype, file[name].shape
     if not shape or dtype.hasobject:
         return {"uncompared": "no rows" if not shape else "objects"}
     row_bytes = dtype.itemsize * int(np.prod(shape[1:], dtype=object))
@@ -185,9 +190,10 @@ def _rows_alone(dataset: h5py.Dataset, blob: Path) -> dict[str, Any]:
     spans = spans_of(shape[0], row_bytes)
     both = []
     for filled in (0, 0xFF):
+        _fill_new_memory(filled)
         rows = _room(spans, row_bytes)
         rows[...] = filled
-        _read_alone(dataset, spans, rows)
+        _read_alone(file[name], spans, rows)  # opened anew, so that nothing is remembered
         both.append(rows)
     np.stack(both).tofile(blob)
     return {"blob": str(blob), "shape": shape, "dtype": str(dtype)}
@@ -230,6 +236,15 @@ def _peak() -> int:
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) << 10
     return 0
+
+
+def _fill_new_memory(value: int) -> None:
+    """Has glibc fill what it hands out; nothing elsewhere. `NO_CACHE` keeps blocks from escaping.
+
+    So HDF5's uninitialised bytes are other ones each time, and are seen to have no value.
+    """
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).mallopt(_M_PERTURB, value ^ 0x5A)
 
 
 def _bound_memory() -> None:

@@ -6,13 +6,16 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from helpers.readings import NO_CACHE
 
 FILE_LIMIT_S = 60.0
 """Seconds for one file in one process; longer counts as a hang."""
@@ -61,26 +64,42 @@ class _Seen:
 
 
 def verdicts(
-    paths: Sequence[Path], *, allow_external: bool = False, limit_s: float = FILE_LIMIT_S
+    paths: Sequence[Path],
+    *,
+    sound: Mapping[Path, Path] | None = None,
+    allow_external: bool = False,
+    limit_s: float = FILE_LIMIT_S,
 ) -> Iterator[Verdict]:
     """A verdict for every dataset of these files, also for those of a file that does not open.
 
     What is the matter with a file as a whole has "" for its dataset.
+
+    Args:
+        paths: The files.
+        sound: For damaged copies, the sound file of each. Where prefetcher reads such a copy
+            through HDF5 too, the two may differ by what HDF5 did not find in the file: only bytes
+            that h5py reads as they are in the sound file are compared.
+        allow_external: Whether links and storage outside a file are followed.
+        limit_s: Seconds for one file in one process.
     """
+    sound = sound or {}
     for start in range(0, len(paths), BATCH):
         batch = paths[start : start + BATCH]
+        originals = sorted({sound[path] for path in batch if path in sound})
         with TemporaryDirectory(prefix="verdicts-") as folder:
             jobs = [
                 {"number": number, "path": os.fspath(path), "names": [],
                  "allow_external": allow_external, "limit_s": limit_s}
-                for number, path in enumerate(batch)
+                for number, path in enumerate([*batch, *originals])
             ]  # fmt: skip
             alone = _run("alone", jobs, Path(folder))
             for job, seen in zip(jobs, alone, strict=True):
                 job["names"] = list(seen.datasets)
-            ours = _run("ours", jobs, Path(folder))
-            for path, mine, theirs in zip(batch, ours, alone, strict=True):
-                yield from _compared(path, mine, theirs)
+            ours = _run("ours", jobs[: len(batch)], Path(folder))
+            right = dict(zip(originals, alone[len(batch) :], strict=True))
+            for path, mine, theirs in zip(batch, ours, alone, strict=False):
+                known = right[sound[path]] if path in sound else None
+                yield from _compared(path, mine, theirs, known)
 
 
 def _run(role: str, jobs: Sequence[dict[str, Any]], folder: Path) -> list[_Seen]:
@@ -109,7 +128,7 @@ def _child(role: str, jobs: Sequence[dict[str, Any]], results: Path, errors: Pat
         child = subprocess.run(
             [sys.executable, "-X", "faulthandler", *CHILD, role, str(results)],
             input=json.dumps(jobs), text=True, stdout=subprocess.DEVNULL, stderr=stderr,
-            env=os.environ | {"PYTHONPATH": path}, check=False,
+            env=os.environ | NO_CACHE | {"PYTHONPATH": path}, check=False,
             timeout=60 + sum(job["limit_s"] for job in jobs),
         )  # fmt: skip
     if not results.exists():
@@ -139,7 +158,7 @@ def _crash(status: int, stderr: str) -> str:
     return f"{what}: {' < '.join(stack[:8]) or last}"
 
 
-def _compared(path: Path, ours: _Seen, alone: _Seen) -> Iterator[Verdict]:
+def _compared(path: Path, ours: _Seen, alone: _Seen, known: _Seen | None) -> Iterator[Verdict]:
     if ours.crash and alone.crash:
         yield Verdict(path, "", UNCOMPARED, f"h5py alone crashes too ({alone.crash})")
     elif ours.crash:
@@ -150,7 +169,8 @@ def _compared(path: Path, ours: _Seen, alone: _Seen) -> Iterator[Verdict]:
         for name in alone.datasets or [""]:
             yield _refusal(path, name, ours.opening)
     for name, mine in ours.datasets.items():
-        yield _judged(path, name, mine, alone.datasets.get(name))
+        right = known.datasets.get(name, {}) if known else None
+        yield _judged(path, name, mine, alone.datasets.get(name), right)
 
 
 def _refusal(path: Path, name: str, error: dict[str, Any]) -> Verdict:
@@ -159,7 +179,13 @@ def _refusal(path: Path, name: str, error: dict[str, Any]) -> Verdict:
     return Verdict(path, name, ESCAPED, error["stack"])
 
 
-def _judged(path: Path, name: str, ours: dict[str, Any], alone: dict[str, Any] | None) -> Verdict:
+def _judged(
+    path: Path,
+    name: str,
+    ours: dict[str, Any],
+    alone: dict[str, Any] | None,
+    right: dict[str, Any] | None = None,
+) -> Verdict:
     if ours["grown"] > ours.get("allowed", 0) + SLACK_BYTES:
         return Verdict(path, name, MEMORY, f"it takes {ours['grown']:,} bytes")
     if "error" in ours:
@@ -173,22 +199,31 @@ def _judged(path: Path, name: str, ours: dict[str, Any], alone: dict[str, Any] |
     for fact in ("shape", "dtype"):
         if ours[fact] != alone[fact]:
             return Verdict(path, name, WRONG, f"{fact} {ours[fact]}, h5py has {alone[fact]}")
-    return _bytes_judged(path, name, ours, alone)
+    if ours["way"] != "general" or right is None:
+        return _bytes_judged(path, name, ours, alone, alone)
+    if any(right.get(fact) != alone[fact] for fact in ("shape", "dtype")):
+        return Verdict(path, name, UNCOMPARED, "h5py reads another dataset than the sound file's")
+    return _bytes_judged(path, name, ours, alone, right)
 
 
 def _bytes_judged(
-    path: Path, name: str, ours: dict[str, Any], alone: dict[str, Any]
+    path: Path, name: str, ours: dict[str, Any], alone: dict[str, Any], right: dict[str, Any]
 ) -> Verdict:
     """Equal, or which byte is the first to differ where the file gives it a value."""
-    over_zeros, over_ones = np.fromfile(alone["blob"], np.uint8).reshape(2, -1)
-    whole, again = np.fromfile(ours["blob"], np.uint8).reshape(2, -1)
-    valued = over_zeros == over_ones
+    over_zeros, over_ones = _blob(alone)
+    whole, again = _blob(ours)
+    valued = (over_zeros == over_ones) & (_blob(right) == over_zeros).all(axis=0)
     for how, found in (("all rows", whole), ("random runs", again)):
         wrong = np.flatnonzero(valued & (found != over_zeros))
         if wrong.size:
-            return Verdict(
-                path, name, WRONG,
+            detail = (
                 f"{how} ({ours['way']}): {wrong.size} bytes differ from h5py's, the first is "
-                f"byte {wrong[0]} of those compared",
-            )  # fmt: skip
+                f"byte {wrong[0]} of those compared"
+            )
+            return Verdict(path, name, WRONG, detail)
     return Verdict(path, name, EQUAL, ours["way"])
+
+
+def _blob(told: dict[str, Any]) -> NDArray[np.uint8]:
+    """The two readings that a child left of a dataset."""
+    return np.fromfile(told["blob"], np.uint8).reshape(2, -1)

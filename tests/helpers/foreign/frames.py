@@ -13,12 +13,14 @@ from helpers.foreign import write
 def frame() -> pd.DataFrame:
     """Numbers, times and a class for each of 40 rows."""
     count = np.arange(40)
-    return pd.DataFrame({
-        "x": count / 4,
-        "y": count,
-        "when": pd.date_range("2020-01-01", periods=40),
-        "sure": count % 2 == 0,
-    })
+    return pd.DataFrame(
+        {
+            "x": count / 4,
+            "y": count,
+            "when": pd.date_range("2020-01-01", periods=40),
+            "sure": count % 2 == 0,
+        }
+    )
 
 
 def fixed(path: Path) -> None:

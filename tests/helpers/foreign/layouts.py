@@ -12,6 +12,7 @@ import hdf5plugin
 import numpy as np
 
 from helpers.foreign import write
+from helpers.libhdf5 import leave_edges_unfiltered, undefine_fill_value
 
 ROWS = (np.arange(60 * 24) % 50).astype("i4").reshape(60, 24)
 CHUNKS = (7, 10)
@@ -20,15 +21,19 @@ Fill = Callable[[h5py.File], None]
 
 
 def low_level(
-    file: h5py.File, name: str, data: np.ndarray[Any, Any], prepare: Callable[[Any], None]
+    file: h5py.File,
+    name: str,
+    data: np.ndarray[Any, Any],
+    prepare: Callable[[Any], None],
+    shape: tuple[int, ...] | None = None,
 ) -> None:
-    """A dataset whose creation properties h5py's upper half cannot set."""
+    """A dataset whose creation properties h5py's upper half cannot set; `data` are first rows."""
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     prepare(properties)
-    space = h5py.h5s.create_simple(data.shape)
+    space = h5py.h5s.create_simple(shape or data.shape)
     kind = h5py.h5t.py_create(data.dtype, logical=True)
     made = h5py.h5d.create(file.id, name.encode(), kind, space, properties)
-    h5py.Dataset(made)[...] = data
+    h5py.Dataset(made)[: len(data)] = data
 
 
 def plain(file: h5py.File) -> None:
@@ -42,13 +47,13 @@ def plain(file: h5py.File) -> None:
 
 def chunked(file: h5py.File) -> None:
     """One dataset for each kind of index that HDF5 keeps over storage chunks."""
-    endless: dict[str, Any]
-    for name, endless in {
-        "fixed": {}, "rows": {"maxshape": (None, 24)}, "both": {"maxshape": (None, None)},
-        "sideways": {"maxshape": (60, None)}, "bounded": {"maxshape": (90, 30)},
+    for name, limit in {
+        "fixed": None, "rows": (None, 24), "both": (None, None), "sideways": (60, None),
+        "bounded": (90, 30),
     }.items():  # fmt: skip
-        file.create_dataset(name, data=ROWS, chunks=CHUNKS, **endless)
-        file.create_dataset(f"{name}_gzip", data=ROWS, chunks=CHUNKS, compression="gzip", **endless)
+        made = partial(file.create_dataset, data=ROWS, chunks=CHUNKS, maxshape=limit)
+        made(name)
+        made(f"{name}_gzip", compression="gzip")
     file.create_dataset("single", data=ROWS, chunks=ROWS.shape)
     file.create_dataset("cube", data=ROWS.reshape(60, 4, 6), chunks=(7, 3, 4), compression="gzip")
     shrunk = file.create_dataset("shrunk", data=ROWS, chunks=CHUNKS, maxshape=(None, 24))
@@ -91,10 +96,13 @@ def plugins(file: h5py.File) -> None:
 
 def fills(file: h5py.File) -> None:
     """Fill values: the default, one of the user's, none, never; holes and nothing at all."""
-    for name, options in {
-        "default": {}, "user": {"fillvalue": -7}, "never": {"fill_time": "never"},
+    kinds: dict[str, dict[str, Any]] = {
+        "default": {},
+        "user": {"fillvalue": -7},
+        "never": {"fill_time": "never"},
         "alloc": {"fill_time": "alloc", "fillvalue": 3},
-    }.items():  # fmt: skip
+    }
+    for name, options in kinds.items():
         file.create_dataset(f"{name}_nothing", (60, 24), "i4", **options)
         made = partial(file.create_dataset, shape=(60, 24), dtype="i4", **options)
         made(f"{name}_half")[:30] = ROWS[:30]
@@ -102,27 +110,49 @@ def fills(file: h5py.File) -> None:
         made(f"{name}_gzip", chunks=CHUNKS, compression="gzip")[20:30] = ROWS[20:30]
 
 
-def undefined_fill(path: Path) -> None:
-    """A fill value that is undefined, as C programs may leave it; h5py cannot, so bytes are set.
+def chunked_without_fill(properties: h5py.h5p.PropDCID) -> None:
+    """Storage chunks of a dataset whose fill value is undefined."""
+    properties.set_chunk(CHUNKS)
+    undefine_fill_value(properties)
 
-    In an old file the message of the fill value reads: version 2, time of allocation, time of
-    filling, whether it is defined, and the length of the value.
-    """
-    with h5py.File(path, "w", libver="earliest") as file:
-        file["whole"] = ROWS
-        file.create_dataset("chunked", data=ROWS, chunks=CHUNKS)
-        file.create_dataset("gzip", data=ROWS, chunks=CHUNKS, compression="gzip")
-        file.create_dataset("holes", ROWS.shape, "i4", chunks=CHUNKS)[20:30] = ROWS[20:30]
-    stored = path.read_bytes()
-    for alloc in (2, 3):
-        message = bytes([5, 0, 8, 0, 1, 0, 0, 0, 2, alloc, 2])
-        stored = stored.replace(message + b"\x01" + bytes(4), message + bytes(5))
-    path.write_bytes(stored)
-    with h5py.File(path) as file:
-        for data in file.values():
-            defined = data.id.get_create_plist().fill_value_defined()
-            if defined != h5py.h5d.FILL_VALUE_UNDEFINED:
-                raise AssertionError(f"{data.name}: HDF5 writes other messages than this knows")
+
+def chunked_gzip_without_fill(properties: h5py.h5p.PropDCID) -> None:
+    """The same, compressed."""
+    chunked_without_fill(properties)
+    properties.set_deflate(4)
+
+
+def gzip_edges_left(properties: h5py.h5p.PropDCID) -> None:
+    """Compressed, but for the storage chunks that reach over the edge."""
+    properties.set_chunk(CHUNKS)
+    properties.set_deflate(4)
+    leave_edges_unfiltered(properties)
+
+
+def by_c(file: h5py.File) -> None:
+    """What C programs write and h5py cannot: undefined fill values, edges without filters."""
+    low_level(file, "whole", ROWS, undefine_fill_value)
+    low_level(file, "chunked", ROWS, chunked_without_fill)
+    low_level(file, "gzip", ROWS, chunked_gzip_without_fill)
+    low_level(file, "edges", ROWS, gzip_edges_left)
+    low_level(file, "holes", ROWS[:30], chunked_without_fill, shape=ROWS.shape)
+
+
+def neighbours(file: h5py.File) -> None:
+    """Sound rows beside names that are no UTF-8 and a type that numpy lacks."""
+    file["good"] = ROWS
+    space = h5py.h5s.create_simple((4,))
+    h5py.h5d.create(file.id, b"bad\xff", h5py.h5t.STD_I32LE, space)
+    record = h5py.h5t.create(h5py.h5t.COMPOUND, 4)
+    record.insert(b"\xfe", 0, h5py.h5t.STD_I32LE)
+    h5py.h5d.create(file.id, b"record", record, space)
+    quad = h5py.h5t.IEEE_F64LE.copy()
+    quad.set_size(16)
+    quad.set_precision(128)
+    quad.set_fields(127, 112, 15, 0, 112)
+    quad.set_ebias(16383)
+    h5py.h5d.create(file.id, b"quad", quad, space)
+    h5py.h5d.create(file.id, b"time", h5py.h5t.UNIX_D32LE, space)
 
 
 def virtual(file: h5py.File) -> None:
@@ -175,14 +205,13 @@ def made(fill: Fill, path: Path, **options: Any) -> None:
 
 FILLS: dict[str, Fill] = {
     "plain": plain, "chunked": chunked, "filters": filters, "plugins": plugins, "fills": fills,
-    "virtual": virtual, "links": links,
+    "virtual": virtual, "links": links, "by_c": by_c, "neighbours": neighbours,
 }  # fmt: skip
 
-WRITERS = {
+WRITERS: dict[str, Callable[[Path], None]] = {
     **{f"old-{name}": partial(made, fill, libver="earliest") for name, fill in FILLS.items()},
     **{f"new-{name}": partial(made, fill, libver="latest") for name, fill in FILLS.items()},
     "userblock": partial(made, plain, userblock_size=1024),
-    "undefined-fill": undefined_fill,
     "outside": outside,
 }
 

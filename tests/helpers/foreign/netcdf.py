@@ -81,7 +81,9 @@ def text(path: Path) -> None:
         names = file.createVariable("names", str, ("sample",))
         names[:] = np.array([f"name {i}" for i in range(10)], object)
         sky = file.createEnumType(np.uint8, "sky_t", {"clear": 0, "cloudy": 1})
-        file.createVariable("sky", sky, ("sample",), fill_value=0)[:] = np.arange(10, dtype="u1") % 2
+        file.createVariable("sky", sky, ("sample",), fill_value=0)[:] = (
+            np.arange(10, dtype="u1") % 2
+        )
         pair = np.dtype([("a", "i1"), ("b", "f8")], align=True)
         kind = file.createCompoundType(pair, "pair")
         rows = np.zeros(10, pair)
