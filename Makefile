@@ -16,7 +16,7 @@ BENCH_READY := $(BENCH_VENV)/.ready
 export KERAS_BACKEND := $(BACKEND)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench clean
+.PHONY: help setup demo test corpus check format bench clean
 
 help: ## Lists these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +31,10 @@ demo: $(READY) ## Draws road pictures, trains on them from HDF5, says what the t
 
 test: $(READY) ## Runs the tests on BACKEND
 	$(BIN)/python -m pytest $(ARGS)
+
+corpus: $(READY) ## Compares with h5py over the HDF5 files of FOLDER (ARGS=--verbose: each dataset)
+	@test -n "$(FOLDER)" || { echo "write make corpus FOLDER=where/the/files/are" >&2; exit 2; }
+	@$(BIN)/python tests/corpus.py "$(FOLDER)" $(ARGS)
 
 check: $(READY) ## Lint, formatting and types
 	$(BIN)/ruff check

@@ -1,7 +1,12 @@
-"""Thousands of damaged files: our error or an answer, never a crash, a hang or another error.
+"""Thousands of damaged files: our error or h5py's rows, never a crash, a hang or another error.
 
-Runs in a child process with a time limit, because a crash inside a decoder would take the test
-runner with it.
+Runs in child processes with limits of time and memory, because a crash inside a decoder would take
+the test runner with it.
+
+The slow test damages files of every kind and of every writer. What it reports can be had again, as
+each copy is a function of the file and a number: write the files with
+``python -m helpers.foreign.LIBRARY FOLDER`` and the copy with
+``python -m helpers.mutants FILE NUMBER COPY``, both with ``tests`` on the path.
 """
 
 from __future__ import annotations
@@ -18,6 +23,9 @@ from typing import Any
 import h5py
 import hdf5plugin
 import numpy as np
+import pytest
+from helpers.beside_h5py import EQUAL, FAULTS, REFUSED, verdicts
+from helpers.mutants import DAMAGES, Mutants
 
 from prefetcher.errors import PrefetchError
 from prefetcher.hdf5.describe import describe
@@ -40,6 +48,23 @@ UNCHECKED: list[Mapping[str, Any]] = [
     {**hdf5plugin.Bitshuffle(cname="lz4", nelems=64)},
     {**hdf5plugin.Bitshuffle(cname="zstd", nelems=64)},
 ]
+
+COPIES = 3 * len(DAMAGES)
+"""Damaged copies of each file: three of each damage."""
+COPY_LIMIT_S = 30.0
+GROUPS = {
+    "frames": ("netcdf", "pandas", "pytables"),
+    "scientific": ("anndata", "matlab", "nexus", "outside", "userblock"),
+    "old": ("old",),
+    "new": ("new",),
+    "types": ("types",),
+    "hostile-old": ("hostile old",),
+    "hostile-new": ("hostile new",),
+    "hostile": ("bomb", "external", "huge", "short", "twice", "virtual"),
+}
+"""What the names of the files of one test begin with."""
+HARMFUL = GROUPS["hostile"]
+"""Files that are damaged before they are damaged: nobody knows their right rows."""
 
 
 def written(path: Path, options: Mapping[str, Any], libver: str) -> list[tuple[int, int]]:
@@ -127,6 +152,45 @@ def test_no_damage_crashes_or_escapes_our_errors(tmp_path: Path) -> None:
     seen = in_a_child(tmp_path, "any")
     assert seen.total() == 4400
     assert min(seen["right"], seen["CorruptError"], seen["NotHDF5Error"]) > 100
+
+
+@pytest.fixture(scope="module")
+def originals(foreign: dict[str, Path], hostile: dict[str, Path]) -> dict[str, Path]:
+    """The files that are damaged."""
+    hostile_too = {
+        f"hostile {name}" if name.startswith(("old", "new")) else name: path
+        for name, path in hostile.items()
+    }
+    return foreign | hostile_too
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("group", GROUPS)
+def test_no_damage_gives_rows_that_h5py_has_not_crashes_or_takes_memory(
+    group: str, originals: dict[str, Path], tmp_path: Path
+) -> None:
+    """Each damaged file beside what h5py alone makes of it in another process."""
+    told: dict[Path, str] = {}
+    sound: dict[Path, Path] = {}
+    for name, original in originals.items():
+        if name.startswith(GROUPS[group]):
+            mutants = Mutants(original)
+            for number in range(COPIES):
+                copy = tmp_path / f"{name.replace(' ', '-')}.{number}.h5"
+                told[copy] = f"{original.name} copy {number} ({mutants.write(number, copy)})"
+                sound[copy] = tmp_path / "none" if name.startswith(HARMFUL) else original
+    found = list(verdicts(list(told), sound=sound, limit_s=COPY_LIMIT_S))
+    faults = [f"{told[verdict.path]}: {verdict}" for verdict in found if verdict.kind in FAULTS]
+    assert not faults, f"{len(faults)} faults:\n" + "\n".join(faults[:20])
+    kinds = Counter(verdict.kind for verdict in found)
+    assert min(kinds[EQUAL], kinds[REFUSED]) > COPIES
+
+
+@pytest.mark.slow
+def test_thousands_of_copies_of_all_kinds_are_read(originals: dict[str, Path]) -> None:
+    prefixes = tuple(prefix for group in GROUPS.values() for prefix in group)
+    assert [name for name in originals if not name.startswith(prefixes)] == []
+    assert len(originals) * COPIES >= 2000
 
 
 if __name__ == "__main__":
