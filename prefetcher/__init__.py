@@ -4,10 +4,12 @@ with prefetcher.PrefetchSequence("samples.h5", x="images", y="angles") as train:
     model.fit(train, epochs=5)
 """
 
-from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from prefetcher.backends import import_with_keras
 from prefetcher.errors import (
+    BackendError,
     ClosedError,
     CorruptError,
     DatasetError,
@@ -36,10 +38,15 @@ if TYPE_CHECKING:
     from prefetcher.resume.backup import Backup
     from prefetcher.resume.training import fit
     from prefetcher.sequence import PrefetchSequence
+    from prefetcher.splitting import folds, split
     from prefetcher.writing.writer import HDF5Writer
+
+    __version__: str
 
 __all__ = [
     "PrefetchSequence",
+    "split",
+    "folds",
     "fit",
     "Backup",
     "HDF5Writer",
@@ -53,6 +60,7 @@ __all__ = [
     "PrefetchError",
     "SettingsError",
     "ClosedError",
+    "BackendError",
     "ProcessError",
     "StateError",
     "TransformError",
@@ -72,6 +80,8 @@ __all__ = [
 
 _LAZY = {
     "PrefetchSequence": "prefetcher.sequence",
+    "split": "prefetcher.splitting",
+    "folds": "prefetcher.splitting",
     "MonitorCallback": "prefetcher.callbacks",
     "replay": "prefetcher.ceiling",
     "HDF5Writer": "prefetcher.writing.writer",
@@ -85,6 +95,14 @@ _LAZY = {
 
 def __getattr__(name: str) -> Any:
     """Imports what takes time when it is first needed."""
+    if name == "__version__":
+        return version("prefetcher")
     if name in _LAZY:
-        return getattr(import_module(_LAZY[name]), name)
+        return getattr(import_with_keras(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """What a terminal completes: the public names, those that are not imported yet included."""
+    own = (name for name in globals() if name.startswith("__"))
+    return sorted({*__all__, "__version__", *own})

@@ -6,7 +6,9 @@ Pure functions of their input: they run on any batcher, in any number at once.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
+from types import GeneratorType
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from prefetcher.clock import State, doing
 from prefetcher.config import Names, Transform
 from prefetcher.errors import TransformError
 from prefetcher.plan import Place
+from prefetcher.user_code import definition_of, line_of
 
 Arrays = Mapping[str, NDArray[Any]]
 Batch = tuple[Any, ...]
@@ -61,8 +64,42 @@ class Recipe:
         except Exception as error:
             raise TransformError(
                 f"transform raised {type(error).__name__}: {error} (at {where()})"
+                f"{line_of(error, self._transform)}"
             ) from error
-        return _checked(changed, samples, where)
+        wrong = self._wrong(changed, samples)
+        if wrong:
+            what, remedy = wrong
+            raise TransformError(
+                f"transform returned {what} (at {where()}): {remedy}"
+                f"{definition_of(self._transform)}"
+            )
+        return changed if isinstance(changed, tuple) else (changed,)
+
+    def _wrong(self, changed: object, samples: int) -> tuple[str, str] | None:
+        """What is wrong with a transform's result, and the remedy; None if it is a batch."""
+        if changed is None:
+            return "None", "did you forget `return`?"
+        if isinstance(changed, GeneratorType):
+            return "a generator", "write `return`, not `yield`"
+        if isinstance(changed, list):  # Keras would take it for several inputs and no target
+            return (
+                f"a list of {len(changed)}",
+                "return a tuple (x, y), or ([a, b],) for a model with two inputs",
+            )
+        if isinstance(changed, dict) and {"x", "y"} <= changed.keys() != self._input_names:
+            return (
+                "a dict with the keys x and y",
+                "return a tuple (x, y), or ({...},) for a model with inputs of these names",
+            )
+        batch = changed if isinstance(changed, tuple) else (changed,)
+        if not 1 <= len(batch) <= 3:
+            return f"{len(batch)} parts", "return x, (x, y) or (x, y, sample_weight)"
+        return next(filter(None, map(partial(_wrong_part, samples), _PARTS, batch)), None)
+
+    @property
+    def _input_names(self) -> Collection[str]:
+        """The keys of the dict that the model's inputs are, if they are one."""
+        return self.parts[0].keys() if isinstance(self.parts[0], dict) else ()
 
     def _call(self, transform: Transform, batch: Batch, place: Place) -> object:
         if not self._takes_rng:
@@ -98,20 +135,20 @@ def _has_rng(transform: Transform) -> bool:
         return False
 
 
-def _checked(changed: object, samples: int, where: Callable[[], str]) -> Batch:
-    if changed is None:
-        raise TransformError(f"transform returned None (at {where()}): did you forget `return`?")
-    batch = changed if isinstance(changed, tuple) else (changed,)
-    if not 1 <= len(batch) <= 3:
-        raise TransformError(
-            f"transform returned {len(batch)} parts (at {where()}): return x, (x, y) or "
-            "(x, y, sample_weight)"
-        )
-    for leaf in flatten(batch):
+_PARTS = ("x", "y", "sample_weight")
+
+
+def _wrong_part(samples: int, name: str, part: object) -> tuple[str, str] | None:
+    leaves = list(flatten(part))
+    if not leaves:
+        return f"no array in {name}", f"every part holds arrays of {samples} rows, or is left out"
+    for leaf in leaves:
         shape = np.shape(leaf)
         if not shape or shape[0] != samples:
-            raise TransformError(
-                f"transform returned an array of shape {shape} for {samples} samples "
-                f"(at {where()}): every array it returns must have {samples} rows"
-            )
-    return batch
+            is_array = hasattr(leaf, "shape")
+            what = "an array" if is_array else f"a {type(leaf).__name__}"
+            remedy = f"every array it returns must have {samples} rows"
+            if isinstance(part, list) and not is_array:
+                remedy += "; a list stands for several arrays: np.asarray makes one"
+            return f"{what} of shape {shape} for {samples} samples", remedy
+    return None

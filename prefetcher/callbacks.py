@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import keras
 
+from prefetcher.config import flag
 from prefetcher.monitor import Monitor
 from prefetcher.pipeline.stats import Stats
 
@@ -36,12 +37,15 @@ class MonitorCallback(keras.callbacks.Callback):  # type: ignore[misc]  # keras 
         sequence: The training set, a `PrefetchSequence` or what `replay` returned.
         verdict: True writes the verdict's headline to stdout when the fit ends, because that is
             when somebody looks; it needs a monitor, which then writes none of its own.
+
+    Raises:
+        SettingsError: `verdict` is neither True nor False.
     """
 
     def __init__(self, sequence: Monitored, *, verdict: bool = True) -> None:
         super().__init__()
         self._sequence = sequence
-        self._verdict = verdict
+        self._verdict = flag("verdict", verdict)
         self._begun = self._moment()
         self._ended: _Moment | None = None
         if sequence.monitor is not None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple, SupportsIndex
 
@@ -12,16 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prefetcher.errors import RowsError, SettingsError
+from prefetcher.sizes import CHUNK_SIZE
 
 File = str | os.PathLike[str]
-Files = File | Sequence[File]
+Files = File | Iterable[File]
 """A path, a pattern such as "train-*.h5", a manifest, or a list of these in order of their rows."""
 
 Names = str | tuple["Names", ...] | dict[str, "Names"]
 """A dataset's name, or a tuple or dict of names for models with several inputs or outputs."""
 
 Rows = slice | tuple[int, int] | Sequence[int] | NDArray[Any] | None
-"""Which rows to use: a slice, a (start, stop) pair, an index array, a boolean mask, or all."""
+"""Which rows to use: a slice, a (start, stop) pair, an index array, a boolean mask, or all.
+
+A list of two numbers is refused, because it could be either of two.
+"""
 
 Threads = int | Literal["auto"]
 """How many threads of a kind: a number, or "auto" for as many as bring something."""
@@ -56,11 +61,14 @@ class Settings:
         x: Name or names of the inputs.
         y: Name or names of the targets; None for predicting.
         sample_weight: Name of the sample weights; None for equal weights.
+        split: The group of the file that the names are within; None for the file itself.
         batch_size: Samples in a batch. 32, as in Keras.
-        chunk_size: Samples read and shuffled together. 3200 is 100 batches: large enough to mix,
-            and 150 MB of 128x128 colour pictures. Rounded down to whole batches, at least one.
+        chunk_size: Samples read and shuffled together. None takes
+            `prefetcher.sizes.default_chunk_size`: 3200, which is 100 batches and 157 MB of 128x128
+            colour pictures, or more where storage chunks are long, as otherwise a chunk would mix
+            too few of them. A number is rounded down to whole batches, at least one.
         block_size: Neighbouring rows that stay together until they are in a chunk. None takes
-            `prefetcher.plan.default_block_size`: about 1 MiB, whole storage chunks, at least 64
+            `prefetcher.sizes.default_block_size`: about 1 MiB, whole storage chunks, at least 64
             to a chunk.
         rows: The rows that are samples; None for all.
         shuffle: True shuffles each pass anew; False keeps the order of the file.
@@ -85,8 +93,9 @@ class Settings:
     x: Names = DEFAULT_X
     y: Names | None = DEFAULT_Y
     sample_weight: Names | None = None
+    split: str | None = None
     batch_size: int = 32
-    chunk_size: int = 3200
+    chunk_size: int | None = None
     block_size: int | None = None
     rows: Rows = None
     shuffle: bool = True
@@ -101,20 +110,25 @@ class Settings:
     allow_external: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "file", checked_files(self.file))
         for part in ("x", "y", "sample_weight"):
             object.__setattr__(self, part, _names(part, getattr(self, part)))
+        object.__setattr__(self, "split", _split(self.split))
         if self.x is None:
             raise SettingsError("x=None: name the dataset of the inputs")
+        for name in ("shuffle", "drop_remainder", "allow_external"):
+            object.__setattr__(self, name, flag(name, getattr(self, name)))
         _at_least_one(self, "batch_size", "a batch holds one sample or more")
-        _at_least_one(self, "chunk_size", "a chunk holds one batch or more")
+        if self.chunk_size is not None:
+            _at_least_one(self, "chunk_size", "a chunk holds one batch or more")
+            whole = max(self.batch_size, self.chunk_size - self.chunk_size % self.batch_size)
+            object.__setattr__(self, "chunk_size", whole)
         _threads(self, "readers", "somebody has to read")
         _threads(self, "batchers", "somebody has to make batches")
         _at_least_one(self, "chunk_queue", "2 lets one chunk be read while one is emptied")
         _at_least_one(self, "batch_queue", "a queue of 0 could never hold a batch")
         if _integer("retries", self.retries) < 0:
             raise SettingsError(f"retries={self.retries}: write 0 or more")
-        whole = max(self.batch_size, self.chunk_size - self.chunk_size % self.batch_size)
-        object.__setattr__(self, "chunk_size", whole)
         self._check_block_size()
         self._check_seed()
         if self.transform is not None and not callable(self.transform):
@@ -136,10 +150,11 @@ class Settings:
         if self.block_size is None:
             return
         _at_least_one(self, "block_size", "1 is a full shuffle; leave it out for the default")
-        if self.block_size > self.chunk_size:
+        chunk_size = self.chunk_size or max(CHUNK_SIZE, self.batch_size)
+        if self.block_size > chunk_size:
             raise SettingsError(
-                f"block_size={self.block_size} is more than a chunk of {self.chunk_size} samples: "
-                f"a chunk is made of blocks, so write block_size={self.chunk_size} or less"
+                f"block_size={self.block_size} is more than a chunk of {chunk_size} samples: "
+                f"a chunk is made of blocks, so write block_size={chunk_size} or less"
             )
 
     def _check_seed(self) -> None:
@@ -147,6 +162,36 @@ class Settings:
         if not 0 <= seed < 2**64:
             raise SettingsError(f"seed={seed}: write a number from 0 to 2**64 - 1")
         object.__setattr__(self, "seed", seed)
+
+
+def checked_files(file: Any) -> Files:
+    """The same path, pattern or manifest, or a tuple of them.
+
+    Raises:
+        SettingsError: It is something else, such as an open file: the threads open it themselves.
+    """
+    if isinstance(file, str | os.PathLike):
+        return file
+    opened = next(filter(None, map(_opened_path, file if isinstance(file, list) else [file])), None)
+    if opened is not None:
+        raise SettingsError(f"file={file!r} is open: pass its path, {opened!r}")
+    # Neither a set, which has another order in each process, nor the keys of a dict.
+    ordered = isinstance(file, Iterable) and not isinstance(file, AbstractSet | Mapping | bytes)
+    paths = tuple(file) if ordered else ()
+    if not ordered or not all(isinstance(path, str | os.PathLike) for path in paths):
+        raise SettingsError(
+            f"file={file!r}: write a path, a pattern such as 'train-*.h5', a manifest, or a list "
+            "of these"
+        )
+    return paths
+
+
+def _opened_path(file: Any) -> str | None:
+    """The path of an open HDF5 or other file, None for what is none."""
+    if isinstance(file, str | os.PathLike):
+        return None
+    names = (getattr(getattr(file, "file", file), "filename", None), getattr(file, "name", None))
+    return next((name for name in names if isinstance(name, str)), None)
 
 
 def _names(part: str, names: Any) -> Names | None:
@@ -159,7 +204,17 @@ def _names(part: str, names: Any) -> Names | None:
         return {key: _name_in(part, name) for key, name in names.items()}
     if isinstance(names, tuple | list) and names:
         return tuple(_name_in(part, name) for name in names)
+    if isinstance(name := getattr(names, "name", None), str):
+        raise SettingsError(f"{part}={names!r}: pass its name, {part}={name.strip('/')!r}")
     raise SettingsError(f"{part}={names!r}: expected a dataset's name, or a tuple or dict of names")
+
+
+def _split(name: Any) -> str | None:
+    if name is None:
+        return None
+    if not isinstance(name, str) or not name.strip("/"):
+        raise SettingsError(f"split={name!r}: write the name of a group of the file, as in 'train'")
+    return name.strip("/")
 
 
 def _name_in(part: str, names: Any) -> Names:
@@ -167,6 +222,17 @@ def _name_in(part: str, names: Any) -> Names:
     if name is None:
         raise SettingsError(f"{part} holds None: every entry must be a dataset's name")
     return name
+
+
+def flag(name: str, value: object) -> bool:
+    """The value of a setting that is True or False, numpy's booleans included.
+
+    Raises:
+        SettingsError: It is something else: "False" and "no" would count as true.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise SettingsError(f"{name}={value!r}: write True or False")
+    return bool(value)
 
 
 def _integer(name: str, value: SupportsIndex) -> int:
@@ -213,10 +279,21 @@ def _named_rows(rows: Rows, length: int, file: str) -> range | NDArray[np.int64]
         return range(*rows.indices(length))
     if isinstance(rows, range):
         return _checked_pair(rows, min(rows, default=0), max(rows, default=-1) + 1, length, file)
+    if isinstance(rows, list) and len(rows) == 2 and not isinstance(rows[0], bool | np.bool_):
+        raise _list_of_two(rows)
     if isinstance(rows, tuple) and len(rows) == 2:
         start, stop = (_integer("rows", bound) for bound in rows)
         return _checked_pair(range(start, stop), start, stop, length, file)
     return _checked_indices(np.asarray(rows), length, file)
+
+
+def _list_of_two(rows: list[Any]) -> SettingsError:
+    """JSON and YAML have no tuples, so a range that comes from there is a list."""
+    first, second = rows
+    return SettingsError(
+        f"rows=[{first}, {second}] is a list of two: write rows=({first}, {second}) for the range, "
+        f"or rows=np.array([{first}, {second}]) for these two samples"
+    )
 
 
 def _checked_pair(samples: range, start: int, stop: int, length: int, file: str) -> range:

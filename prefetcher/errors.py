@@ -3,6 +3,7 @@
 PrefetchError
 ├── SettingsError        ValueError          settings that cannot work, with what to write instead
 ├── ClosedError          RuntimeError        you asked a sequence that was closed
+├── BackendError         ImportError         Keras is to run on a backend that is not installed
 ├── ProcessError         RuntimeError        a running sequence was pickled or taken over a fork
 ├── StateError           ValueError          a saved state that does not fit, or is damaged
 ├── TransformError       RuntimeError        the user's transform raised, or gave a wrong batch
@@ -32,6 +33,10 @@ class SettingsError(PrefetchError, ValueError):
 
 class ClosedError(PrefetchError, RuntimeError):
     """The sequence was closed by its owner; make a new one to read on."""
+
+
+class BackendError(PrefetchError, ImportError):
+    """Keras is to run on a backend that is not installed; the message says which one is."""
 
 
 class ProcessError(PrefetchError, RuntimeError):

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
 import psutil
 
 from prefetcher.batch import Recipe
-from prefetcher.config import DEFAULT_X, DEFAULT_Y, Settings, samples_of
+from prefetcher.config import Settings, samples_of
 from prefetcher.errors import DatasetError, SettingsError
-from prefetcher.hdf5.attributes import read_attributes
-from prefetcher.hdf5.describe import FileDescription
 from prefetcher.hdf5.shards import Shards, describe_all
 from prefetcher.machine.limits import cpus_allowed, memory_allowed
+from prefetcher.naming import named
 from prefetcher.pipeline.stream import Feed
-from prefetcher.plan import MOST_READERS, Plan, default_block_size
+from prefetcher.plan import MOST_READERS, Plan
+from prefetcher.sizes import CHUNK_SIZE, default_block_size, default_chunk_size, whole_chunk_size
+
+_logger = logging.getLogger("prefetcher")
 
 
 def feed_of(settings: Settings) -> Feed:
@@ -23,19 +26,49 @@ def feed_of(settings: Settings) -> Feed:
 
     Raises:
         FileError: The file is missing, not HDF5, cut short, or open for writing elsewhere.
+        ReadError: The system could not read it, also not after the retries.
         DatasetError: A dataset is missing, or they differ in length, or cannot be batched.
         RowsError: `rows` names rows that are not there, or none.
         SettingsError: The settings leave no batch, or need more memory than there is.
     """
-    shards = describe_all(settings.file, allow_external=settings.allow_external)
-    settings = _with_own_names(settings, shards.files[0])
+    shards = describe_all(
+        settings.file, allow_external=settings.allow_external, retries=settings.retries
+    )
+    settings = named(settings, shards)
     parts = (settings.x, settings.y, settings.sample_weight)
     recipe = Recipe(
         tuple(part for part in parts if part is not None), settings.transform, settings.seed
     )
     feed = Feed(settings, shards, _plan(settings, shards, recipe.names), recipe)
-    _check_memory(feed)
+    feed = _fitting(feed)
     return replace(feed, auto_most=_auto_most(feed))
+
+
+def mixing_advice(feed: Feed) -> str | None:
+    """What to do if a file sorted by class would be mixed badly; None if it would not.
+
+    Says nothing where the order was asked for: by `shuffle=False`, or by a `block_size`.
+    """
+    plan, settings = feed.plan, feed.settings
+    if not plan.shuffle or settings.block_size is not None or plan.mixes_well:
+        return None
+    return (
+        f"{feed.where} is shuffled less than it could be: a chunk of {plan.chunk_size} samples has "
+        f"only {plan.blocks_in_chunk} blocks of {plan.block_size} neighbouring rows, so the "
+        f"batches of a file that is sorted by class keep {100 * plan.mixing:.0f} % of the label "
+        f"entropy of a full permutation. If the rows are in no order, nothing is wrong. Else "
+        f"{_remedy(feed)}"
+    )
+
+
+def _remedy(feed: Feed) -> str:
+    if feed.plan.align > 1:
+        path = feed.shards.files[0].path
+        return (
+            f"write the file anew with shorter storage chunks (`prefetcher convert {path} "
+            f"{path.with_name(path.stem + '-mixed.h5').name}`), or pass a larger chunk_size"
+        )
+    return "pass a larger chunk_size, or block_size=1"
 
 
 def _auto_most(feed: Feed) -> int:
@@ -47,26 +80,42 @@ def _auto_most(feed: Feed) -> int:
     return most
 
 
-def _with_own_names(settings: Settings, file: FileDescription) -> Settings:
-    """Names that were left out, as the file itself has them."""
-    if settings.x != DEFAULT_X or any(dataset.name == DEFAULT_X for dataset in file.datasets):
-        return settings
-    own = read_attributes(file.path)
-    if own.x is None:
-        return settings
-    return replace(settings, x=own.x, y=own.y if settings.y == DEFAULT_Y else settings.y)
+def _fitting(feed: Feed) -> Feed:
+    """The same with queues that the machine can hold.
+
+    A chunk size that the user left open becomes smaller, one that the user wrote is refused.
+    """
+    have, need, plan = psutil.virtual_memory().total, feed.memory_bytes, feed.plan
+    if need <= have:
+        return feed
+    fitting = _fitting_chunk_size(feed, have // 2)
+    sizes = (
+        f"chunk_queue={feed.settings.chunk_queue} chunks of {plan.largest_chunk} samples of "
+        f"{feed.row_bytes} bytes and batch_queue={feed.settings.batch_queue} batches of "
+        f"{plan.largest_batch} need {need / 1e9:.1f} GB, this machine has {have / 1e9:.1f} GB"
+    )
+    if not fitting:
+        raise SettingsError(f"{sizes}: write a smaller batch_size, chunk_queue or batch_queue")
+    if feed.settings.chunk_size is not None:
+        raise SettingsError(f"{sizes}: write chunk_size={fitting} or less")
+    _logger.warning(
+        "%s: chunk_size is %d here. The order of the samples depends on it: write chunk_size=%d to "
+        "have the same on a machine with more memory",
+        sizes,
+        fitting,
+        fitting,
+    )
+    return replace(feed, plan=replace(plan, chunk_size=fitting))
 
 
-def _check_memory(feed: Feed) -> None:
-    """A queue that the machine could never hold is refused before it is filled."""
-    have, need = psutil.virtual_memory().total, feed.memory_bytes
-    if need > have:
-        fitting = max(1, feed.settings.chunk_size * have // (2 * need))
-        raise SettingsError(
-            f"chunk_queue={feed.settings.chunk_queue} chunks of {feed.settings.chunk_size} samples "
-            f"of {feed.row_bytes} bytes need {need / 1e9:.1f} GB, this machine has "
-            f"{have / 1e9:.1f} GB: write chunk_size={fitting} or less"
-        )
+def _fitting_chunk_size(feed: Feed, most: int) -> int:
+    """The largest chunk with which `most` bytes are enough; 0 if no whole batch fits."""
+    plan, chunks = feed.plan, feed.settings.chunk_queue
+    beside = feed.memory_bytes - chunks * plan.largest_chunk * feed.row_bytes
+    fitting = (most - beside) // (chunks * feed.row_bytes)
+    if fitting < plan.batch_size:
+        return 0
+    return whole_chunk_size(fitting, plan.batch_size, plan.align)
 
 
 def _check_lengths(shards: Shards, names: Sequence[str]) -> None:
@@ -94,14 +143,26 @@ def _plan(settings: Settings, shards: Shards, names: Sequence[str]) -> Plan:
     # The widest dataset sets the pace, so blocks follow its storage chunks.
     align = max(datasets, key=lambda dataset: dataset.row_bytes).storage_rows
     row_bytes = sum(dataset.row_bytes for dataset in datasets)
-    block_size = settings.block_size or default_block_size(settings.chunk_size, row_bytes, align)
+    chunk_size, block_size = _sizes(settings, len(samples), row_bytes, align)
     return Plan(
         samples=samples,
         batch_size=settings.batch_size,
-        chunk_size=settings.chunk_size,
+        chunk_size=chunk_size,
         block_size=block_size,
         seed=settings.seed,
         shuffle=settings.shuffle,
         drop_remainder=settings.drop_remainder,
         align=align,
     )
+
+
+def _sizes(settings: Settings, samples: int, row_bytes: int, align: int) -> tuple[int, int]:
+    """Samples in a chunk and in a block, as the user wrote them or as they fit the file."""
+    batch_size, wanted = settings.batch_size, settings.chunk_size
+    block_size = settings.block_size or default_block_size(wanted or CHUNK_SIZE, row_bytes, align)
+    if wanted is not None:
+        return whole_chunk_size(wanted, batch_size, align), block_size
+    # A block size that the user wrote is meant for the usual chunk, so that does not grow with it.
+    mixed = 1 if settings.block_size else block_size
+    chunks = settings.chunk_queue
+    return default_chunk_size(samples, batch_size, mixed, row_bytes, align, chunks), block_size

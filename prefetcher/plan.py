@@ -1,9 +1,12 @@
 """Which rows, in which order. Pure arithmetic: no file, no thread, memory independent of n.
 
-A pass is a permutation of blocks; consecutive blocks make a chunk; a permutation within each
-chunk makes batches. This is two-level shuffling as in CorgiPile (Xu et al., SIGMOD 2022) and
-scDataset (2025): whole blocks are read at full speed, and the many blocks of a chunk, drawn from
-all over the file, are mixed row by row in memory.
+A pass is a permutation of blocks, and consecutive blocks make a chunk. This is two-level shuffling
+as in CorgiPile (Xu et al., SIGMOD 2022) and scDataset (2025): whole blocks are read at full speed,
+and the many blocks of a chunk, drawn from all over the file, are mixed row by row in memory.
+
+A chunk is dealt to its batches like cards. Its samples, in the order of its blocks, are cut into as
+many stretches as a batch has slots; each stretch is shuffled and gives one sample to every batch.
+So a batch has samples from all over the chunk; a plain permutation would leave that to chance.
 
 Everything is a function of (seed, pass, position), so any batch can be found without the ones
 before it. That is what replay, resuming and sharding rest on.
@@ -12,12 +15,16 @@ before it. That is what replay, resuming and sharding rest on.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from prefetcher.mixing import expected_mixing
+from prefetcher.permutation import dealt, inverse, key_of, permuted
+from prefetcher.sizes import SMALLEST_MIX
 
 Samples = range | NDArray[np.int64]
 """The file row of each sample, in the order the user named them."""
@@ -37,11 +44,8 @@ class Part(NamedTuple):
 MOST_READERS = 8
 """Readers among whom a chunk's reading is cut; more would gain nothing."""
 
-_ROUNDS = 8  # Luby and Rackoff need 4 with an ideal round function; ours is only a good mixer
 _PARTS = 2 * MOST_READERS  # pieces of a chunk's reading: enough for all to end together
-_SMALLEST_MIX = 64  # blocks in a chunk: 64 one-class blocks keep over 95 % of the label entropy
-_TABLE_BITS = 16  # a table of 512 KiB at most, made once in a pass in some ten milliseconds
-_BLOCK_BYTES = 1 << 20  # from about 1 MiB on, a random read costs what a sequential one costs
+_GOOD_MIXING = 0.9  # below it is worth a word; 64 blocks to a chunk reach 0.95 and more
 
 
 class Place(NamedTuple):
@@ -146,6 +150,43 @@ class Plan:
         chunk, index = divmod(place.position, self.batches_per_chunk)
         return place.pass_number * self.num_chunks + chunk, index
 
+    @cached_property
+    def largest_batch(self) -> int:
+        """Samples in the largest batch that there is: no more than there are samples."""
+        return min(self.batch_size, len(self.samples))
+
+    @cached_property
+    def largest_chunk(self) -> int:
+        """Room for the samples of the largest chunk that there is, in whole batches.
+
+        A remainder that is dropped has room too, as it is read with the others.
+        """
+        batches = -(-len(self.samples) // self.largest_batch)
+        return min(self.chunk_size, batches * self.largest_batch)
+
+    @property
+    def blocks_in_chunk(self) -> int:
+        """Blocks that a chunk is made of, at least one."""
+        return max(1, self.largest_chunk // self.block_size)
+
+    @property
+    def mixes_well(self) -> bool:
+        """Whether `mixing` is 0.9 or more; worked out only where it is in doubt."""
+        enough = self.blocks_in_chunk >= SMALLEST_MIX or self.num_chunks == 1
+        return self.shuffle and (enough or self.mixing >= _GOOD_MIXING)
+
+    @cached_property
+    def mixing(self) -> float:
+        """How well a file sorted by class is mixed, compared with a full permutation (1.0).
+
+        It is the expected entropy of the labels in a batch, as a share of what a full permutation
+        gives, for ten classes of equal size (`prefetcher.mixing`). Near 0, batches hold one class.
+        Dealing can reach slightly more than 1.
+        """
+        if not self.shuffle:
+            return 0.0
+        return expected_mixing(len(self.samples), self.batch_size, self.chunk_size, self.block_size)
+
     def batches_in(self, number: int) -> int:
         """Batches that chunk `number` holds."""
         first = number % self.num_chunks * self.batches_per_chunk
@@ -164,9 +205,11 @@ class Plan:
         start = chunk * self.chunk_size
         stop = min(start + self.chunk_size, len(self.samples))
         if self.shuffle:
-            key = _key(self.seed, pass_number)
-            rows = np.sort(self._rows(self._drawn(key, start, stop)))
-            order = _shuffled(stop - start, _key(int(key), chunk))
+            key = key_of(self.seed, pass_number)
+            drawn = self._rows(self._drawn(key, start, stop))
+            turn = np.argsort(drawn, kind="stable")
+            rows, index = drawn[turn], inverse(turn)
+            order = index[dealt(stop - start, self.batch_size, key_of(int(key), chunk))]
         else:
             rows = self._rows(np.arange(start, stop))
             order = np.arange(stop - start)
@@ -178,10 +221,9 @@ class Plan:
         storage_chunks = chunk.rows // self.align
         first = np.isin(storage_chunks, storage_chunks[chunk.slots(lead)])
         turn = np.argsort(~first, kind="stable")
-        index = np.empty_like(turn)
-        index[turn] = np.arange(len(turn))
         rows, leading = chunk.rows[turn], int(np.count_nonzero(first))
-        led = replace(chunk, rows=rows, order=index[chunk.order], parts=self._parts(rows[:leading]))
+        order = inverse(turn)[chunk.order]
+        led = replace(chunk, rows=rows, order=order, parts=self._parts(rows[:leading]))
         if lead + 1 == self.batches_in(chunk.number):
             return led
         rest = self._parts(rows[leading:], leading) if leading < len(rows) else ()
@@ -206,7 +248,7 @@ class Plan:
         left_over = at[len(whole) :] - blocks * size
         number, row = np.divmod(whole, size)
         first, last = start // size, min(-(-stop // size), blocks)
-        drawn = head + _permuted(blocks, key, np.arange(first, last))[number - first] * size + row
+        drawn = head + permuted(blocks, key, np.arange(first, last))[number - first] * size + row
         tail = left_over + blocks * size  # equals head + blocks * size + (left_over - head)
         return np.concatenate([drawn, np.where(left_over < head, left_over, tail)])
 
@@ -241,22 +283,6 @@ class Plan:
         )
 
 
-def default_block_size(chunk_size: int, row_bytes: int, align: int) -> int:
-    """The block size that mixes well and still reads at full speed.
-
-    About 1 MiB, at least 64 blocks to a chunk, and whole storage chunks. On 320,000 samples
-    sorted into 10 classes this keeps over 95 % of a full permutation's batch label entropy; one
-    block to a chunk keeps none (docs/shuffling.md has the figures).
-
-    Args:
-        chunk_size: Samples in a chunk.
-        row_bytes: Decoded bytes of one sample.
-        align: Rows in a storage chunk, 1 when the dataset is contiguous.
-    """
-    wanted = max(1, min(_BLOCK_BYTES // max(row_bytes, 1), chunk_size // _SMALLEST_MIX))
-    return align * max(1, wanted // align)
-
-
 def runs_of(rows: NDArray[np.int64]) -> list[Run]:
     """Where `rows` rise by one they are a run; at least one row."""
     return _runs(rows, np.append(0, np.flatnonzero(np.diff(rows) != 1) + 1))
@@ -266,66 +292,3 @@ def _runs(rows: NDArray[np.int64], starts: NDArray[np.int64]) -> list[Run]:
     """The runs that begin at these indices, the first of which is 0."""
     last = rows[np.append(starts[1:], len(rows)) - 1]
     return list(zip(rows[starts].tolist(), (last + 1).tolist(), strict=True))
-
-
-def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finalizer of splitmix64 (Steele et al., OOPSLA 2014): a bijection of 64-bit words.
-
-    Our own hash and not numpy's generators, whose streams may change between versions: the order
-    of the data must not.
-    """
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
-
-
-@lru_cache(maxsize=64)
-def _key(*parts: int) -> np.uint64:
-    """One 64-bit key out of several numbers."""
-    key = np.zeros(1, np.uint64)
-    for part in parts:
-        key = _mix((key ^ np.uint64(part)) + np.uint64(0x9E3779B97F4A7C15))
-    return np.uint64(key[0])
-
-
-def _shuffled(size: int, key: np.uint64) -> NDArray[np.int64]:
-    """A permutation of range(size): the order of `size` distinct hashes."""
-    return np.argsort(_mix(np.arange(size, dtype=np.uint64) + key))
-
-
-def _permuted(size: int, key: np.uint64, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where `indices` go in a permutation of range(size) that is never written down.
-
-    A Feistel network over the next power of two; results outside the range are sent through
-    again until they fall inside (cycle walking, Black and Rogaway 2002).
-    """
-    bits = max(2, (size - 1).bit_length())
-    values = indices.astype(np.uint64)
-    outside = np.arange(len(values))
-    while len(outside):
-        values[outside] = _sent(values[outside], bits, key)
-        outside = outside[values[outside] >= size]
-    return values.astype(np.int64)
-
-
-def _sent(values: NDArray[np.uint64], bits: int, key: np.uint64) -> NDArray[np.uint64]:
-    """Through the network; where that has few words, they are all sent once, and looked up."""
-    if bits <= _TABLE_BITS:
-        return _table(bits, key)[values]
-    return _feistel(values, bits, key)
-
-
-@lru_cache(maxsize=4)
-def _table(bits: int, key: np.uint64) -> NDArray[np.uint64]:
-    return _feistel(np.arange(1 << bits, dtype=np.uint64), bits, key)
-
-
-def _feistel(values: NDArray[np.uint64], bits: int, key: np.uint64) -> NDArray[np.uint64]:
-    """A permutation of `bits`-bit words; the halves may differ in width by one bit."""
-    low, high = bits // 2, bits - bits // 2
-    left, right = values >> np.uint64(low), values & np.uint64((1 << low) - 1)
-    for turn in range(_ROUNDS):
-        width = high if turn % 2 == 0 else low
-        hashed = _mix(right ^ _key(int(key), turn))
-        left, right = right, left ^ (hashed >> np.uint64(64 - width))
-    return (left << np.uint64(low)) | right

@@ -18,10 +18,11 @@ from typing import Any, NoReturn, Self, SupportsIndex
 
 import keras
 
+from prefetcher import balance
 from prefetcher.batch import Batch
 from prefetcher.config import DEFAULT_X, DEFAULT_Y, Files, Names, Rows, Settings, Threads, Transform
 from prefetcher.errors import ProcessError, RowsError, SettingsError
-from prefetcher.feed import feed_of
+from prefetcher.feed import feed_of, mixing_advice
 from prefetcher.monitor import Monitor, claimed, wait_scope
 from prefetcher.pipeline.stats import Stats
 from prefetcher.pipeline.stream import Feed, Stream
@@ -39,8 +40,9 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
 
     Hand it to `fit`, `evaluate` or `predict`. In every pass each sample reaches the model exactly
     once; with `shuffle=True` an index is only a ticket for the next batch, with `shuffle=False`
-    ``seq[i]`` is samples ``i * batch_size`` on. Nothing is opened for reading and no thread starts
-    before the first request. Any thread may ask; a request blocks until its batch is there.
+    ``seq[i]`` is samples ``i * batch_size`` on. No thread starts and no sample is read before the
+    first request, but for a look at a few labels where `rows` is a range. Any thread may ask; a
+    request blocks until its batch is there.
 
     Args:
         file: Path of the HDF5 file; or a pattern such as "train-*.h5", a manifest, or a list of
@@ -49,18 +51,23 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
             `prefetcher convert` knows the names of its x and y, so they can be left out.
         y: The same for the targets; None for predicting.
         sample_weight: The same for sample weights; None for none.
+        split: A group of the file, such as "train", that x, y and sample_weight are within; what
+            `prefetcher convert --split` wrote knows the names. None for the whole file.
         batch_size: Samples in a batch.
-        chunk_size: Samples that are read and shuffled together; rounded down to whole batches, at
-            least one. With `chunk_queue` it bounds the memory.
+        chunk_size: Samples that are read and shuffled together; rounded down to whole batches, and
+            to whole storage chunks if it stays near. With `chunk_queue` it bounds the memory. None
+            takes 3200, or more where storage chunks are long: as many as mix well, or as
+            `chunk_queue` chunks in 256 MiB can have.
         block_size: Neighbouring rows that stay together until they are in a chunk: 1 shuffles
             fully, `chunk_size` reads in one run. None reads at full speed and mixes well.
         rows: A slice, a (start, stop) pair, row numbers or a boolean mask; None for all.
+            `prefetcher.split` and `prefetcher.folds` give row numbers for training and validation.
         shuffle: False keeps the order of the file, or of `rows`.
         seed: 0 to 2**64 - 1; the same seed gives the same order, whatever the threads do.
         drop_remainder: True leaves out a last batch that is not full.
         transform: Called as ``transform(x, y)`` with as many arguments as the batch has parts, on
-            the batcher threads; returns x, (x, y) or (x, y, sample_weight). A parameter named
-            `rng` gets a `numpy.random.Generator` keyed by (seed, pass, position).
+            the batcher threads; returns x, (x, y) or (x, y, sample_weight), as a tuple. A parameter
+            named `rng` gets a `numpy.random.Generator` keyed by (seed, pass, position).
         readers: Threads that read and decode. "auto" begins with 1; after a pass that waited for
             them there is one more, which stays if it gains 3 %, up to the CPUs allowed, and 8.
         batchers: Threads that make batches and run `transform`, or "auto".
@@ -86,8 +93,9 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         y: Names | None = DEFAULT_Y,
         sample_weight: Names | None = None,
         *,
+        split: str | None = None,
         batch_size: int = 32,
-        chunk_size: int = 3200,
+        chunk_size: int | None = None,
         block_size: int | None = None,
         rows: Rows = None,
         shuffle: bool = True,
@@ -108,6 +116,7 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
             x=x,
             y=y,
             sample_weight=sample_weight,
+            split=split,
             batch_size=batch_size,
             chunk_size=chunk_size,
             block_size=block_size,
@@ -125,6 +134,9 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         )
         self._settings = settings
         self._feed = feed_of(settings)
+        for advice in (mixing_advice(self._feed), balance.warning(self._feed)):
+            if advice is not None:
+                warnings.warn(advice, UserWarning, stacklevel=2)
         self._identity = Identity(self._feed)
         self._tickets = Tickets(self.plan.num_batches, in_file_order=not settings.shuffle)
         # Held while a batch is waited for, so that tickets and the stream keep the same order.
@@ -233,7 +245,8 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         """The most that queues, buffers and workers hold together.
 
         What `transform` allocates is not in it, nor batches that the caller keeps. On TensorFlow
-        the caller is tf.data, whose own buffer keeps some.
+        the caller is tf.data, whose own buffer keeps some. JAX keeps the batches of steps that were
+        dispatched and have not run yet; an evaluation can dispatch many.
         """
         return self._feed.memory_bytes
 
@@ -327,7 +340,7 @@ def _run_info(feed: Feed) -> dict[str, object]:
         "wait_scope": wait_scope(backend),
         "settings": settings
         | {"file": feed.shards.name, "rows": len(feed.plan.samples)}
-        | {"block_size": feed.plan.block_size},
+        | {"chunk_size": feed.plan.chunk_size, "block_size": feed.plan.block_size},
         "file": {
             "name": feed.shards.name,
             "bytes": feed.shards.size,

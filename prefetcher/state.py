@@ -18,15 +18,13 @@ from typing import Any
 import numpy as np
 
 from prefetcher.errors import StateError
-from prefetcher.hdf5.shards import ShardedSource
+from prefetcher.hdf5.fingerprint import fingerprint
 from prefetcher.pipeline.stream import Feed
 from prefetcher.plan import Plan
 from prefetcher.tickets import Rest
 
-VERSION = 1
+VERSION = 2
 """Of the JSON and of the order: a change to how the plan draws must raise it."""
-
-_PROBED_ROWS = 8  # the file's ends and what lies between; more would decode more storage chunks
 
 
 class Identity:
@@ -57,9 +55,9 @@ class Identity:
         """
         try:
             differing = list(self._differing(state))
-            pass_number = int(state["pass"])
+            pass_number = _pass(state["pass"])
             rest = _rest(state["trained"], self._feed.plan.num_batches)
-        except (KeyError, TypeError, ValueError, zlib.error) as error:
+        except (AttributeError, LookupError, TypeError, ValueError, zlib.error) as error:
             raise StateError(
                 f"this is no state of a PrefetchSequence ({error!r}): pass what state_dict() gave"
             ) from error
@@ -100,27 +98,15 @@ class Identity:
     @cached_property
     def _file(self) -> dict[str, Any]:
         """What tells this file from another. Its name and times do not: it may be copied."""
-        shards = self._feed.shards
+        shards, datasets = self._feed.shards, self._feed.datasets
+        found = fingerprint(shards, [dataset.name for dataset in datasets])
         return {
             "files": len(shards.files),
             "bytes": shards.size,
-            "datasets": sorted(str(dataset) for dataset in self._feed.datasets),
-            "checksum of samples": self._checksum(),
+            "datasets": sorted(str(dataset) for dataset in datasets),
+            "checksum of storage": found.storage,
+            "checksum of samples": found.rows,
         }
-
-    def _checksum(self) -> str:
-        """Of a few rows of each dataset, and of each file's size."""
-        digest = sha256(repr([file.size for file in self._feed.shards.files]).encode())
-        source = ShardedSource(self._feed.shards, self._feed.recipe.names)
-        try:
-            for dataset in self._feed.datasets:
-                row = np.empty((1, dataset.row_bytes), np.uint8)
-                for at in np.linspace(0, dataset.rows - 1, _PROBED_ROWS, dtype=np.int64).tolist():
-                    source.read(dataset.name, [(at, at + 1)], [row])
-                    digest.update(row.tobytes())
-        finally:
-            source.close()
-        return digest.hexdigest()[:16]
 
 
 def _rows(plan: Plan) -> str:
@@ -129,6 +115,17 @@ def _rows(plan: Plan) -> str:
     if isinstance(samples, range):
         return f"{samples.start}:{samples.stop}:{samples.step}"
     return f"{len(samples)} rows {sha256(samples.tobytes()).hexdigest()[:16]}"
+
+
+def _pass(number: Any) -> int:
+    """The number of a pass.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if not isinstance(number, int) or number < 0:
+        raise ValueError(f"pass {number!r}")
+    return number
 
 
 def _trained(rest: Rest, num_batches: int) -> int | str:
@@ -150,7 +147,11 @@ def _rest(trained: int | str, num_batches: int) -> Rest:
     if isinstance(trained, int):
         rest: Rest = range(trained, num_batches)
     else:
-        packed = np.frombuffer(zlib.decompress(base64.b64decode(trained)), np.uint8)
+        unpacking = zlib.decompressobj()
+        bits = unpacking.decompress(base64.b64decode(trained), num_batches // 8 + 2)
+        if not unpacking.eof:  # cut short, or made to fill the memory
+            raise ValueError(f"bits that are not of {num_batches} batches")
+        packed = np.frombuffer(bits, np.uint8)
         rest = np.flatnonzero(np.unpackbits(packed, count=num_batches) == 0)
     if not 0 < len(rest) <= num_batches:
         raise ValueError(f"{len(rest)} of {num_batches} batches left")

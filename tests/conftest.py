@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from helpers.files import write_samples
 from helpers.leaks import join_pipeline_threads, open_hdf5_files
+from helpers.poison import poison_memory
 from hypothesis import settings
 
 TEST_LIMIT_S = 180.0
@@ -59,6 +60,12 @@ def nothing_left() -> Iterator[None]:
     yield
     join_pipeline_threads()
     assert not Counter(open_hdf5_files()) - before, "an HDF5 file stayed open"
+
+
+@pytest.fixture(autouse=True)
+def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was not read must never look as if it was: as zeros, or as the right rows of before."""
+    poison_memory(monkeypatch)
 
 
 @pytest.fixture(autouse=True)

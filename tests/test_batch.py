@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -76,6 +77,104 @@ def test_what_a_transform_raises_is_kept_as_the_cause() -> None:
     with pytest.raises(TransformError, match=re.escape("KeyError: 'colour' (at batch 2)")) as told:
         make("a", transform=broken)
     assert isinstance(told.value.__cause__, KeyError)
+
+
+def test_an_error_of_a_transform_names_the_users_own_line() -> None:
+    """The innermost of it: numpy's frames below it are nobody's to mend."""
+
+    def stack(x: Any) -> Any:
+        return np.stack([x, x[1:]])  # this line
+
+    def augment(x: Any) -> Any:
+        return stack(x)
+
+    with pytest.raises(TransformError) as told:
+        make("a", transform=augment)
+    line = stack.__code__.co_firstlineno + 1
+    assert f'File "{__file__}", line {line}, in stack' in str(told.value)
+    assert "return np.stack([x, x[1:]])  # this line" in str(told.value)
+    assert "site-packages" not in str(told.value)
+
+
+def two_arguments(x: Any, y: Any) -> Any:
+    return x, y
+
+
+class Augment:
+    def __call__(self, x: Any, y: Any) -> Any:
+        return x, y
+
+
+@pytest.mark.parametrize(
+    ("transform", "line"),
+    [
+        (two_arguments, "def two_arguments(x: Any, y: Any) -> Any:"),
+        (partial(two_arguments), "def two_arguments(x: Any, y: Any) -> Any:"),
+        (Augment(), "def __call__(self, x: Any, y: Any) -> Any:"),
+        (lambda: None, "(lambda: None,"),
+    ],
+)
+def test_a_transform_that_takes_another_number_of_parts_is_named(transform: Any, line: str) -> None:
+    with pytest.raises(TransformError, match="argument") as told:
+        make("a", transform=transform)
+    assert f'File "{__file__}", line ' in str(told.value)
+    assert line in str(told.value)
+
+
+def test_a_wrong_result_names_the_transform() -> None:
+    with pytest.raises(TransformError, match="shape") as told:
+        make("a", "b", transform=lambda x, y: (x[1:], y))
+    assert "lambda x, y: (x[1:], y)" in str(told.value)
+
+
+def test_a_library_s_transform_is_named_itself() -> None:
+    with pytest.raises(TransformError, match=r"ValueError: .*\n  File .*numpy"):
+        make("a", transform=partial(np.linalg.norm, ord="none"))
+
+
+def test_a_transform_without_python_code_fails_with_its_own_words() -> None:
+    with pytest.raises(TransformError, match=r"TypeError: .* \(at batch 2\)$"):
+        make("a", "b", transform=len)
+
+
+LIST = "return a tuple (x, y)"
+
+
+@pytest.mark.parametrize(
+    ("result", "says"),
+    [
+        ([np.zeros(3), np.zeros(3)], LIST),
+        ([np.zeros(3), np.zeros(3)], "([a, b],) for a model with two inputs"),
+        ([[1.0], [2.0], [3.0]], LIST),
+        ([np.zeros(3)], LIST),
+        ({"x": np.zeros(3), "y": np.zeros(3)}, LIST),
+        ({"x": np.zeros(3), "y": np.zeros(3)}, "({...},) for a model with inputs of these names"),
+        ((np.zeros(3), [1.0, 2.0, 3.0]), "returned a float of shape () for 3 samples (at batch 2)"),
+        (([[1], [2], [3]], np.zeros(3)), "a list stands for several arrays: np.asarray makes one"),
+        (({"a": iter([1, 2, 3])}, np.zeros(3)), "returned a list_iterator of shape ()"),
+        (
+            (leaf for leaf in "abc"),
+            "returned a generator (at batch 2): write `return`, not `yield`",
+        ),
+        (map(abs, [1, 2, 3]), "returned a map of shape ()"),
+        ("cat", "returned a str of shape ()"),
+        ((np.zeros(3), set()), "returned a set of shape ()"),
+        ((np.zeros(3), []), "no array in y"),
+        (({}, np.zeros(3)), "no array in x"),
+    ],
+)
+def test_a_result_that_could_be_mistaken(result: Any, says: str) -> None:
+    with pytest.raises(TransformError, match=re.escape(says)):
+        make("a", "b", transform=lambda x, y: result)
+
+
+def test_several_inputs_may_be_a_list_within_the_tuple() -> None:
+    inputs, targets = make("a", "b", transform=lambda x, y: ([x, x + 1], y))
+    assert [leaf.tolist() for leaf in inputs] == [[0, 1, 2], [1, 2, 3]]
+    assert targets is ARRAYS["b"]
+    named = {"x": ARRAYS["a"], "y": ARRAYS["b"]}
+    assert make("a", "b", transform=lambda x, y: (named,)) == (named,)
+    assert make("a", transform=lambda x: {"left": x})[0]["left"] is ARRAYS["a"]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from conftest import MakeSamples
 from helpers.sequences import small
 
-from prefetcher import Monitor, MonitorCallback, read_log
+from prefetcher import Monitor, MonitorCallback, SettingsError, read_log
 
 N = 40
 
@@ -77,6 +77,14 @@ def test_a_log_that_is_gone_does_not_end_a_fit(
         log.mkdir()
         model.fit(train, verbose=0, callbacks=[MonitorCallback(train)])
     assert "no verdict on run.jsonl" in caplog.text
+
+
+def test_a_verdict_that_is_no_flag_is_refused(samples: MakeSamples) -> None:
+    with (
+        small(samples(N)) as train,
+        pytest.raises(SettingsError, match="verdict='no': write True or False"),
+    ):
+        MonitorCallback(train, verdict="no")  # type: ignore[arg-type]
 
 
 class Measured:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -32,6 +33,10 @@ FILE = "samples.h5"
         ({"seed": 2**64}, "write a number from 0"),
         ({"seed": "a"}, "seed='a': expected a whole number"),
         ({"retries": -1}, "retries=-1: write 0 or more"),
+        ({"shuffle": "False"}, "shuffle='False': write True or False"),
+        ({"drop_remainder": "no"}, "drop_remainder='no': write True or False"),
+        ({"allow_external": 1}, "allow_external=1: write True or False"),
+        ({"shuffle": None}, "shuffle=None: write True or False"),
         ({"transform": 3}, "transform=3 cannot be called"),
         ({"x": None}, "x=None: name the dataset"),
         ({"x": 5}, "x=5: expected a dataset's name"),
@@ -67,6 +72,12 @@ def test_numpy_integers_are_whole_numbers() -> None:
     assert (settings.batch_size, settings.seed) == (8, 2**63)
 
 
+def test_numpy_flags_are_flags() -> None:
+    settings = Settings(FILE, shuffle=np.False_, drop_remainder=np.True_)  # type: ignore[arg-type]
+    assert (settings.shuffle, settings.drop_remainder) == (False, True)
+    assert json.dumps(settings.shuffle) == "false"
+
+
 def test_names_lose_their_leading_slash() -> None:
     settings = Settings(FILE, x={"a": "/train/x"}, y=["/y", "z"])  # type: ignore[arg-type]
     assert settings.x == {"a": "train/x"}
@@ -83,6 +94,9 @@ def test_names_lose_their_leading_slash() -> None:
         ((2, 5), range(2, 5)),
         (range(1, 9, 2), range(1, 9, 2)),
         ([7, 1, 1], [7, 1, 1]),
+        ([7], [7]),
+        (np.array([0, 3]), [0, 3]),
+        ([True, False] * 5, [0, 2, 4, 6, 8]),
         (np.array([3, 9], np.uint8), [3, 9]),
         (np.arange(10) > 7, [8, 9]),
     ],
@@ -102,6 +116,9 @@ def test_rows(rows: Any, expected: Any) -> None:
         ([], RowsError, "leaves no sample"),
         ([3, 10, 12], RowsError, "rows[1] is 10, but a.h5 has rows 0 to 9 (2 of 3 are outside)"),
         ([-1], RowsError, "rows[0] is -1"),
+        ([0, 3], SettingsError, "rows=[0, 3] is a list of two: write rows=(0, 3) for the range"),
+        ([0, 3], SettingsError, "rows=np.array([0, 3]) for these two samples"),
+        ([np.int64(0), np.int64(3)], SettingsError, "write rows=(0, 3) for the range"),
         ([[1, 2]], SettingsError, "shape (1, 2)"),
         (np.array([1.0]), SettingsError, "float64"),
         (np.ones(4, bool), SettingsError, "a mask of 10 booleans"),
@@ -111,3 +128,7 @@ def test_rows(rows: Any, expected: Any) -> None:
 def test_rows_refused(rows: Any, error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=re.escape(says)):
         samples_of(rows, 10, "a.h5")
+
+
+def test_a_mask_of_two_booleans_is_no_pair() -> None:
+    assert list(samples_of([False, True], 2, "a.h5")) == [1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
@@ -40,6 +41,18 @@ def test_every_public_name_is_there() -> None:
     assert len(set(prefetcher.__all__)) == len(prefetcher.__all__)
     for name in prefetcher.__all__:
         assert getattr(prefetcher, name).__doc__
+
+
+def test_a_terminal_completes_every_public_name_and_no_other() -> None:
+    listed = dir(prefetcher)
+    assert listed == sorted(listed)
+    assert [name for name in listed if not name.startswith("__")] == sorted(prefetcher.__all__)
+    assert {"__version__", "__doc__", "__all__"} <= set(listed)
+
+
+def test_the_version_is_that_of_the_project() -> None:
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
+    assert prefetcher.__version__ == project["version"]
 
 
 def test_imports_go_one_way() -> None:

@@ -132,9 +132,19 @@ def test_fit_gets_the_error_of_a_transform(
             model.fit(train, shuffle=False, epochs=2, verbose=0)
         assert says in str(caught.value)
         assert "contiguous-90.h5" in str(caught.value)
+        assert f'File "{__file__}", line ' in str(caught.value)
         trap.armed.clear()
         model.fit(train, epochs=2, callbacks=[seen], verbose=0)
     seen.assert_each_once(N, epochs=2)
+
+
+def test_fit_refuses_a_list_for_the_parts_of_a_batch(samples: MakeSamples, model: Any) -> None:
+    """Keras would take it for two inputs and no target."""
+    with (
+        small(samples(N), transform=Trap(lambda x, y: [x, y])) as train,
+        pytest.raises(raised_by_fit(TransformError), match="return a tuple"),
+    ):
+        model.fit(train, shuffle=False, verbose=0)
 
 
 @pytest.mark.parametrize("use", ["evaluate", "predict"])

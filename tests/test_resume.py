@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import signal
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ import numpy as np
 import pytest
 from conftest import MakeSamples
 from helpers.callbacks import AtBatch, stop
+from helpers.folders import another
 from helpers.resuming import BATCHES, EPOCHS, SAMPLES, Outcome, network, train
 from helpers.sequences import small
 
 import prefetcher
-from prefetcher.errors import SettingsError, StateError
+from prefetcher.errors import FileBusyError, FileError, SettingsError, StateError
+from prefetcher.resume.store import Store
 
 ADAM = functools.partial(keras.optimizers.Adam, 0.01)
 SLOW = pytest.mark.slow
@@ -245,11 +248,127 @@ def test_what_cannot_work_is_refused(samples: MakeSamples, tmp_path: Path) -> No
             ("every=0", {"every": 0}),
             ("on_sigterm='stop'", {"on_sigterm": "stop"}),
             ("initial_epoch", {"initial_epoch": 1}),
+            ("shuffle='no': write True or False", {"shuffle": "no"}),
+            (r"batch_size=64: .* makes the batches.*batch_size=64\)", {"batch_size": 64}),
+            ("y: .* name its dataset", {"y": np.zeros(3)}),
+            ("sample_weight: .* name its dataset", {"sample_weight": np.zeros(3)}),
+            (r"validation_split=0.2: .*prefetcher\.split", {"validation_split": 0.2}),
             ("make another", {"validation_data": data}),
             ("BackupAndRestore", {"callbacks": [backup]}),
         ]
         for message, arguments in refused:
             with pytest.raises(SettingsError, match=message):
                 prefetcher.fit(network(), data, backup=tmp_path, **arguments)
+        with (
+            small(samples(SAMPLES)) as val,
+            pytest.raises(SettingsError, match=r"validation_batch_size=8: .* makes the batches"),
+        ):
+            prefetcher.fit(
+                network(), data, backup=tmp_path, validation_data=val, validation_batch_size=8
+            )
         with pytest.raises(SettingsError, match="needs a PrefetchSequence"):
             prefetcher.fit(network(), np.zeros(3), backup=tmp_path)  # type: ignore[arg-type]
+
+
+def test_a_folder_that_another_process_trains_with_is_refused(
+    samples: MakeSamples, tmp_path: Path
+) -> None:
+    with another(tmp_path), pytest.raises(FileBusyError, match="another process trains"):
+        train(samples(SAMPLES), tmp_path)
+    with another(tmp_path), small(samples(SAMPLES)) as data:
+        saver = prefetcher.Backup(tmp_path, data)
+        with pytest.raises(FileBusyError, match="another process trains"):
+            network().fit(data, callbacks=[saver], verbose=0)
+
+
+def test_a_training_that_ended_or_failed_lets_the_folder_go(
+    samples: MakeSamples, tmp_path: Path
+) -> None:
+    with pytest.raises(BrokenOffError):
+        train(samples(SAMPLES), tmp_path, epochs=1, callbacks=[BreakOff(1)])
+    with another(tmp_path):
+        pass
+    with small(samples(SAMPLES)) as data:
+        network().fit(data, callbacks=[prefetcher.Backup(tmp_path, data)], verbose=0)
+    with another(tmp_path):
+        pass
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_the_first_step(
+    samples: MakeSamples, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    told = Told()
+    with pytest.raises(FileError, match="no backup can be written into file"):
+        train(samples(SAMPLES), tmp_path / "file", callbacks=[told])
+    assert not told.calls
+
+
+def resealed(folder: Path, change: Callable[[dict[str, Any], dict[str, Any]], object]) -> None:
+    """Changes the newest backup's facts and arrays, as a stranger would."""
+    facts, arrays = Store(folder).newest() or pytest.fail("nothing there")
+    changed = dict(arrays)
+    change(facts, changed)
+    Store(folder).save(facts, changed)
+
+
+def test_a_strangers_backup_sets_no_path(samples: MakeSamples, tmp_path: Path) -> None:
+    """It names attributes of a callback that writes files."""
+    evil, mine = tmp_path / "evil.keras", tmp_path / "mine.keras"
+
+    def checkpoint() -> Any:
+        return keras.callbacks.ModelCheckpoint(mine)
+
+    train(samples(SAMPLES), tmp_path / "run", epochs=1, callbacks=[checkpoint()])
+    resealed(
+        tmp_path / "run",
+        lambda facts, _: facts["counters"]["ModelCheckpoint.0"].update(
+            {"filepath": str(evil), "on_train_end": 3}
+        ),
+    )
+    with pytest.raises(StateError, match="where a number or an array should be"):
+        train(samples(SAMPLES), tmp_path / "run", epochs=2, callbacks=[checkpoint()])
+    assert not evil.exists()
+
+
+MALFORMED: Mapping[str, Callable[[dict[str, Any], dict[str, Any]], object]] = {
+    **{
+        f"no {name}": functools.partial(lambda name, facts, _: facts.pop(name), name)
+        for name in ("version", "epoch", "step", "data", "stopped", "counters", "epochs", "history")
+    },
+    "an epoch that is none": lambda facts, _: facts.update(epoch="1"),
+    "a step below 0": lambda facts, _: facts.update(step=-1),
+    "counters that are none": lambda facts, _: facts["counters"].update({"EarlyStopping.0": [1]}),
+    "a history that is none": lambda facts, _: facts.update(history=[1]),
+    "an array that is gone": lambda facts, _: facts.update(history={"array": "gone"}),
+    "a state that is none": lambda facts, _: facts["data"].update(order=7),
+    "a variable that is gone": lambda _, arrays: arrays.pop("model/0"),
+    "a variable of another name": lambda _, arrays: arrays.update(
+        {"model/x": arrays.pop("model/0")}
+    ),
+    "no variables": lambda _, arrays: [arrays.pop(n) for n in [*arrays] if n.startswith("model/")],
+    "a variable of text": lambda _, arrays: arrays.update(
+        {"model/1": np.full(arrays["model/1"].shape, "x")}
+    ),
+    "a variable of bytes": lambda _, arrays: arrays.update(
+        {"model/1": np.full(arrays["model/1"].shape, b"x", "V3")}
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def trained(samples: MakeSamples, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training of one epoch."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    train(samples(SAMPLES), folder, epochs=1)
+    return folder
+
+
+@pytest.mark.parametrize("how", MALFORMED)
+def test_sealed_content_that_is_malformed_is_a_state_error(
+    samples: MakeSamples, trained: Path, tmp_path: Path, how: str
+) -> None:
+    folder = shutil.copytree(trained, tmp_path / "run")
+    resealed(folder, MALFORMED[how])
+    with pytest.raises(StateError):
+        train(samples(SAMPLES), folder, epochs=2)

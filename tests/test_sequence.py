@@ -84,6 +84,31 @@ def test_a_wrong_name_lists_what_there_is(tmp_path: Path) -> None:
     assert "\\n" not in str(caught.value)
 
 
+def test_what_is_open_is_named_by_its_path(samples: MakeSamples) -> None:
+    """Threads open the file themselves: h5py's own objects do not go with them."""
+    path = samples(30)
+    with h5py.File(path) as file, path.open("rb") as raw:
+        several: list[Any] = [file, raw, [file]]
+        for opened in several:
+            with pytest.raises(SettingsError, match=r"pass its path, .*contiguous-30\.h5'"):
+                PrefetchSequence(opened)
+        with pytest.raises(SettingsError, match=r"x=<HDF5 .*: pass its name, x='x'"):
+            PrefetchSequence(path, x=file["x"])
+        with pytest.raises(SettingsError, match=r"y=<HDF5 .*: pass its name, y='label'"):
+            PrefetchSequence(path, y={"a": file["label"]})
+
+
+@pytest.mark.parametrize("file", [None, 5, b"a.h5", [5], np.zeros(3), {"a": 1}])
+def test_what_is_no_path(file: Any) -> None:
+    with pytest.raises(SettingsError, match=r"file=.*: write a path, a pattern"):
+        PrefetchSequence(file)
+
+
+def test_paths_may_come_from_a_generator(samples: MakeSamples) -> None:
+    with PrefetchSequence(samples(30).parent.glob("contiguous-30.h5")) as sequence:
+        assert len(sequence) == 1
+
+
 def test_lengths_that_differ(tmp_path: Path) -> None:
     path = write(tmp_path / "odd.h5", {"x": np.zeros(5), "y": np.zeros(6)})
     with pytest.raises(DatasetError, match=r"odd.h5 has x 5 rows, y 6 rows"):
@@ -99,7 +124,7 @@ def test_nothing_to_batch(tmp_path: Path, shape: tuple[int, int]) -> None:
 
 def test_rows_out_of_range(samples: MakeSamples) -> None:
     with pytest.raises(RowsError, match=r"rows\[1\] is 30"):
-        PrefetchSequence(samples(30), rows=[3, 30])
+        PrefetchSequence(samples(30), rows=[3, 30, 4])
 
 
 def test_a_remainder_that_would_be_everything(samples: MakeSamples) -> None:
@@ -107,10 +132,43 @@ def test_a_remainder_that_would_be_everything(samples: MakeSamples) -> None:
         PrefetchSequence(samples(30), drop_remainder=True)
 
 
-def test_queues_larger_than_the_machine(samples: MakeSamples) -> None:
-    need = psutil.virtual_memory().total // 20  # a sample has 20 bytes
+def never_written(path: Path, rows: int, row_bytes: int) -> Path:
+    with h5py.File(path, "w") as file:
+        file.create_dataset("x", (rows, row_bytes), "uint8", chunks=(1, row_bytes))
+    return path
+
+
+def test_queues_larger_than_the_machine(tmp_path: Path) -> None:
+    need = psutil.virtual_memory().total // 20
+    path = never_written(tmp_path / "large.h5", 2 * need, row_bytes=20)
     with pytest.raises(SettingsError, match=r"write chunk_size=\d+ or less"):
-        PrefetchSequence(samples(30), chunk_size=need, chunk_queue=2)
+        PrefetchSequence(path, y=None, chunk_size=need, chunk_queue=2)
+
+
+def test_a_default_chunk_that_does_not_fit_becomes_smaller(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    have = psutil.virtual_memory().total
+    path = never_written(tmp_path / "heavy.h5", 10_000, row_bytes=have // 4000)
+    with PrefetchSequence(path, y=None, batch_size=2) as sequence:
+        assert sequence.memory_bytes <= have // 2
+        assert 0 < sequence.plan.chunk_size < 3200
+    assert f"write chunk_size={sequence.plan.chunk_size} to have the same" in caplog.text
+
+
+def test_rows_that_no_batch_of_fits_are_refused(tmp_path: Path) -> None:
+    path = never_written(tmp_path / "heavy.h5", 10_000, psutil.virtual_memory().total // 20)
+    with pytest.raises(SettingsError, match="write a smaller batch_size"):
+        PrefetchSequence(path, y=None)
+
+
+def test_no_more_samples_are_counted_than_there_are(samples: MakeSamples, tmp_path: Path) -> None:
+    need = psutil.virtual_memory().total // 20
+    PrefetchSequence(samples(30), chunk_size=need, batch_size=need).close()
+    with h5py.File(tmp_path / "heavy.h5", "w") as file:
+        file.create_dataset("x", (5, 20_000_000), np.uint8)
+    with PrefetchSequence(tmp_path / "heavy.h5", y=None, batch_queue=2) as few:
+        assert few.memory_bytes < 1_500_000_000  # two chunks and seven batches of all five samples
 
 
 @pytest.mark.parametrize("index", [3, -4, 10**9])

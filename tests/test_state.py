@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
+import tracemalloc
+import zlib
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
@@ -103,10 +106,17 @@ def changed_rows(path: Path) -> None:
         file["x"][:] = file["x"][:] + 1
 
 
+def changed_labels(path: Path) -> None:
+    """One of ninety."""
+    with h5py.File(path, "r+") as file:
+        file["y"][40] += 1
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
         (changed_rows, "checksum of samples was"),
+        (changed_labels, "checksum of samples was"),
         (lambda path: write_samples(path, N - 1), "datasets was"),
         (lambda path: write_samples(path, N, "gzip"), "bytes was"),
     ],
@@ -129,16 +139,36 @@ def test_a_copy_of_the_file_is_the_same_file(samples: MakeSamples, tmp_path: Pat
         other.load_state_dict(sequence.state_dict())
 
 
+def bomb() -> str:
+    """A gigabyte of zeros."""
+    packing = zlib.compressobj()
+    packed = b"".join(packing.compress(bytes(1 << 20)) for _ in range(1 << 10)) + packing.flush()
+    return base64.b64encode(packed).decode()
+
+
 @pytest.mark.parametrize(
     "state",
-    [{}, {"version": 99}, {"version": 1, "pass": 0}, {"trained": "???"}, {"trained": BATCHES}],
-)
+    [{}, {"version": 99}, {"version": 1, "pass": 0}, {"trained": "???"}, {"trained": BATCHES},
+     {"trained": -1}, {"trained": 1.5}, {"trained": None}, {"pass": "1"}, {"pass": -1},
+     {"pass": float("inf")}, {"order": []}, {"order": "seed"}, {"file": None}],
+)  # fmt: skip
 def test_what_is_no_state_is_refused(samples: MakeSamples, state: dict[str, Any]) -> None:
     with small(samples(N)) as sequence:
-        if "trained" in state:
+        if "version" not in state and state:
             state = sequence.state_dict() | state
         with pytest.raises(StateError):
             sequence.load_state_dict(state)
+
+
+def test_bits_that_unpack_to_more_than_a_pass_has_are_not_unpacked(samples: MakeSamples) -> None:
+    with small(samples(N)) as sequence:
+        state = sequence.state_dict() | {"trained": bomb()}
+        tracemalloc.start()
+        with pytest.raises(StateError, match="not of 23 batches"):
+            sequence.load_state_dict(state)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 10_000_000
 
 
 def test_more_than_was_handed_out_cannot_have_been_trained(samples: MakeSamples) -> None:

@@ -6,7 +6,6 @@ The seed article's problem from end to end: pictures of a road and the angle of 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 from collections.abc import Iterator, Mapping
 from math import degrees, sqrt
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.text import Text
 
+from prefetcher import backends
 from prefetcher.cli import output, roads
 from prefetcher.errors import SettingsError
 from prefetcher.monitor import read_log
@@ -112,7 +112,7 @@ def _draw(file: Path, samples: int, seed: int) -> float:
 
 def _choose_backend() -> None:
     """Takes a backend that is installed where Keras's own default, TensorFlow, is not."""
-    installed = [name for name in ("tensorflow", "jax", "torch") if importlib.util.find_spec(name)]
+    installed = backends.installed()
     if not installed:
         raise SettingsError(
             "no backend for Keras is installed: pip install 'prefetcher[tensorflow]', or [jax], "
@@ -177,13 +177,21 @@ def _lines(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         "for data" + (" (TensorFlow asks ahead, so the model itself waited less)" if upper else ""),
     )
     yield "Verdict", summary["verdict"]
-    yield (
-        "Memory",
-        (
-            f"{output.size(summary['buffer_peak_bytes'])} of buffers at their peak for "
-            f"{output.size(summary['data_bytes'])} of data (the settings allow "
-            f"{output.size(summary['buffer_limit_bytes'])}); the process with "
-            f"{summary['backend']} took {output.size(summary['rss_peak_bytes'])}"
-        ),
-    )
+    yield "Memory", _memory(summary)
     yield "Log", f"{summary['log']}: one JSON object a line"
+
+
+def _memory(summary: Mapping[str, Any]) -> str:
+    """What the buffers took. Batches that the backend holds are the caller's, and not limited."""
+    peak, limit = summary["buffer_peak_bytes"], summary["buffer_limit_bytes"]
+    held = (
+        f", beside {output.size(peak - limit)} of batches that {summary['backend']} still held for "
+        "steps that it had yet to run"
+        if peak > limit
+        else ""
+    )
+    return (
+        f"{output.size(peak)} of buffers at their peak for {output.size(summary['data_bytes'])} of "
+        f"data (the settings allow {output.size(limit)}{held}); the process with "
+        f"{summary['backend']} took {output.size(summary['rss_peak_bytes'])}"
+    )

@@ -7,6 +7,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -18,8 +19,13 @@ from rich.table import Table
 from prefetcher.batch import flatten
 from prefetcher.cli import layout, output
 from prefetcher.cli.names import Choice, choose, said_by
+from prefetcher.config import Settings
+from prefetcher.errors import PrefetchError
+from prefetcher.feed import feed_of, mixing_advice
 from prefetcher.hdf5.attributes import Attributes, Names
 from prefetcher.hdf5.describe import Dataset, FileDescription, describe
+from prefetcher.pipeline.stream import Feed
+from prefetcher.sizes import CHUNK_SIZE
 from prefetcher.text import visible
 
 _CLASSES_SHOWN = 8  # what fits a line; --json has them all
@@ -28,27 +34,13 @@ _CLASSES_SHOWN = 8  # what fits a line; --json has them all
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this command's options."""
     parser.add_argument("file", type=Path, metavar="FILE", help="an HDF5 file")
-    parser.add_argument(
-        "--batch-size",
-        type=output.at_least(1),
-        default=32,
-        metavar="N",
-        help="samples in a batch (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--chunk-size",
-        type=output.at_least(1),
-        default=3200,
-        metavar="N",
-        help="samples in a chunk (default: %(default)s)",
-    )
+    output.add_sizes(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Describes the file and prints what was found."""
-    batch = arguments.batch_size
-    sizes = Sizes(batch, max(batch, arguments.chunk_size // batch * batch))
     found = Found.of(arguments.file)
+    sizes = _sizes(found, arguments.batch_size, arguments.chunk_size)
     if arguments.json:
         output.write_json(_as_json(found, sizes))
     else:
@@ -57,14 +49,32 @@ def run(arguments: argparse.Namespace) -> None:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Samples in a batch and in a chunk; a chunk is whole batches."""
+    """Samples in a batch and in a chunk, and how well such chunks mix."""
 
     batch: int
     chunk: int
+    feed: Feed | None = None
+    """What a sequence over the chosen datasets would be made of; None where none can be made."""
+
+    @property
+    def mixing(self) -> float | None:
+        """As `prefetcher.plan.Plan.mixing`; None where nothing can be batched."""
+        return round(self.feed.plan.mixing, 3) if self.feed else None
 
     def within(self, dataset: Dataset) -> tuple[int, int]:
         """Both, where the dataset has so many rows; else all that it has."""
         return min(self.batch, dataset.rows), min(self.chunk, dataset.rows)
+
+
+def _sizes(found: Found, batch_size: int, chunk_size: int | None) -> Sizes:
+    """As a sequence over the chosen datasets has them."""
+    if found.choice is not None:
+        x, y = found.choice.x, found.choice.y
+        asked = Settings(found.file.path, x, y, batch_size=batch_size, chunk_size=chunk_size)
+        with suppress(PrefetchError):
+            feed = feed_of(asked)
+            return Sizes(batch_size, feed.plan.chunk_size, feed)
+    return Sizes(batch_size, max(batch_size, (chunk_size or CHUNK_SIZE) // batch_size * batch_size))
 
 
 @dataclass(frozen=True)
@@ -112,6 +122,7 @@ def _as_json(found: Found, sizes: Sizes) -> dict[str, Any]:
         "size_bytes": file.size,
         "batch_size": sizes.batch,
         "chunk_size": sizes.chunk,
+        "mixing": sizes.mixing,
         "datasets": [_dataset_json(dataset, sizes) for dataset in file.datasets],
         "says": _said_json(found),
         "x": choice.x if choice else None,
@@ -247,8 +258,19 @@ def _advice(found: Found, sizes: Sizes) -> Iterator[str]:
         f"A batch of {sizes.batch} weighs {batch}, "
         f"a chunk of {sizes.chunk} ({sizes.chunk // sizes.batch} batches) {chunk}."
     )
+    yield from _mixing(sizes)
     yield ""
     yield choice.python(found.file.path)
+
+
+def _mixing(sizes: Sizes) -> Iterator[str]:
+    """How well the file would be mixed if it is sorted by class."""
+    if sizes.feed is None or sizes.mixing is None:
+        return
+    yield mixing_advice(sizes.feed) or (
+        f"If it is sorted by class, batches keep {100 * sizes.mixing:.0f} % of the label entropy "
+        "of a full permutation."
+    )
 
 
 def _ways(datasets: tuple[Dataset, ...]) -> Iterator[str]:

@@ -151,6 +151,23 @@ def at_least(smallest: int) -> Callable[[str], int]:
     return number
 
 
+def add_sizes(parser: argparse.ArgumentParser) -> None:
+    """Adds --batch-size and --chunk-size, as a sequence has them."""
+    parser.add_argument(
+        "--batch-size",
+        type=at_least(1),
+        default=32,
+        metavar="N",
+        help="samples in a batch (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--chunk-size",
+        type=at_least(1),
+        metavar="N",
+        help="samples in a chunk (default: 3200, or more where storage chunks are long)",
+    )
+
+
 def byte_count(text: str) -> int:
     """An argparse type: a size such as "2GB", "500 MB", "1.5GiB" or a bare number of bytes."""
     found = re.fullmatch(r"\s*([\d.]+)\s*([kmgt]?)(i?)b?\s*", text, re.IGNORECASE)

@@ -12,7 +12,7 @@ from typing import Final
 import psutil
 
 from prefetcher.cli import names, output
-from prefetcher.cli.tuned import DEFAULTS, Result, show
+from prefetcher.cli.tuned import Result, show
 from prefetcher.config import Settings, Transform
 from prefetcher.errors import SettingsError
 from prefetcher.feed import feed_of
@@ -60,14 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODULE:FUNCTION",
         help="the transform of the training; the module is looked for here first",
     )
-    for name, what in (("batch", "a batch"), ("chunk", "a chunk")):
-        parser.add_argument(
-            f"--{name}-size",
-            type=output.at_least(1),
-            default=getattr(DEFAULTS, f"{name}_size"),
-            metavar="N",
-            help=f"samples in {what} (default: %(default)s)",
-        )
+    output.add_sizes(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

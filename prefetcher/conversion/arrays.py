@@ -19,6 +19,8 @@ from prefetcher.conversion.options import Options
 from prefetcher.conversion.source import Failure, Field, Loaded, RowNumbers
 from prefetcher.errors import DatasetError, FileError, FileMissingError, NoDatasetError
 from prefetcher.hdf5.attributes import Names
+from prefetcher.suggestions import missing
+from prefetcher.writing.growing import storable
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,8 @@ def _chosen(file: str, arrays: Mapping[str, Held], options: Options) -> dict[str
     wanted = [*listed(options.x), *listed(options.y)]
     for name in wanted:
         if name not in arrays:
-            raise NoDatasetError(f"no array {name!r} in {file}; it has {', '.join(arrays)}")
+            have = {key: key for key in arrays}
+            raise NoDatasetError(missing("array", name, file, have))
     return {name: arrays[name] for name in wanted or arrays}
 
 
@@ -174,11 +177,14 @@ def _check(file: str, arrays: Mapping[str, Held]) -> None:
         raise DatasetError(
             f"{file} has {found or 'no array'}: arrays need as many rows each, or x="
         )
-    objects = [name for name, array in arrays.items() if array.dtype.hasobject]
-    if objects:
-        raise DatasetError(
-            f"{objects[0]} in {file} holds Python objects: store numbers or 'S' text"
-        )
+    for name, array in arrays.items():
+        if array.dtype.hasobject:
+            raise DatasetError(f"{name} in {file} holds Python objects: store numbers or 'S' text")
+        if not storable(array.dtype):
+            raise DatasetError(
+                f"{name} in {file} is {array.dtype}, which HDF5 does not have: store numbers or "
+                "'S' text"
+            )
 
 
 def _npy(path: Path) -> Mapped:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from prefetcher.config import flag
 from prefetcher.errors import SettingsError
 from prefetcher.hdf5.attributes import Names
 from prefetcher.writing.codec import CODECS, CodecName, check
@@ -46,6 +47,8 @@ class Options:
         _one_of("codec", self.codec, (*CODECS, "auto"))
         if self.codec != "auto":
             check(self.codec)
+        for name in ("shuffle", "resume"):
+            object.__setattr__(self, name, flag(name, getattr(self, name)))
         self._check_size()
         self._check_split()
         for name in ("workers", "shards"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from importlib.metadata import version
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -48,17 +47,13 @@ def write_stream(samples: Iterable[Sample], out: Path, options: Options, progres
     codec = options.codec
     if codec == "auto":
         codec, _ = choose(max(head.values(), key=lambda rows: rows.nbytes))
-    with HDF5Writer(out, specs, codec=codec) as file:
+    x, y = _roles(tuple(specs), options)
+    with HDF5Writer(out, specs, codec=codec, x=x, y=y) as file:
         for batch in chain([head], batches):
             file.append(batch)
             progress(len(next(iter(batch.values()))), 0)
-        x, y = _roles(tuple(specs), options)
-        about = {
-            "prefetcher_version": version("prefetcher"),
-            "source": "iterator",
-            "arguments": options.arguments | {"codec": codec},
-        }
-        file.set_attributes(encode(about | {"x": x, "y": y}))
+        about = {"source": "iterator", "arguments": options.arguments | {"codec": codec}}
+        file.set_attributes(encode(about))
     return next(iter(file.rows.values()))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -34,6 +36,7 @@ _NAMES = {
 }
 _FIRST_PLUGIN = 256  # smaller numbers are the library's own filters
 _CHECKSUM_BYTES = 4
+_ROOM = 64  # more than all checksums below a compressor add
 
 
 class StoredFilter(NamedTuple):
@@ -104,8 +107,7 @@ class Decoder:
         self._size = size
         self.takes_room = bool(filters) and filters[-1].code in plugins.LIBRARIES
         """Whether `decode` is best given bytes in a `malloc.room`, which it then takes."""
-        self.hdf5_survives = all(stored.code < _FIRST_PLUGIN for stored in filters)
-        """Whether HDF5 itself answers damaged bytes with an error instead of a crash."""
+        self._plugins = any(stored.code >= _FIRST_PLUGIN for stored in filters)
 
     def is_plain(self, mask: int) -> bool:
         """Whether a storage chunk with this filter mask lies in the file as it is."""
@@ -133,6 +135,21 @@ class Decoder:
         if len(data) != self._size:
             raise CorruptError(f"it holds {len(data)} bytes instead of {self._size}")
         return data
+
+    def hdf5_survives(self, data: Bytes, mask: int) -> bool:
+        """Whether HDF5 itself would answer these bytes, which do not decode, with a plain error.
+
+        Its plugins may crash, and its gzip takes the memory for whatever a stream unpacks to.
+        """
+        if self._plugins:
+            return False
+        with suppress(CorruptError, zlib.error):  # which keeps HDF5 from going further
+            for stage in reversed(self._used(mask)):
+                if stage.decode is _inflate:
+                    most = self._size + _ROOM
+                    return len(zlib.decompressobj().decompress(data.tobytes(), most)) < most
+                data = stage.decode(data, len(data) - (stage.adds or 0))
+        return True
 
     def _used(self, mask: int) -> list[Stage]:
         return [stage for i, stage in enumerate(self._stages) if not mask >> i & 1]

@@ -39,10 +39,12 @@ class Encoder:
             rows: Those of one storage chunk, in the dataset's dtype; of the last one fewer. Zeros
                 fill it then, as HDF5 itself would.
         """
+        plain = np.ascontiguousarray(rows).reshape(-1).view(np.uint8)
         if len(rows) < self.rows:
-            missing = np.zeros((self.rows - len(rows), *rows.shape[1:]), rows.dtype)
-            rows = np.concatenate([rows, missing])
-        plain = data = np.ascontiguousarray(rows).reshape(-1).view(np.uint8)
+            # Bytes, not rows: numpy's concatenate would give them another byte order.
+            missing = (self.rows - len(rows)) * (len(plain) // len(rows))
+            plain = np.append(plain, np.zeros(missing, np.uint8))
+        data = plain
         for stored in self.filters:
             stage = _stage(stored)
             assert stage, f"{stored.name} was checked by encoder_for"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,8 @@ def owned(address: int | None, nbytes: int) -> Bytes:
     Raises:
         MemoryError: There is no address: malloc had nothing to give.
     """
+    if not address:
+        raise MemoryError(f"no {nbytes} bytes are left for a storage chunk")
     return np.asarray(_Loan(address, nbytes))
 
 
@@ -51,16 +54,18 @@ def given_up(data: Bytes) -> tuple[int, int]:
 
 
 class _Loan:
-    """Stands between memory and the arrays over it; ends with the last of them."""
+    """Stands between memory and the arrays over it; ends with the last of them.
 
-    __slots__ = ("__array_interface__", "_free", "address", "nbytes")
+    Its end is a call into C: Ctrl-C would be lost in a finalizer that is Python code.
+    """
 
-    def __init__(self, address: int | None, nbytes: int) -> None:
-        self.address = address
-        if not address:
-            raise MemoryError(f"no {nbytes} bytes are left for a storage chunk")
+    __slots__ = ("__array_interface__", "__del__", "address", "nbytes")
+    __del__: Callable[[], object]
+
+    def __init__(self, address: int, nbytes: int) -> None:
+        self.__del__ = partial(_libc().free, address)
+        self.address: int | None = address
         self.nbytes = nbytes
-        self._free = _libc().free  # at the interpreter's end this module may be gone first
         self.__array_interface__ = {
             "version": 3,
             "shape": (nbytes,),
@@ -70,12 +75,8 @@ class _Loan:
 
     def give_up(self) -> int:
         """The memory's address; it is not freed by this loan any more."""
-        address, self.address = self.address, None
+        address, self.address, self.__del__ = self.address, None, bool
         return address or 0
-
-    def __del__(self) -> None:
-        if self.address:
-            self._free(self.address)
 
 
 @cache

@@ -6,13 +6,17 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import h5py
 
 from prefetcher.errors import NoDatasetError
-from prefetcher.hdf5.opening import damage_reported, open_file
+from prefetcher.hdf5.faults import damage_reported
+from prefetcher.hdf5.opening import link_of, names_of, open_file
+from prefetcher.storage.retry import Retry
+from prefetcher.suggestions import missing
 
 Names = str | tuple[str, ...]
 """The name of a dataset, or of several."""
@@ -38,21 +42,30 @@ class Attributes:
     """The version of this package that made it."""
 
 
-def read_attributes(path: str | os.PathLike[str], group: str = "") -> Attributes:
+def read_attributes(
+    path: str | os.PathLike[str], group: str = "", *, retries: int = 3
+) -> Attributes:
     """Reads what `prefetcher convert` wrote about a file; other files give an empty answer.
 
     Args:
         path: An HDF5 file.
         group: A split ("train"); "" for the file itself.
+        retries: How often it is tried again after EIO, ESTALE or ETIMEDOUT.
 
     Raises:
         FileError: The file cannot be opened.
+        ReadError: The system could not read it, also not after the retries.
         NoDatasetError: There is no such group.
     """
     path = Path(path)
+    return Retry(retries).opening(path.name, partial(_read, path, group))
+
+
+def _read(path: Path, group: str) -> Attributes:
     with open_file(path) as file, damage_reported(path):
         if group and not _is_group(file, group):
-            raise NoDatasetError(f"no group {group!r} in {path.name}: it has {', '.join(file)}")
+            have = {name: name for name in names_of(file)}
+            raise NoDatasetError(missing("group", group, path.name, have))
         place = file[group] if group else file
         prefix = group + "/" if group else ""
         return Attributes(
@@ -68,7 +81,9 @@ def read_attributes(path: str | os.PathLike[str], group: str = "") -> Attributes
 
 def _value(item: h5py.HLObject, name: str, kind: type) -> Any:
     """An attribute of that kind, decoded; None where there is none, or somebody else's."""
-    value = item.attrs.get(name)
+    if name not in item.attrs:  # h5py's `get` would answer so to an error of the system too
+        return None
+    value = item.attrs[name]
     if not isinstance(value, str):
         return None
     try:
@@ -86,13 +101,13 @@ def _listed(item: h5py.HLObject, name: str) -> tuple[str, ...]:
 
 def _is_group(file: h5py.File, name: str) -> bool:
     """Whether there is such a group in this very file: a link could lead into another one."""
-    here = isinstance(file.get(name, getlink=True), h5py.HardLink)
+    here = name in file and isinstance(link_of(file, name), h5py.HardLink)
     return here and isinstance(file[name], h5py.Group)
 
 
 def _class_names(group: h5py.Group) -> Iterator[tuple[str, tuple[str, ...]]]:
-    for name in group:
-        if isinstance(group.get(name, getlink=True), h5py.HardLink):
+    for name in names_of(group):
+        if isinstance(link_of(group, name), h5py.HardLink):
             names = _listed(group[name], "class_names")
             if names:
                 yield name, names

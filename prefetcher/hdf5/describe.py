@@ -5,18 +5,23 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from prefetcher.errors import DatasetError, NoDatasetError
+from prefetcher.errors import DatasetError, FileError, NoDatasetError
+from prefetcher.hdf5.faults import damage_reported
 from prefetcher.hdf5.general import SCRATCH_BYTES
-from prefetcher.hdf5.opening import damage_reported, open_file, walk
+from prefetcher.hdf5.opening import open_file, walk
 from prefetcher.hdf5.properties import layout_of, stored_filters, unavailable
 from prefetcher.hdf5.storage_chunks import most_stored
+from prefetcher.hdf5.virtual import open_sources
 from prefetcher.hdf5.ways import Way, choose, dtype_of
 from prefetcher.storage.protocol import Identity, identity_of
+from prefetcher.storage.retry import Retry
+from prefetcher.suggestions import missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,8 @@ class Dataset:
     """One clause: why this way."""
     missing_filter: str = ""
     """The filter that nothing installed can decode; "" where all can be."""
+    refused: str = ""
+    """Why its rows cannot be read at all, although the rest of the file can; "" where they can."""
 
     @property
     def rows(self) -> int:
@@ -96,7 +103,7 @@ class FileDescription:
         """The dataset of that name, if it can be cut into batches.
 
         Raises:
-            NoDatasetError: there is none; the message lists those there are.
+            NoDatasetError: there is none; the message names the nearest of those there are.
             DatasetError: it is a scalar, or its elements are not of one fixed size.
         """
         wanted = name.strip("/")
@@ -104,16 +111,13 @@ class FileDescription:
             if dataset.name == wanted:
                 _check_batchable(self.path.name, dataset)
                 return dataset
-        if not self.datasets:
-            raise NoDatasetError(f"no dataset {name!r} in {self.path.name}: it holds no dataset")
-        have = ", ".join(map(str, self.datasets))
-        raise NoDatasetError(
-            f"no dataset {name!r} in {self.path.name}; it has {have}: "
-            f"pass x={self.datasets[0].name!r}"
-        )
+        have = {dataset.name: str(dataset) for dataset in self.datasets}
+        raise NoDatasetError(missing("dataset", wanted, self.path.name, have))
 
 
 def _check_batchable(file: str, dataset: Dataset) -> None:
+    if dataset.refused:
+        raise DatasetError(f"{dataset.name} in {file} cannot be read: {dataset.refused}")
     if not dataset.shape:
         raise DatasetError(
             f"{dataset.name} in {file} is one value without rows and cannot be cut into batches: "
@@ -137,7 +141,9 @@ def _check_batchable(file: str, dataset: Dataset) -> None:
         )
 
 
-def describe(path: str | os.PathLike[str], *, allow_external: bool = False) -> FileDescription:
+def describe(
+    path: str | os.PathLike[str], *, allow_external: bool = False, retries: int = 3
+) -> FileDescription:
     """Opens the file, looks at every dataset in every group, and closes it again.
 
     Args:
@@ -145,11 +151,17 @@ def describe(path: str | os.PathLike[str], *, allow_external: bool = False) -> F
         allow_external: Whether to follow external links, external storage and virtual datasets
             into other files. Off, because a data set from a stranger could read anything that
             this user can read.
+        retries: How often it is tried again after EIO, ESTALE or ETIMEDOUT.
 
     Raises:
         FileError: a subclass for each thing that can be wrong with the file.
+        ReadError: the system could not read it, also not after the retries.
     """
     path = Path(path)
+    return Retry(retries).opening(path.name, partial(_described, path, allow_external))
+
+
+def _described(path: Path, allow_external: bool) -> FileDescription:  # noqa: FBT001 - for partial
     with open_file(path) as file, damage_reported(path):
         status = path.stat()
         datasets = tuple(
@@ -160,6 +172,21 @@ def describe(path: str | os.PathLike[str], *, allow_external: bool = False) -> F
 
 
 def _describe(file: h5py.File, name: str, dataset: h5py.Dataset) -> Dataset:
+    try:
+        with open_sources(dataset):
+            return _readable(file, name, dataset)
+    except (DatasetError, FileError) as error:
+        return _refused(name, dataset, str(error))
+
+
+def _refused(name: str, dataset: h5py.Dataset, why: str) -> Dataset:
+    """HDF5 is not asked for more than it knows without its sources."""
+    layout = layout_of(dataset.id.get_create_plist())
+    dtype = dtype_of(dataset)
+    return Dataset(name, (), dtype, layout, None, (), 0, "general", why, refused=why)
+
+
+def _readable(file: h5py.File, name: str, dataset: h5py.Dataset) -> Dataset:
     properties = dataset.id.get_create_plist()
     filters = stored_filters(properties)
     missing = unavailable(filters)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Sequence
 
-import h5py
 import numpy as np
 
 from prefetcher.clock import State, doing
-from prefetcher.errors import CorruptError
+from prefetcher.errors import CorruptError, PrefetchError
+from prefetcher.hdf5.faults import RAISED, system_error
+from prefetcher.hdf5.handle import Handle
 from prefetcher.hdf5.places import Places, Rows
+from prefetcher.hdf5.properties import leaves_gaps
 from prefetcher.plan import Run
 from prefetcher.storage.protocol import Range
 
@@ -20,14 +21,18 @@ SCRATCH_BYTES = 4 << 20
 
 
 class GeneralWay:
-    """Reads through h5py under one lock, because HDF5 itself does one thing at a time."""
+    """Reads through h5py, one thread at a time, as HDF5 itself does one thing at a time."""
 
     bridged_rows = 0
 
-    def __init__(self, dataset: h5py.Dataset, lock: threading.RLock) -> None:
-        self._dataset = dataset
-        self._lock = lock
-        self._row_bytes: int = dataset.dtype.itemsize * math.prod(dataset.shape[1:])
+    def __init__(self, handle: Handle, name: str) -> None:
+        self._handle = handle
+        self._name = name
+        dataset = handle.dataset(name)
+        self._shape: tuple[int, ...] = dataset.shape[1:]
+        self._dtype: np.dtype[np.generic] = dataset.dtype
+        self._gaps = any(map(leaves_gaps, (dataset, *handle.sources(name))))
+        self._row_bytes: int = dataset.dtype.itemsize * math.prod(self._shape)
         self._storage_rows: int = dataset.chunks[0] if dataset.chunks else 1
         self._step = min(self._rows_at_once(), len(dataset))
         self._scratch: Rows | None = None
@@ -46,7 +51,7 @@ class GeneralWay:
     def read(self, runs: Sequence[Run], places: Places) -> None:
         """Reads runs of rows to the next places. Waits while another thread reads."""
         with doing(State.LOCK):
-            self._lock.acquire()
+            self._handle.lock.acquire()
         try:
             for start, stop in runs:
                 pieces = places.ahead(stop - start)
@@ -56,7 +61,7 @@ class GeneralWay:
                 else:
                     self._scatter(start, stop, places)
         finally:
-            self._lock.release()
+            self._handle.lock.release()
 
     def _scatter(self, start: int, stop: int, places: Places) -> None:
         if self._scratch is None:
@@ -71,13 +76,16 @@ class GeneralWay:
             start = last
 
     def _fetch(self, start: int, rows: Rows) -> None:
-        shape = (len(rows), *self._dataset.shape[1:])
-        typed = rows.reshape(-1).view(self._dataset.dtype).reshape(shape)
+        typed = rows.reshape(-1).view(self._dtype).reshape(len(rows), *self._shape)
+        if self._gaps:
+            rows.fill(0)  # what h5py gives where HDF5 writes nothing
         try:
             with doing(State.HDF5):
-                self._dataset.read_direct(typed, np.s_[start : start + len(rows)])
-        except (OSError, RuntimeError, ValueError) as error:
-            # An errno comes from the system; without one HDF5 did not like the bytes.
-            if isinstance(error, OSError) and error.errno is not None:
+                dataset = self._handle.dataset(self._name)
+                dataset.read_direct(typed, np.s_[start : start + len(rows)])
+        except RAISED as error:
+            self._handle.drop()
+            if isinstance(error, PrefetchError):
                 raise
-            raise CorruptError(f"HDF5 cannot read it: {error}") from error
+            damage = f"HDF5 cannot read it: {error}"
+            raise system_error(error) or CorruptError(damage) from error

@@ -31,32 +31,48 @@ def grid_of(shape: tuple[int, ...], chunk: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(-(-extent // step) for extent, step in zip(shape, chunk, strict=True))
 
 
+def walk_index(dataset: h5py.Dataset) -> NDArray[np.int64]:
+    """What HDF5's own index says of each storage chunk, int64 (storage chunks, axes + 3).
+
+    A row holds its first element's place along each axis, its offset, size and mask, and the rows
+    are in the order of the places.
+
+    Raises:
+        CorruptError: The index names a storage chunk twice. HDF5 may crash over such a dataset.
+    """
+    axes = len(dataset.shape)
+    flat = array("Q")
+
+    def note(info: h5py.h5d.StoreInfo) -> None:
+        flat.extend(info.chunk_offset)
+        flat.extend((info.byte_offset, info.size, info.filter_mask))
+
+    dataset.id.chunk_iter(note)
+    table = np.frombuffer(flat, np.uint64).reshape(-1, axes + 3).astype(np.int64)
+    table = table[np.lexsort(table[:, axes - 1 :: -1].T)]
+    if np.any(np.all(table[1:, :axes] == table[:-1, :axes], axis=1)):
+        raise CorruptError("its index names a storage chunk twice")
+    return table
+
+
 class ChunkIndex:
-    """Every storage chunk of one dataset, found in one walk through HDF5's own index.
+    """Every storage chunk of one dataset, as one walk through HDF5's own index found them.
 
     Keeps 32 bytes for each. Does not change, so any number of threads may ask.
 
+    Args:
+        dataset: One that is stored in storage chunks.
+        table: What `walk_index` says of it.
+
     Raises:
-        CorruptError: the index names a storage chunk twice, or one that is off the grid.
+        CorruptError: the index names a storage chunk that is off the grid.
     """
 
-    def __init__(self, dataset: h5py.Dataset) -> None:
+    def __init__(self, dataset: h5py.Dataset, table: NDArray[np.int64]) -> None:
         steps: tuple[int, ...] = dataset.chunks
         self.grid = grid_of(dataset.shape, steps)
-        flat = array("Q")
-
-        def note(info: h5py.h5d.StoreInfo) -> None:
-            flat.extend(info.chunk_offset)
-            flat.extend((info.byte_offset, info.size, info.filter_mask))
-
-        dataset.id.chunk_iter(note)
-        table = np.frombuffer(flat, np.uint64).reshape(-1, len(steps) + 3).astype(np.int64)
-        numbers = self._numbers(table[:, : len(steps)], steps)
-        order = np.argsort(numbers)
-        self._sorted = numbers[order]
-        self._table = table[order, len(steps) :]
-        if np.any(np.diff(self._sorted) == 0):
-            raise CorruptError("its index names a storage chunk twice")
+        self._sorted = self._numbers(table[:, : len(steps)], steps)
+        self._table = table[:, len(steps) :]
 
     def _numbers(self, corners: NDArray[np.int64], steps: tuple[int, ...]) -> NDArray[np.int64]:
         places, off = np.divmod(corners, np.array(steps, np.int64))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from prefetcher.errors import CorruptError, FileError, FileMissingError
+from prefetcher.storage.retry import Result, Retry
 
 FORMAT = "prefetcher-manifest"
 VERSION = 1
@@ -69,6 +71,7 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
 
     Raises:
         FileMissingError: The manifest or one of its files is missing.
+        ReadError: The system could not read the manifest, also not after the retries.
         FileError: It is no manifest, or a file has not the size that it says.
     """
     path = Path(path)
@@ -102,9 +105,7 @@ def _shards(path: Path) -> list[Shard]:
 
 def _content(path: Path) -> Any:
     try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise FileMissingError(f"there is no file {path}: check the path") from error
+        return json.loads(_read(path, io.BufferedReader.read))
     except ValueError as error:
         raise FileError(f"{path.name} is not JSON ({error})") from error
 
@@ -134,9 +135,23 @@ def checksum(path: Path) -> str:
 
     Raises:
         FileMissingError: There is no such file.
+        ReadError: The system could not read it, also not after the retries.
     """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError as error:
-        raise FileMissingError(f"there is no file {path}: check the path") from error
+    return _read(path, _digest)
+
+
+def _digest(file: io.BufferedReader) -> str:
+    return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read(path: Path, take: Callable[[io.BufferedReader], Result]) -> Result:
+    """What `take` makes of a file, which is opened anew and read again where that may help."""
+
+    def look() -> Result:
+        try:
+            with path.open("rb") as file:
+                return take(file)
+        except FileNotFoundError as error:
+            raise FileMissingError(f"there is no file {path}: check the path") from error
+
+    return Retry().opening(path.name, look)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -14,9 +15,10 @@ from prefetcher.errors import (
     FileError,
     FileMissingError,
     NotHDF5Error,
-    PrefetchError,
     UnsafeFileError,
 )
+from prefetcher.hdf5.faults import system_error
+from prefetcher.storage.retry import may_pass
 
 _BUSY = ("already open for write", "already open for SWMR write", "unable to lock file")
 
@@ -28,24 +30,49 @@ def open_file(path: Path) -> h5py.File:
         FileMissingError: there is no such file.
         FileBusyError: this or another process has it open for writing.
         NotHDF5Error: it is a folder, not HDF5, cut short or damaged.
-        FileError: it may not be read.
+        FileError: it may not be read, or the system cannot open it.
+        OSError: an error of the system that may pass, with its errno: open it again.
     """
+    if _is_written_here(path):
+        raise FileBusyError(f"this process has {path.name} open for writing: close it first")
     try:
-        file = h5py.File(path, "r")
-    except FileNotFoundError as error:
+        return h5py.File(h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDONLY, fapl=_access()))
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise FileMissingError(f"there is no file {path}: check the path") from error
     except PermissionError as error:
         raise FileError(f"{path.name} may not be read by this user: change its mode") from error
     except (OSError, RuntimeError, ValueError) as error:
         raise _explained(path, error) from error
-    # Within one process HDF5 shares the writer's unsaved state, which the file does not hold yet.
-    if file.id.get_intent() & h5py.h5f.ACC_RDWR:
-        file.close()
-        raise FileBusyError(f"this process has {path.name} open for writing: close it first")
-    return file
 
 
-def _explained(path: Path, error: Exception) -> FileError:
+def _access() -> h5py.h5p.PropFAID:
+    """How files are opened; those that links and virtual datasets lead to inherit it."""
+    properties = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    # HDF5 fills this buffer ahead of small reads. A read that fails leaves it unfilled, and the
+    # next one is answered from it all the same.
+    properties.set_sieve_buf_size(0)
+    # Handles of one driver in a process share all that HDF5 has of a file, such buffers included.
+    # This driver reads as the default one does, and logs nothing; nobody else takes it.
+    properties.set_fapl_log(b"", 0, 0)
+    return properties
+
+
+def _is_written_here(path: Path) -> bool:
+    """Whether this process has the file open for writing, so that HDF5 has what the file lacks."""
+    with suppress(OSError):
+        return any(map(partial(os.path.samestat, path.stat()), _written()))
+    return False  # opening it says why
+
+
+def _written() -> Iterator[os.stat_result]:
+    """Every file that this process has open for writing with HDF5's default driver."""
+    for file in h5py.h5f.get_obj_ids(h5py.h5f.OBJ_ALL, h5py.h5f.OBJ_FILE):
+        writes = file.get_intent() & h5py.h5f.ACC_RDWR
+        if writes and file.get_access_plist().get_driver() == h5py.h5fd.SEC2:
+            yield os.fstat(file.get_vfd_handle())
+
+
+def _explained(path: Path, error: Exception) -> OSError:
     if isinstance(error, BlockingIOError) or any(sign in str(error) for sign in _BUSY):
         return FileBusyError(
             f"{path.name} is open for writing elsewhere: wait until it is closed there "
@@ -55,19 +82,9 @@ def _explained(path: Path, error: Exception) -> FileError:
         return NotHDF5Error(f"{path.name} is a folder, not an HDF5 file")
     if "truncated file" in str(error):
         return NotHDF5Error(f"{path.name} was cut short: copy or write it again ({error})")
+    if system := system_error(error):
+        return system if may_pass(system) else FileError(f"{path.name} cannot be opened: {system}")
     return NotHDF5Error(f"{path.name} is not an HDF5 file, or it is damaged ({error})")
-
-
-@contextmanager
-def damage_reported(path: Path) -> Iterator[None]:
-    """Turns what h5py raises over damaged metadata into `NotHDF5Error`."""
-    try:
-        yield
-    except PrefetchError:
-        raise
-    # h5py has no error class of its own: the builtin depends on where HDF5 noticed the damage.
-    except (OSError, RuntimeError, LookupError, ValueError, TypeError, MemoryError) as error:
-        raise NotHDF5Error(f"{path.name} is damaged: copy or write it again ({error})") from error
 
 
 def walk(file: h5py.File, *, allow_external: bool) -> Iterator[tuple[str, h5py.Dataset]]:
@@ -82,17 +99,17 @@ def walk(file: h5py.File, *, allow_external: bool) -> Iterator[tuple[str, h5py.D
     """
     found: dict[str, h5py.Dataset] = {}
     soft: dict[str, str] = {}
-    seen = {_key(file)}
+    seen = {key_of(file)}
     groups: list[tuple[str, h5py.Group]] = [("", file)]
     while groups:
         prefix, group = groups.pop()
-        for name in group:
+        for name in names_of(group):
             path = prefix + name
             item = _follow(group, name, path, allow_external=allow_external)
             if isinstance(item, h5py.SoftLink):
                 soft[path] = item.path[1:] if item.path.startswith("/") else prefix + item.path
-            elif isinstance(item, h5py.Group) and _key(item) not in seen:
-                seen.add(_key(item))
+            elif isinstance(item, h5py.Group) and key_of(item) not in seen:
+                seen.add(key_of(item))
                 groups.append((path + "/", item))
             elif isinstance(item, h5py.Dataset):
                 found[path] = item
@@ -100,29 +117,67 @@ def walk(file: h5py.File, *, allow_external: bool) -> Iterator[tuple[str, h5py.D
     yield from _aliases(found, soft)
 
 
-def _key(item: h5py.HLObject) -> tuple[int, int]:
-    """The same for every name of one group: hard links may make a circle."""
+def names_of(group: h5py.Group) -> list[str]:
+    """The names in a group: in the order of their making where the file has it, else sorted."""
+    found: list[tuple[int, bytes]] = []
+
+    def note(name: bytes, link: h5py.h5l.LinkInfo) -> None:
+        found.append((link.corder if link.corder_valid else 0, name))
+
+    # In this order HDF5 makes no table, which it frees unfilled, and crashes, if a read fails.
+    group.id.links.iterate(note, info=True, order=h5py.h5.ITER_NATIVE)
+    return [name.decode() for _, name in sorted(found)]
+
+
+def key_of(item: h5py.HLObject) -> tuple[int, int]:
+    """The same for every name of one group or dataset: hard links may make a circle."""
     info = h5py.h5o.get_info(item.id)
     return info.fileno, info.addr
 
 
 def _follow(
-    group: h5py.Group, name: str, path: str, *, allow_external: bool
+    group: h5py.Group, name: str | bytes, path: str, *, allow_external: bool
 ) -> h5py.HLObject | h5py.SoftLink | None:
-    try:
-        link = group.get(name, getlink=True)
-    except TypeError:  # a user-defined link: nobody knows where it leads
+    link = link_of(group, name)
+    if link is None:  # a user-defined one: nobody knows where it leads
         return None
     if isinstance(link, h5py.SoftLink):
         return link
     if isinstance(link, h5py.ExternalLink):
         if not allow_external:
             raise _unsafe(group.file, f"{path} is a link to {link.path} in {link.filename}")
-        return group.get(name)  # None where the other file is missing
+        return _linked(group, name)
     item = group[name]
     if isinstance(item, h5py.Dataset) and not allow_external:
         _refuse_outside(path, item)
     return item
+
+
+def link_of(
+    group: h5py.Group, name: str | bytes
+) -> h5py.HardLink | h5py.SoftLink | h5py.ExternalLink | None:
+    """The link of that name, which is there, itself; None for a kind that h5py does not know."""
+    # h5py's own `get` may answer an error of the system as it does a name that is not there.
+    raw = name if isinstance(name, bytes) else name.encode()
+    kind = group.id.links.get_info(raw).type
+    if kind == h5py.h5l.TYPE_HARD:
+        return h5py.HardLink()
+    if kind == h5py.h5l.TYPE_SOFT:
+        return h5py.SoftLink(group.id.links.get_val(raw).decode(errors="surrogateescape"))
+    if kind == h5py.h5l.TYPE_EXTERNAL:
+        file, inside = group.id.links.get_val(raw)
+        return h5py.ExternalLink(os.fsdecode(file), inside.decode(errors="surrogateescape"))
+    return None
+
+
+def _linked(group: h5py.Group, name: str | bytes) -> h5py.HLObject | None:
+    """What an external link leads to, None where that is missing."""
+    try:
+        return group[name]
+    except KeyError as error:
+        if system_error(error):
+            raise
+        return None
 
 
 def _refuse_outside(path: str, dataset: h5py.Dataset) -> None:

@@ -49,10 +49,13 @@ class Places:
             yield piece
             first, count, at = first + len(piece), count - len(piece), at + 1
 
-    def put(self, rows: Rows, columns: slice = slice(None)) -> None:
-        """Copies `rows` to the next places, into these bytes of each; they are not done by that."""
+    def put(self, rows: Rows, columns: slice = slice(None), skip: int = 0) -> None:
+        """Copies `rows` to the next places but `skip`, into these bytes of each.
+
+        They are not done by that.
+        """
         copied = 0
-        for piece in self.ahead(len(rows)):
+        for piece in self.ahead(len(rows), skip):
             piece[:, columns] = rows[copied : copied + len(piece)]
             copied += len(piece)
 

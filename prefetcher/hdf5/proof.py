@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from typing import NamedTuple
 
 import h5py
 import numpy as np
 
 from prefetcher.errors import CorruptError
+from prefetcher.hdf5.faults import RAISED, system_error
 
 
 class Probe(NamedTuple):
@@ -19,24 +19,29 @@ class Probe(NamedTuple):
     """The part."""
     read: Callable[[], bytes]
     """Reads its bytes in the fast way."""
-    hdf5_survives: bool = True
-    """Whether HDF5 answers damaged bytes there with an error. Plugin filters may crash instead."""
 
 
 def agrees(dataset: h5py.Dataset, probes: Iterable[Probe]) -> bool:
-    """Whether the fast way gives the bytes that h5py gives, wherever h5py gives any."""
+    """Whether the fast way gives the bytes that h5py gives, wherever both give any.
+
+    Damage that the fast way sees is no reason to leave it, whatever h5py says of it: whoever wants
+    those rows is told, and HDF5 never sees bytes that could crash it or fill the memory.
+
+    Raises:
+        OSError: The system could not read, which says nothing about the way.
+    """
     return all(_same(dataset, probe) for probe in probes)
 
 
 def _same(dataset: h5py.Dataset, probe: Probe) -> bool:
-    found = None
-    with suppress(CorruptError):
+    try:
         found = probe.read()
-    if found is None and not probe.hdf5_survives:
+    except CorruptError:
         return True
     try:
         expected = np.asarray(dataset[probe.where]).tobytes()
-    except (OSError, RuntimeError, ValueError):
-        # Damaged: whoever wants these rows is told by the fast way, which knows their offset.
-        return True
+    except RAISED as error:
+        if system_error(error):
+            raise
+        return True  # the fast way could read what HDF5 cannot
     return found == expected

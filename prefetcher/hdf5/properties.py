@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import h5py
+import numpy as np
 
 from prefetcher.filters import plugins
 from prefetcher.filters.decode import StoredFilter
@@ -43,3 +44,22 @@ def has_fill_value(properties: h5py.h5p.PropDCID) -> bool:
         properties.get_fill_time() != h5py.h5d.FILL_TIME_NEVER
         and properties.fill_value_defined() != h5py.h5d.FILL_VALUE_UNDEFINED
     )
+
+
+def leaves_gaps(dataset: h5py.Dataset) -> bool:
+    """Whether HDF5 may leave some of the memory that it reads to as it was.
+
+    It does so with elements that were never written and have no value, and with the bytes between
+    the fields of a record.
+    """
+    return not has_fill_value(dataset.id.get_create_plist()) or _has_padding(dataset.dtype)
+
+
+def _has_padding(dtype: np.dtype[np.generic]) -> bool:
+    if dtype.subdtype:
+        return _has_padding(dtype.subdtype[0])
+    if not dtype.fields:
+        return False
+    fields = [field[0] for field in dtype.fields.values()]
+    filled = sum(field.itemsize for field in fields)
+    return filled < dtype.itemsize or any(map(_has_padding, fields))

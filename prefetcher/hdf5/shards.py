@@ -24,6 +24,7 @@ from prefetcher.hdf5.manifest import is_manifest, read_manifest
 from prefetcher.hdf5.places import Places, Rows
 from prefetcher.hdf5.source import Source
 from prefetcher.plan import Run
+from prefetcher.storage.protocol import Range
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +71,22 @@ class Shards:
         )
 
 
-def describe_all(files: Files, *, allow_external: bool = False) -> Shards:
+def describe_all(files: Files, *, allow_external: bool = False, retries: int = 3) -> Shards:
     """Describes one file, those a pattern matches (sorted) or a manifest names, or a list of these.
+
+    The arguments are those of `describe`.
 
     Raises:
         FileError: A file is missing or cannot be used, or a pattern matches none.
+        ReadError: The system could not read a file, also not after the retries.
         SettingsError: The list is empty.
     """
     listed = [files] if isinstance(files, str | os.PathLike) else list(files)
     paths = [path for file in listed for path in _matching(file)]
     if not paths:
         raise SettingsError(f"file={files!r}: name one file at least")
-    return Shards(tuple(describe(path, allow_external=allow_external) for path in paths))
+    look = partial(describe, allow_external=allow_external, retries=retries)
+    return Shards(tuple(map(look, paths)))
 
 
 def _matching(file: File) -> list[Path]:
@@ -129,6 +134,13 @@ class ShardedSource:
         for number, own in self._by_file(name, runs):
             with suppress(PrefetchError, OSError):  # reading says what is wrong with a file
                 self._source(number).expect(name, own)
+
+    def ranges(self, name: str, runs: Sequence[Run]) -> list[Range]:
+        """Where in its file the bytes of runs of rows lie; none where HDF5 alone knows."""
+        by_file = self._by_file(name, runs)
+        return [
+            place for number, own in by_file for place in self._source(number).ranges(name, own)
+        ]
 
     def read(self, name: str, runs: Sequence[Run], out: Sequence[Rows]) -> None:
         """Reads runs of rows of `name`, counted over all files, into `out`.

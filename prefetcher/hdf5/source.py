@@ -5,9 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import Protocol
 
 import h5py
+import numpy as np
+from numpy.typing import NDArray
 
 from prefetcher.errors import (
     ClosedError,
@@ -18,8 +21,10 @@ from prefetcher.errors import (
 )
 from prefetcher.hdf5.contiguous import ContiguousWay
 from prefetcher.hdf5.describe import Dataset, FileDescription
+from prefetcher.hdf5.faults import damage_reported
 from prefetcher.hdf5.general import GeneralWay
-from prefetcher.hdf5.opening import damage_reported, open_file
+from prefetcher.hdf5.handle import Handle
+from prefetcher.hdf5.index import walk_index
 from prefetcher.hdf5.places import Places, Rows, after
 from prefetcher.hdf5.proof import Probe, agrees
 from prefetcher.hdf5.storage_chunks import StorageChunkWay
@@ -46,6 +51,11 @@ class _FastWay(_Way, Protocol):
     def probes(self) -> Iterable[Probe]: ...
 
 
+def _index(dataset: h5py.Dataset) -> NDArray[np.int64] | None:
+    """Its index, whoever reads it: HDF5 itself may crash over one that is damaged."""
+    return walk_index(dataset) if dataset.chunks and dataset.size else None
+
+
 class Source:
     """Rows of some datasets of one file. `read` may be called from any number of threads at once.
 
@@ -60,6 +70,8 @@ class Source:
     Raises:
         FileChangedError: the file is no longer the one that was described.
         FileError: it can no longer be opened.
+        ReadError: the system could not read it, also not after the retries.
+        CorruptError: an index of a dataset is damaged, so that HDF5 may crash over it.
         DatasetError: a dataset cannot be cut into batches, or there is none of that name.
     """
 
@@ -77,35 +89,47 @@ class Source:
         self._retry = Retry(retries, stopping or threading.Event(), on_retry)
         # Re-entrant: a finalizer may close the source on a thread that holds one of them.
         self._state = threading.RLock()
-        self._h5py = threading.RLock()
         self._reading = 0
         self._closed = False
+        self._undo = ExitStack()
+        self._retry.opening(self._path.name, partial(self._open, description))
+        self.scratch_bytes = max(way.scratch_bytes for way in self._ways.values())
+        """The most memory, in bytes, that one reading thread holds beside the caller's arrays."""
+
+    def _open(self, description: FileDescription) -> None:
         with ExitStack() as undo:
-            self._file = undo.enter_context(open_file(description.path))
+            kinds = {each.name: (each.shape, each.dtype) for each in self._datasets.values()}
+            handle = Handle(description.path, description.identity, kinds)
+            undo.callback(handle.close)
             self._stored = LocalBytes(description.path, description.identity)
             undo.callback(self._stored.close)
             self._stored.check_unchanged()
             with damage_reported(description.path):
-                self._ways = {name: self._open(self._datasets[name]) for name in names}
+                self._ways = {name: self._way(name, handle) for name in self._datasets}
             self._undo = undo.pop_all()
-        self.scratch_bytes = max(way.scratch_bytes for way in self._ways.values())
-        """The most memory, in bytes, that one reading thread holds beside the caller's arrays."""
 
-    def _open(self, dataset: Dataset) -> _Way:
+    def _way(self, name: str, handle: Handle) -> _Way:
         """The way of the description, unless its bytes are not those that h5py gives."""
-        opened = self._file[dataset.name]
-        with suppress(CorruptError):  # by an index that makes no sense
-            way = self._fast_way(dataset, opened)
-            if way is not None and agrees(opened, way.probes()):
-                return way
-        return GeneralWay(opened, self._h5py)
+        dataset = self._datasets[name]
+        opened = handle.dataset(dataset.name)
+        try:
+            indexes = [_index(each) for each in (opened, *handle.sources(dataset.name))]
+        except CorruptError as error:
+            raise CorruptError(f"{name} in {self._path.name} is damaged: {error}") from error
+        way = self._fast_way(dataset, opened, indexes[0])
+        if way is not None and agrees(opened, way.probes()):
+            return way
+        return GeneralWay(handle, dataset.name)
 
-    def _fast_way(self, dataset: Dataset, opened: h5py.Dataset) -> _FastWay | None:
+    def _fast_way(
+        self, dataset: Dataset, opened: h5py.Dataset, index: NDArray[np.int64] | None
+    ) -> _FastWay | None:
         if dataset.way == "contiguous":
             offset = opened.id.get_offset()
             return ContiguousWay(self._stored, offset, dataset.rows, dataset.row_bytes)
-        if dataset.way == "storage chunks":
-            return StorageChunkWay(opened, self._stored)
+        if dataset.way == "storage chunks" and index is not None:
+            with suppress(CorruptError):  # HDF5 itself misplaces some storage chunks in its index
+                return StorageChunkWay(opened, index, self._stored)
         return None
 
     def expect(self, name: str, runs: Sequence[Run]) -> None:
@@ -115,6 +139,15 @@ class Source:
         """
         with suppress(ClosedError), self._open_meanwhile():
             self._stored.expect(self._ways[name].ranges(runs))
+
+    def ranges(self, name: str, runs: Sequence[Run]) -> list[Range]:
+        """Where in the file the bytes of runs of rows lie; none where HDF5 alone knows.
+
+        Raises:
+            ClosedError: the source was closed.
+        """
+        with self._open_meanwhile():
+            return self._ways[name].ranges(runs)
 
     def read(self, name: str, runs: Sequence[Run], out: Sequence[Rows]) -> None:
         """Reads runs of rows of dataset `name`, one after the other, into `out`.
@@ -192,6 +225,8 @@ class Source:
         except OSError as error:
             self._stored.check_unchanged()
             raise ReadError(f"reading {self._where(name, run)} failed: {error}") from error
+        finally:
+            del cause  # it may hold this frame, and so open files until the next collection
 
     def _where(self, name: str, run: Run) -> str:
         return f"rows {run[0]} to {run[1]} of {name} in {self._path.name}"

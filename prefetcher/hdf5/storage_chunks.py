@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 
 import h5py
 import numpy as np
@@ -17,7 +19,7 @@ from prefetcher.errors import CorruptError
 from prefetcher.filters import malloc
 from prefetcher.filters.decode import Bytes, Decoder
 from prefetcher.hdf5.index import ChunkIndex, StoredChunk
-from prefetcher.hdf5.places import Places, Rows
+from prefetcher.hdf5.places import Places
 from prefetcher.hdf5.proof import Probe
 from prefetcher.hdf5.properties import stored_filters
 from prefetcher.plan import Run
@@ -46,9 +48,11 @@ class StorageChunkWay:
 
     bridged_rows = 0
 
-    def __init__(self, dataset: h5py.Dataset, stored: StoredBytes) -> None:
+    def __init__(
+        self, dataset: h5py.Dataset, table: NDArray[np.int64], stored: StoredBytes
+    ) -> None:
         self._stored = stored
-        self._index = ChunkIndex(dataset)
+        self._index = ChunkIndex(dataset, table)
         # An axis of one element more, so that vectors have bands too.
         self._shape: tuple[int, ...] = (*dataset.shape, 1)
         self._chunk: tuple[int, ...] = (*dataset.chunks, 1)
@@ -56,7 +60,10 @@ class StorageChunkWay:
         self._per_band = math.prod(self._grid[2:])
         self._whole_rows = self._chunk[1:] == self._shape[1:]
         self._element = _element(dataset.dtype.itemsize)
-        self._fill = np.array(dataset.fillvalue, dataset.dtype).view(self._element)
+        # What HDF5 has for it where all is written, may be undefined.
+        whole = len(self._index) == math.prod(self._index.grid)
+        fill = np.zeros((), dataset.dtype) if whole else np.array(dataset.fillvalue, dataset.dtype)
+        self._fill = fill.view(self._element)
         self._row_bytes = self._element.itemsize * math.prod(self._shape[1:])
         self._chunk_bytes = self._element.itemsize * math.prod(self._chunk)
         self._decoder = Decoder(stored_filters(dataset.id.get_create_plist()), self._chunk_bytes)
@@ -67,41 +74,55 @@ class StorageChunkWay:
         self.scratch_bytes = self._most_stored + band_bytes + 2 * self._chunk_bytes
 
     def read(self, runs: Sequence[Run], places: Places) -> None:
-        """Reads runs of rows to the next places, each storage chunk of a run once."""
-        rows = self._chunk[0]
-        for start, stop in runs:
-            for slab in range(start // rows, -(-stop // rows)):
-                first, last = max(start - slab * rows, 0), min(stop - slab * rows, rows)
-                for band in range(self._grid[1]):
-                    self._read_band(slab, band, first, last, places)
-                places.done += last - first
+        """Reads runs of rows to the next places, each storage chunk of neighbouring runs once."""
+        for slab, runs_within in self._by_slab(runs):
+            for band in range(self._grid[1]):
+                self._read_band(slab, band, runs_within, places)
+            places.done += sum(last - first for first, last in runs_within)
 
-    def _read_band(self, slab: int, band: int, first: int, last: int, places: Places) -> None:
-        """Moves one band's bytes of a slab's rows `first` to `last` to the next places."""
+    def _by_slab(self, runs: Sequence[Run]) -> Iterator[tuple[int, list[Run]]]:
+        """Yields the runs within each slab, the rows of one storage chunk, counted from its own."""
+        rows = self._chunk[0]
+        stretches = (
+            (slab, max(start - slab * rows, 0), min(stop - slab * rows, rows))
+            for start, stop in runs
+            for slab in range(start // rows, -(-stop // rows))
+        )
+        for slab, of_slab in groupby(stretches, key=itemgetter(0)):
+            yield slab, [(first, last) for _, first, last in of_slab]
+
+    def _read_band(self, slab: int, band: int, runs: Sequence[Run], places: Places) -> None:
+        """Moves one band's bytes of runs of a slab's rows to the next places."""
         number = (slab * self._grid[1] + band) * self._per_band
         found = self._index.between(number, number + self._per_band)
         if self._whole_rows and found and self._decoder.is_plain(found[0].mask):
-            self._read_plain(found[0], first, last, places.ahead(last - first))
+            self._read_plain(found[0], runs, places)
             return
+        low, high = min(first for first, _ in runs), max(last for _, last in runs)
         if self._whole_rows and found:
-            block = self._decoded(found[0])[first:last]
+            block = self._decoded(found[0])[low:high]
         else:
-            block = self._put_together(band, first, last, found)
-        stretch = block.reshape(last - first, -1).view(np.uint8)
+            block = self._put_together(band, low, high, found)
+        stretch = block.reshape(high - low, -1).view(np.uint8)
         begin = band * self._chunk[1] * self._row_bytes // self._shape[1]
-        places.put(stretch, slice(begin, begin + stretch.shape[1]))
+        skip = 0
+        for first, last in runs:
+            columns = slice(begin, begin + stretch.shape[1])
+            places.put(stretch[first - low : last - low], columns, skip)
+            skip += last - first
 
-    def _read_plain(
-        self, chunk: StoredChunk, first: int, last: int, pieces: Sequence[Rows]
-    ) -> None:
+    def _read_plain(self, chunk: StoredChunk, runs: Sequence[Run], places: Places) -> None:
         """Rows that lie in the file as they are go straight to their places."""
         with self._named(chunk):
             if chunk.size != self._chunk_bytes:
                 raise CorruptError(f"it holds {chunk.size} bytes instead of {self._chunk_bytes}")
-            row_bytes = self._row_bytes
+            row_bytes, skip = self._row_bytes, 0
             with doing(State.READ):
-                begin = chunk.offset + first * row_bytes
-                self._stored.read(begin, (last - first) * row_bytes, pieces)
+                for first, last in runs:
+                    begin = chunk.offset + first * row_bytes
+                    pieces = places.ahead(last - first, skip)
+                    self._stored.read(begin, (last - first) * row_bytes, pieces)
+                    skip += last - first
 
     def _put_together(self, band: int, first: int, last: int, found: list[StoredChunk]) -> Elements:
         width = min(self._chunk[1], self._shape[1] - band * self._chunk[1])
@@ -169,11 +190,27 @@ class StorageChunkWay:
                 slice(begin, min(begin + step, extent))
                 for begin, step, extent in zip(corner, self._chunk, self._shape, strict=False)
             )
-            yield Probe(box, partial(self._bytes_within, chunk, box), self._decoder.hdf5_survives)
+            yield Probe(box, partial(self._bytes_within, chunk, box))
 
     def _bytes_within(self, chunk: StoredChunk, box: tuple[slice, ...]) -> bytes:
         inside = tuple(slice(part.stop - part.start) for part in box)
-        return self._decoded(chunk)[inside].tobytes()
+        try:
+            return self._decoded(chunk)[inside].tobytes()
+        except CorruptError:
+            if inside != tuple(map(slice, self._chunk[:-1])) and self._may_be_plain(chunk):
+                return b""  # no proof: HDF5 shall answer
+            raise
+
+    def _may_be_plain(self, chunk: StoredChunk) -> bool:
+        """Whether a storage chunk over the edge may lie in the file as it is, without filters.
+
+        A file may have them so (H5D_CHUNK_DONT_FILTER_PARTIAL_CHUNKS), and h5py cannot tell.
+        """
+        if chunk.size != self._chunk_bytes:
+            return False
+        data = np.empty(chunk.size, np.uint8)
+        self._stored.read(chunk.offset, chunk.size, [data])
+        return self._decoder.hdf5_survives(data, chunk.mask)
 
     def _place(self, chunk: StoredChunk) -> tuple[int, ...]:
         """The coordinates of a storage chunk in the grid of them."""

@@ -51,8 +51,8 @@ def choose(file: h5py.File, dataset: h5py.Dataset) -> tuple[Way, str]:
 def _why_general(dataset: h5py.Dataset, layout: str) -> str | None:
     if not dataset.shape or not dataset.size:
         return "it has no rows"
-    if dataset.file.driver != "sec2" or not hasattr(os, "preadv"):
-        return "this system or file driver cannot read at an offset"  # Windows, split files
+    if not hasattr(os, "preadv"):
+        return "this system cannot read at an offset"  # Windows
     if not _same_bytes(dataset):
         return "its type is stored in other bytes than numpy's"
     if layout == "contiguous":

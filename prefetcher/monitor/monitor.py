@@ -12,6 +12,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Final, TextIO
 
+from prefetcher.config import flag
 from prefetcher.errors import PrefetchError, SettingsError
 from prefetcher.monitor.log import LogFile
 from prefetcher.monitor.reading import read_log
@@ -43,7 +44,8 @@ class Monitor:
             that is when somebody looks; not if a `MonitorCallback` saw to it.
 
     Raises:
-        SettingsError: an interval out of range, or a path that no log can be at.
+        SettingsError: an interval out of range, a path that no log can be at, or a `verdict` that
+            is neither True nor False.
     """
 
     def __init__(
@@ -57,7 +59,7 @@ class Monitor:
         self._recorder: Recorder | None = None
         self._starting = threading.Lock()
         self._claimed = False
-        self._untold = verdict
+        self._untold = flag("verdict", verdict)
 
     def claim(self) -> None:
         """Makes this the monitor of one sequence, for good.
@@ -88,6 +90,7 @@ class Monitor:
             self.stop()
             try:
                 self._recorder = self._begin(run, snapshot)
+                self._recorder.start()
             except Exception as error:  # noqa: BLE001  # a failing log must never end a training
                 _logger.warning("no log is written to %s: %s", self.path.name, error)
 
@@ -156,10 +159,12 @@ def claimed(monitor: Monitor | str | os.PathLike[str] | None) -> Monitor | None:
     """The monitor, or one for that path, as the monitor of one sequence; None for none.
 
     Raises:
-        SettingsError: It is another sequence's already, or no log can be at that path.
+        SettingsError: It is another sequence's already, it is no path, or no log can be there.
     """
     if monitor is None:
         return None
+    if not isinstance(monitor, Monitor | str | os.PathLike):
+        raise SettingsError(f"monitor={monitor!r}: write the path of its log, or a Monitor")
     monitor = monitor if isinstance(monitor, Monitor) else Monitor(monitor)
     monitor.claim()
     return monitor
@@ -175,10 +180,13 @@ def wait_scope(backend: str) -> str:
 
 def _checked_path(path: Path) -> Path:
     if path.is_dir():
-        raise SettingsError(f"{path.name}: the monitor's path is a folder; name a file in it")
+        raise SettingsError(
+            f"the monitor's log {str(path)!r} is a folder: name a file in it, such as "
+            f"{str(path / 'run.jsonl')!r}"
+        )
     if not path.parent.is_dir():
         raise SettingsError(
-            f"{path.name}: the monitor's path is in a folder that does not exist; make it first"
+            f"the monitor's log {str(path)!r} is in a folder that does not exist; make it first"
         )
     return path
 

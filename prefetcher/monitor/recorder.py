@@ -32,6 +32,8 @@ _logger = logging.getLogger("prefetcher")
 STOP_LIMIT_S: Final = 10.0
 """How long a stop waits for the last line. Only a disk or a driver that hangs takes as long, and a
 log is not worth hanging a training for."""
+_START_PATIENCE_S: Final = 1.0
+"""How long a thread has to begin whose start Ctrl-C broke off: only that shows that it exists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,10 @@ class Recorder:
             self._write_run(run)
             self._opened = opened.pop_all()
         self._thread = threading.Thread(target=self._record, name="prefetch-monitor", daemon=True)
+        self._begun = threading.Event()
+
+    def start(self) -> None:
+        """Starts the thread. Once; if Ctrl-C breaks that off, `stop` and `join` clean up."""
         self._thread.start()
 
     @property
@@ -112,11 +118,15 @@ class Recorder:
         """Waits until the thread has ended, for at most `STOP_LIMIT_S` seconds."""
         if threading.current_thread() is self._thread:
             return
+        if not self._begun.wait(_START_PATIENCE_S):
+            self._opened.close()
+            return
         self._thread.join(STOP_LIMIT_S)
         if self._thread.is_alive():
             _logger.warning("the monitor does not end (a disk or driver hangs?); left behind")
 
     def _record(self) -> None:
+        self._begun.set()
         try:
             with self._opened, _OwnWaits() as waits:
                 self._sample_until_stopped(waits)

@@ -4,12 +4,19 @@ A pool hands out arrays over blocks of one size. A block comes back when the las
 gone, whoever held it and in whichever thread: numpy keeps the `_Loan` alive as long as any view
 does, and the loan's end gives the block back. A caller who keeps every batch gets new memory
 each time, so nothing that was handed out is ever written over.
+
+An array may end anywhere, also where Ctrl-C is about to be told of: Python raises that at the next
+step of Python code, and what is raised in a finalizer is printed and lost. So no Python code runs
+when an array ends: what a loan and a block do at their end are calls into C.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
+from functools import partial
+from weakref import ref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,18 +28,27 @@ class Meter:
     """Bytes of buffers that exist now and at most so far. Any thread."""
 
     def __init__(self) -> None:
-        # Re-entrant: a loan's end may run in a thread that is in here.
-        self._lock = threading.RLock()
-        self.now = 0
+        self._lock = threading.Lock()
+        # By their size, the blocks that exist. Each leaves its set when it ends, so that nothing
+        # has to be booked then.
+        self._alive: dict[int, set[ref[_Block]]] = {}
         self.peak = 0
         self.allocations = 0
 
-    def add(self, nbytes: int) -> None:
-        """Books memory that was allocated (or, if negative, let go)."""
+    @property
+    def now(self) -> int:
+        """Bytes of all blocks that exist."""
+        return sum(nbytes * len(blocks) for nbytes, blocks in list(self._alive.items()))
+
+    def allocate(self, nbytes: int) -> _Block:
+        """A new block, which counts until it ends."""
+        block = _Block(nbytes)
+        alive = self._alive.setdefault(nbytes, set())
+        alive.add(ref(block, alive.discard))
         with self._lock:
-            self.now += nbytes
             self.peak = max(self.peak, self.now)
-            self.allocations += nbytes > 0
+            self.allocations += 1
+        return block
 
 
 class Pool:
@@ -46,14 +62,15 @@ class Pool:
 
     def __init__(self, nbytes: int, keep: int, meter: Meter) -> None:
         self._nbytes = nbytes
-        self._keep = keep
         self._meter = meter
-        # A deque, because a loan may end at any moment and its append takes no lock.
-        self._free: deque[_Block] = deque()
+        # A deque, because a loan may end at any moment: its append takes no lock, and lets go of
+        # the oldest block when there are too many.
+        self._free: deque[_Block] = deque(maxlen=keep)
+        self._give_back = self._free.append
 
     def take(self) -> NDArray[np.uint8]:
         """A block to write to, uint8 (nbytes,), 64-byte aligned; its content is arbitrary."""
-        return np.asarray(_Loan(self._block(), self))
+        return np.asarray(_Loan(self._block(), self._give_back))
 
     def take_rows(self, row_bytes: int) -> tuple[NDArray[np.uint8], list[NDArray[np.uint8]]]:
         """A block as `take` gives it, and its rows as arrays (1, row_bytes).
@@ -61,34 +78,23 @@ class Pool:
         The rows do not hold the block: use them only as long as you hold the array.
         """
         block = self._block()
-        return np.asarray(_Loan(block, self)), block.rows(row_bytes)
+        return np.asarray(_Loan(block, self._give_back)), block.rows(row_bytes)
 
     def _block(self) -> _Block:
         try:
             return self._free.pop()
         except IndexError:
-            self._meter.add(self._nbytes)
-            return _Block(self._nbytes)
-
-    def give_back(self, block: _Block) -> None:
-        """Takes a block back that nobody holds any more."""
-        if len(self._free) < self._keep:
-            self._free.append(block)
-        else:
-            self._meter.add(-self._nbytes)
+            return self._meter.allocate(self._nbytes)
 
     def drop(self) -> None:
         """Lets every free block go, and later each other as it comes back."""
-        self._keep = 0
-        while self._free:
-            self._free.pop()
-            self._meter.add(-self._nbytes)
+        deque.__init__(self._free, (), 0)  # anew, in place: from now on it keeps none
 
 
 class _Block:
     """Memory, and what numpy makes of it: to make that anew for each loan takes longer."""
 
-    __slots__ = ("_rows", "interface", "memory")
+    __slots__ = ("__weakref__", "_rows", "interface", "memory")
 
     def __init__(self, nbytes: int) -> None:
         memory = np.empty(nbytes + _ALIGNMENT, np.uint8)
@@ -107,12 +113,10 @@ class _Block:
 class _Loan:
     """Stands between a block and the arrays over it; ends with the last of them."""
 
-    __slots__ = ("__array_interface__", "_block", "_pool")
+    # A finalizer of its own for each: a method would be Python code.
+    __slots__ = ("__array_interface__", "__del__")
+    __del__: Callable[[], object]
 
-    def __init__(self, block: _Block, pool: Pool) -> None:
+    def __init__(self, block: _Block, give_back: Callable[[_Block], None]) -> None:
         self.__array_interface__ = block.interface
-        self._block = block
-        self._pool = pool
-
-    def __del__(self) -> None:
-        self._pool.give_back(self._block)
+        self.__del__ = partial(give_back, block)

@@ -92,11 +92,11 @@ def columns(
     """The buffers of a pipeline that has at most this many chunks and loose batches at once."""
 
     def column(dataset: Dataset) -> Column:
-        batch_bytes = plan.batch_size * dataset.row_bytes
+        batch_bytes = plan.largest_batch * dataset.row_bytes
         if is_placed(dataset):
-            keep = chunks * plan.batches_per_chunk + batches
+            keep = chunks * (plan.largest_chunk // plan.largest_batch) + batches
             return Column(dataset, Pool(batch_bytes, keep, meter), None)
-        chunk_bytes = plan.chunk_size * dataset.row_bytes
+        chunk_bytes = plan.largest_chunk * dataset.row_bytes
         return Column(dataset, Pool(batch_bytes, batches, meter), Pool(chunk_bytes, chunks, meter))
 
     return tuple(column(dataset) for dataset in datasets)
@@ -105,7 +105,7 @@ def columns(
 def bytes_needed(datasets: Sequence[Dataset], plan: Plan, chunks: int, batches: int) -> int:
     """The most that `columns` of the same arguments hold while callers let their batches go."""
     row_bytes = sum(dataset.row_bytes for dataset in datasets)
-    return (chunks * plan.chunk_size + batches * plan.batch_size) * row_bytes
+    return (chunks * plan.largest_chunk + batches * plan.largest_batch) * row_bytes
 
 
 class Done(NamedTuple):

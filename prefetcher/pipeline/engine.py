@@ -6,6 +6,11 @@ threads leave, and the last to leave closes the file. Another run is another eng
 
 How many threads a stage has may change in mid-run. The order is that of the lines they draw from,
 whoever draws.
+
+Ctrl-C may break off the thread that starts others, or that asks for a batch, between any two of its
+steps. So nothing depends on a step of its own that comes later: the threads say themselves when
+they begin and leave, a lock that is held says that the source is used, and `join` puts right what
+was broken off.
 """
 
 from __future__ import annotations
@@ -26,6 +31,8 @@ from prefetcher.pipeline.stats import Counters
 from prefetcher.pipeline.workers import Line, Shared, make_batches, read_parts
 
 T = TypeVar("T")
+
+_START_PATIENCE = 1.0  # seconds that a thread whose start was broken off has to begin
 
 
 class Engine:
@@ -51,19 +58,23 @@ class Engine:
         self._source = source
         self._stopping = stopping
         self._on_idle = on_idle
-        self._lock = threading.Lock()
         self._ended = False
-        self._users = 0
+        self._closed = False
+        self._lock = threading.Lock()
+        # A thread is expected from before its start until it begins, then at work until it leaves.
+        self._expected: set[threading.Thread] = set()
+        self._at_work: set[threading.Thread] = set()
+        self._begun: dict[threading.Thread, threading.Event] = {}
+        self._asking = threading.Lock()  # held by whoever gets the batches, to use the source
+        self._closing = threading.Lock()
         tasks, ordinals = Line(shared.tasks()), Line(count(shared.first))
         self._readers = Crew("reader", counters.readers, tasks, partial(read_parts, shared))
         self._batchers = Crew("batcher", counters.batchers, ordinals, partial(make_batches, shared))
-        self._threads: list[threading.Thread] = []
 
     def start(self, workers: Workers) -> None:
-        """Starts the threads. Once."""
-        self._users = 1  # ours, so that none is the last to leave while others have yet to start
-        self._staff(workers)
-        self._leave()
+        """Starts the threads. Once. An interrupt meanwhile ends the run; then `join` it."""
+        with self._using_source():
+            self._staff(workers)
 
     def resize(self, workers: Workers) -> None:
         """Starts threads that are missing; those too many leave when they are done with an item.
@@ -105,24 +116,42 @@ class Engine:
         self.shared.close()
 
     def join(self, limit: float | None = None) -> None:
-        """Waits until the threads have left and the file is closed, `limit` seconds for each."""
-        for thread in list(self._threads):
-            if thread is not threading.current_thread() and thread.ident is not None:
+        """After `stop`: waits until the threads have left and the file is closed.
+
+        Args:
+            limit: The most seconds to wait for each thread; None for as long as it takes.
+        """
+        with self._lock:
+            self._expected.clear()  # who has not begun never will: its start was broken off
+        for thread, begun in list(self._begun.items()):
+            if thread is threading.current_thread():
+                continue
+            # Whether a thread exists whose start was broken off shows only when it begins.
+            if begun.wait(_START_PATIENCE) or thread.is_alive():
                 thread.join(limit)
+            else:
+                self._begun.pop(thread, None)  # so that it is waited for once
+        self._close_if_unused()
 
     def _staff(self, workers: Workers) -> None:
-        self._fill(self._readers, workers.readers)
-        self._fill(self._batchers, workers.batchers)
+        try:
+            new = self._fill(self._readers, workers.readers)
+            new += self._fill(self._batchers, workers.batchers)
+            with self._lock:
+                self._expected.update(new)
+            for thread in new:
+                self._begun[thread] = threading.Event()
+                thread.start()
+        except BaseException:
+            self.stop()
+            raise
 
-    def _fill(self, crew: Crew[T], wanted: int) -> None:
-        new = crew.resize(wanted, partial(self._work, crew))
-        with self._lock:
-            self._users += len(new)
-        self._threads += new
-        for thread in new:
-            thread.start()
+    def _fill(self, crew: Crew[T], wanted: int) -> list[threading.Thread]:
+        return crew.resize(wanted, partial(self._work, crew))
 
     def _work(self, crew: Crew[T], number: int) -> None:
+        if not self._begins():
+            return
         try:
             crew.work(number)
         except Idle:
@@ -132,25 +161,42 @@ class Engine:
             self.shared.batches.fail(self.shared.batches.lowest, error)
         finally:
             crew.leave(number)
-            self._leave()
+            with self._lock:
+                self._at_work.discard(threading.current_thread())
+            self._close_if_unused()
+
+    def _begins(self) -> bool:
+        """Whether the calling thread is still expected; then it is at work from now on."""
+        thread = threading.current_thread()
+        if begun := self._begun.get(thread):
+            begun.set()
+        with self._lock:
+            if thread not in self._expected:
+                return False
+            self._expected.discard(thread)
+            self._at_work.add(thread)
+            return True
 
     @contextmanager
     def _using_source(self) -> Iterator[None]:
-        with self._lock:
-            if self._users == 0:
-                raise Closed
-            self._users += 1
         try:
-            yield
+            with self._asking:
+                with self._lock:
+                    closed = self._closed
+                if closed:
+                    raise Closed
+                yield
         finally:
-            self._leave()
+            self._close_if_unused()
 
-    def _leave(self) -> None:
+    def _close_if_unused(self) -> None:
+        """Closes the file if nobody can use it any more; again if that was broken off."""
         with self._lock:
-            self._users -= 1
-            last = self._users == 0
-        if last:
-            # Batches that are ready stay in their channel, with the error that ended the run.
+            if self._expected or self._at_work or self._asking.locked():
+                return
+            self._closed = True
+        # Batches that are ready stay in their channel, with the error that ended the run.
+        with self._closing:
             self._source.close()
             for column in self.shared.columns:
                 column.drop()

@@ -91,6 +91,13 @@ class StageStats:
         """Seconds of work, summed over the workers: the stage with the largest share limits."""
         return self.work.total_s
 
+    def __str__(self) -> str:
+        """How many workers, and the shares of their time."""
+        parts = {"busy": self.busy_s, "no input": self.wait_in_s, "no room": self.wait_out_s}
+        had = self.had_s or 1.0
+        shares = ", ".join(f"{what} {100 * spent / had:.0f} %" for what, spent in parts.items())
+        return f"{self.workers} ({shares})"
+
 
 @dataclass(frozen=True, slots=True)
 class Stats:
@@ -125,6 +132,22 @@ class Stats:
     """Bytes of the buffers that exist now, handed-out batches included."""
     buffer_peak_bytes: int
     """The most that `buffer_bytes` has been."""
+
+    def __str__(self) -> str:
+        """The figures that are looked at first, in four lines; `repr` has them all."""
+        share = 100 * self.stall_s / self.running_s if self.running_s else 0.0
+        first = "none yet" if self.first_batch_s is None else f"after {self.first_batch_s:.2f} s"
+        chunks, batches = self.chunk_queue, self.batch_queue
+        return (
+            f"{self.batches:,} batches, {self.samples:,} samples, {self.bytes / 1e6:,.1f} MB in "
+            f"{self.running_s:.1f} s; last: pass {self.pass_number}, position {self.position}\n"
+            f"waited {self.stall_s:.2f} s for batches ({share:.1f} %); first batch {first}; "
+            f"{self.replays} read again, {self.restarts} restarts\n"
+            f"readers {self.read}; batchers {self.batch}\n"
+            f"queues: {chunks.depth} of {chunks.capacity} chunks, {batches.depth} of "
+            f"{batches.capacity} batches; buffers: {self.buffer_bytes / 1e6:,.1f} MB, at most "
+            f"{self.buffer_peak_bytes / 1e6:,.1f} MB"
+        )
 
 
 class Team:

@@ -11,7 +11,7 @@ import keras
 from prefetcher.errors import SettingsError, StateError
 from prefetcher.resume import variables
 from prefetcher.resume.counters import Counters, freeze, thaw
-from prefetcher.resume.store import Saved, Store
+from prefetcher.resume.store import Arrays, Saved, Store
 from prefetcher.sequence import PrefetchSequence
 
 VERSION = 1
@@ -70,10 +70,21 @@ class Backup(keras.callbacks.History):  # type: ignore[misc]  # keras has no typ
         self._exit = True
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """For Keras: remembers what the callbacks begin with."""
+        """For Keras: takes the folder, and remembers what the callbacks begin with.
+
+        Raises:
+            FileBusyError: Another process trains with this folder.
+            FileError: The folder cannot be written.
+        """
         super().on_train_begin(logs)
+        self.store.hold()
         self._counters = Counters(self._others)
         self._before = 0
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """For Keras: lets the folder go."""
+        super().on_train_end(logs)
+        self.store.release()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """For Keras: an epoch begins, or goes on."""
@@ -157,11 +168,32 @@ def checked(saved: Saved) -> Saved:
     """The same backup, if this version can read it.
 
     Raises:
-        StateError: It is of another version.
+        StateError: It is of another version, or not made by `Backup`.
     """
-    if saved.facts.get("version") != VERSION:
+    facts, arrays = saved
+    if facts.get("version") != VERSION:
         raise StateError(
-            f"the backup is of version {saved.facts.get('version')}, this package reads {VERSION}: "
+            f"the backup is of version {facts.get('version')!r:.40}, this package reads {VERSION}: "
             "go on with the version that wrote it, or begin anew in another folder"
         )
-    return saved
+    match facts:
+        case {"epoch": int(epoch), "step": int(step), "data": dict(), "stopped": bool()} if min(
+            epoch, step
+        ) >= 0 and (not arrays or _is_complete(facts, arrays)):
+            return saved
+    raise StateError(
+        "the backup is whole, but not as this package writes them: begin anew in another folder"
+    )
+
+
+def _is_complete(facts: dict[str, Any], arrays: Arrays) -> bool:
+    """Whether all that callbacks count can be put back."""
+    match facts:
+        case {"counters": dict(counters), "epochs": epochs, "history": history} if all(
+            isinstance(counted, dict) for counted in counters.values()
+        ):
+            for counted in counters.values():
+                thaw({"dict": counted}, arrays)
+            epochs, history = thaw(epochs, arrays), thaw(history, arrays)
+            return isinstance(epochs, list) and isinstance(history, dict)
+    return False

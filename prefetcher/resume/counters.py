@@ -2,7 +2,8 @@
 
 Keras has no way to save a callback. What `EarlyStopping`, `ReduceLROnPlateau` and their like need
 to go on is in attributes that are numbers, arrays, or lists and dicts of them. Those that a
-constructor was given are settings, not counters, and stay as the user writes them now.
+constructor was given are settings, not counters, and stay as the user writes them now. So do
+texts: they may be paths, and a backup may come from somebody else.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from prefetcher.errors import StateError
 from prefetcher.resume.store import Arrays
 
 Frozen = Any
 """A value as JSON holds it, in which {"array": name} stands for an array of that name."""
+
+_NOT_PLAIN = "OSUMm"  # objects, texts, dates
 
 
 class Counters:
@@ -46,10 +50,18 @@ class Counters:
         return frozen, kept
 
     def thaw(self, frozen: Mapping[str, Frozen], arrays: Arrays) -> None:
-        """Puts back what `freeze` gave; a callback that is gone is passed over."""
+        """Puts back what `freeze` gave, into what the callbacks themselves had as counters.
+
+        A callback that is gone is passed over, and so is an attribute that it did not have at the
+        beginning, or has as a setting.
+
+        Raises:
+            StateError: It was not made by `freeze`.
+        """
         for name in frozen.keys() & self._callbacks.keys():
-            for attribute, value in frozen[name].items():
-                setattr(self._callbacks[name], attribute, thaw(value, arrays))
+            for attribute in frozen[name].keys() & self._before[name].keys():
+                value = thaw(frozen[name][attribute], arrays)
+                setattr(self._callbacks[name], attribute, value)
 
 
 def freeze(value: Any, name: str, arrays: dict[str, Any]) -> Frozen:
@@ -58,9 +70,9 @@ def freeze(value: Any, name: str, arrays: dict[str, Any]) -> Frozen:
     Raises:
         TypeError: The value holds something that is not plain.
     """
-    if value is None or isinstance(value, bool | int | float | str):
+    if value is None or isinstance(value, bool | int | float):
         return value
-    if isinstance(value, np.ndarray | np.generic) and not value.dtype.hasobject:
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind not in _NOT_PLAIN:
         arrays[name] = np.array(value)
         return {"array": name}
     if isinstance(value, list | tuple):
@@ -72,15 +84,22 @@ def freeze(value: Any, name: str, arrays: dict[str, Any]) -> Frozen:
 
 
 def thaw(frozen: Frozen, arrays: Arrays) -> Any:
-    """The reverse of `freeze`; tuples come back as lists."""
+    """The reverse of `freeze`; tuples come back as lists.
+
+    Raises:
+        StateError: It was not made by `freeze`.
+    """
+    if frozen is None or isinstance(frozen, bool | int | float):
+        return frozen
     if isinstance(frozen, list):
         return [thaw(item, arrays) for item in frozen]
-    if not isinstance(frozen, dict):
-        return frozen
-    if "array" in frozen:
-        array = arrays[frozen["array"]]
-        return array.copy() if array.ndim else array[()]
-    return {key: thaw(item, arrays) for key, item in frozen["dict"].items()}
+    match frozen:
+        case {"array": str(name)} if name in arrays and arrays[name].dtype.kind not in _NOT_PLAIN:
+            array = arrays[name]
+            return array.copy() if array.ndim else array[()]
+        case {"dict": dict(items)}:
+            return {key: thaw(item, arrays) for key, item in items.items()}
+    raise StateError(f"the backup holds {frozen!r:.40}, where a number or an array should be")
 
 
 def _named(callbacks: Sequence[object]) -> Iterator[tuple[str, object]]:

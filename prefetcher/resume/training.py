@@ -16,6 +16,7 @@ from typing import Any
 
 import keras
 
+from prefetcher.config import flag
 from prefetcher.errors import SettingsError
 from prefetcher.resume.backup import Backup, checked
 from prefetcher.resume.schedule import Fit, next_fit
@@ -55,17 +56,21 @@ def fit(
         verbose: As in `model.fit`.
         shuffle: Whether Keras shuffles indices. Off, because the sequence has the order.
         steps_per_epoch: As in `model.fit`; None for a pass.
-        arguments: What else `model.fit` takes: `validation_data`, `class_weight`, ...
+        arguments: What else `model.fit` takes: `validation_data`, `class_weight`, ...; not what
+            it takes beside arrays only (`batch_size`, `y`, `sample_weight`, `validation_split`).
 
     Returns:
         The `keras.callbacks.History` of all epochs.
 
     Raises:
         StateError: The backup is of another model, file or order, or none of them is whole.
+        FileBusyError: Another process trains with this folder.
+        FileError: The folder cannot be written, or the disk is full.
         SettingsError: A setting cannot work.
     """
     others = _checked_callbacks(callbacks)
     _check(sequence, on_sigterm, arguments)
+    shuffle = flag("shuffle", shuffle)
     saver = Backup(backup, sequence, every=every, callbacks=others)
     watchers = _OneTraining(
         [*others, saver],
@@ -76,7 +81,7 @@ def fit(
         steps=steps_per_epoch or sequence.plan.num_batches,
         model=model,
     )
-    with _saving_on_sigterm(saver, wanted=on_sigterm is not None):
+    with _saving_on_sigterm(saver, wanted=on_sigterm is not None), _holding(saver):
         saved = _prepared(model, sequence, saver)
         while call := _next(model, sequence, saved, epochs, steps_per_epoch):
             watchers.begin_at(saved)
@@ -90,6 +95,22 @@ def fit(
             saved = _prepared(model, sequence, saver)
         watchers.finish(saved)
     return saver
+
+
+_OF_ARRAYS = {
+    "batch_size": "a PrefetchSequence makes the batches: write "
+    "PrefetchSequence(..., batch_size={0!r})",
+    "validation_batch_size": "a PrefetchSequence makes the batches: write "
+    "PrefetchSequence(..., batch_size={0!r})",
+    "x": "the sequence has the inputs: name their dataset in PrefetchSequence(..., x=)",
+    "y": "the sequence has the targets: name its dataset in PrefetchSequence(..., y=)",
+    "sample_weight": "the sequence has the weights: name its dataset in "
+    "PrefetchSequence(..., sample_weight=)",
+    "validation_split": "Keras can split arrays in memory only: prefetcher.split gives the rows "
+    "of two sequences, and the second is the validation_data",
+}
+"""Arguments of `model.fit` that go with arrays. Beside a sequence Keras refuses some of them, and
+`batch_size` it ignores, because the sequence makes the batches."""
 
 
 class _OneTraining(keras.callbacks.CallbackList):  # type: ignore[misc]  # keras has no types
@@ -197,6 +218,7 @@ def _check(sequence: PrefetchSequence, on_sigterm: str | None, arguments: dict[s
         raise SettingsError(f"got a {type(sequence).__name__}: fit needs a PrefetchSequence")
     if on_sigterm not in (None, "save"):
         raise SettingsError(f"on_sigterm={on_sigterm!r}: write 'save', or leave it out")
+    _refuse_what_goes_with_arrays(arguments)
     if "initial_epoch" in arguments:
         raise SettingsError("initial_epoch: leave it out, the backup says where to go on")
     if arguments.get("validation_data") is sequence:
@@ -204,6 +226,27 @@ def _check(sequence: PrefetchSequence, on_sigterm: str | None, arguments: dict[s
             "validation_data is the training sequence, whose passes it would use up: make another "
             "PrefetchSequence over the same file"
         )
+
+
+def _refuse_what_goes_with_arrays(arguments: dict[str, Any]) -> None:
+    of_arrays = dict(_OF_ARRAYS)
+    if not isinstance(arguments.get("validation_data"), PrefetchSequence):
+        del of_arrays["validation_batch_size"]
+    for name, reason in of_arrays.items():
+        value = arguments.get(name)
+        if value is not None and (name, value) != ("validation_split", 0):
+            told = f"{name}={value!r}" if isinstance(value, int | float) else name
+            raise SettingsError(f"{told}: {reason.format(value)}")
+
+
+@contextmanager
+def _holding(saver: Backup) -> Iterator[None]:
+    """Keeps other processes from the folder, from before the newest backup is looked for."""
+    saver.store.hold()
+    try:
+        yield
+    finally:
+        saver.store.release()
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
-import numpy as np
+from numpy.typing import NDArray
 
 from prefetcher.batch import Batch
 from prefetcher.errors import StateError
@@ -60,13 +60,24 @@ def build(model: Any, arrays: Arrays, batch: Callable[[], Batch]) -> None:
 
 
 def write(model: Any, arrays: Arrays, *, metrics: bool) -> None:
-    """Puts values back into a model that `build` has seen."""
+    """Puts values back into a model that `build` has seen.
+
+    Raises:
+        StateError: A value is missing or of another kind.
+    """
     for group in [MODEL, OPTIMIZER, *([METRICS] if metrics else [])]:
         for number, variable in enumerate(_variables(model, group)):
-            saved = arrays[f"{group}/{number}"]
-            if saved.dtype.kind == "V":  # numpy's files do not know bfloat16 and its like
-                saved = saved.view(keras.ops.convert_to_numpy(variable).dtype)
-            variable.assign(saved)
+            variable.assign(_value(variable, f"{group}/{number}", arrays))
+
+
+def _value(variable: Any, name: str, arrays: Arrays) -> NDArray[Any]:
+    try:
+        saved = arrays[name]
+        if saved.dtype.kind == "V":  # numpy's files do not know bfloat16 and its like
+            saved = saved.view(keras.ops.convert_to_numpy(variable).dtype).reshape(saved.shape)
+    except (KeyError, TypeError, ValueError) as error:
+        raise StateError(f"the backup has no value of {variable.path}: {error!r}") from error
+    return saved
 
 
 def read_dice() -> dict[str, Any]:
@@ -83,15 +94,22 @@ def read_dice() -> dict[str, Any]:
 
 
 def write_dice(arrays: Arrays) -> None:
-    """Puts back what `read_dice` gave; a backup of another backend, or none, has nothing of it."""
+    """Puts back what `read_dice` gave; a backup of another backend, or none, has nothing of it.
+
+    Raises:
+        StateError: It is no state of PyTorch's generators.
+    """
     saved = [array for name, array in arrays.items() if name.startswith(f"{DICE}/")]
     if not saved or keras.config.backend() != "torch":
         return
     import torch
 
-    processor, *cards = map(torch.from_numpy, saved)
-    torch.set_rng_state(processor)
-    torch.cuda.set_rng_state_all(cards[: torch.cuda.device_count()])
+    try:
+        processor, *cards = map(torch.from_numpy, saved)
+        torch.set_rng_state(processor)
+        torch.cuda.set_rng_state_all(cards[: torch.cuda.device_count()])
+    except (TypeError, RuntimeError) as error:
+        raise StateError(f"the backup's random state is none of PyTorch's: {error}") from error
 
 
 def _variables(model: Any, group: str) -> list[Any]:
@@ -104,14 +122,17 @@ def _variables(model: Any, group: str) -> list[Any]:
 
 
 def _differing(model: Any, arrays: Arrays, group: str) -> Iterator[str]:
-    """What does not fit in a group; nothing where the backup has none of it."""
+    """What does not fit in a group. Metrics are not in every backup."""
     saved = [name for name in arrays if name.startswith(f"{group}/")]
     variables = _variables(model, group)
-    if not saved:
+    if group == METRICS and not saved:
         return
-    if len(saved) != len(variables):
+    if set(saved) != {f"{group}/{number}" for number in range(len(variables))}:
         yield f"it had {len(saved)} {group} variables, this one has {len(variables)}"
-    for number, variable in enumerate(variables[: len(saved)]):
-        shape = np.shape(arrays[f"{group}/{number}"])
-        if shape != tuple(variable.shape):
-            yield f"{variable.path} had shape {shape}, here it has {tuple(variable.shape)}"
+        return
+    for number, variable in enumerate(variables):
+        found = arrays[f"{group}/{number}"]
+        if found.shape != tuple(variable.shape):
+            yield f"{variable.path} had shape {found.shape}, here it has {tuple(variable.shape)}"
+        elif found.dtype.kind not in "biufV":
+            yield f"{variable.path} had {found.dtype} elements, here it has {variable.dtype}"

@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from prefetcher.clock import State, doing
-from prefetcher.errors import CorruptError, FileChangedError
-from prefetcher.storage.protocol import Identity, Piece, Range, identity_of
+from prefetcher.errors import CorruptError
+from prefetcher.storage.protocol import Identity, Piece, Range, check_identity
 
 _ANNOUNCED = 512 << 10
 """Bytes in one call of fadvise: of a larger range many disks' queues take only the beginning."""
@@ -29,11 +29,7 @@ class LocalBytes:
 
     def check_unchanged(self) -> None:
         """Raises `FileChangedError` if the file was written to since it was described."""
-        if identity_of(os.fstat(self._fd)) != self._identity:
-            raise FileChangedError(
-                f"{self._name} was written to after it was opened, so rows read from it may be "
-                "torn: let the writer finish, then open it again"
-            )
+        check_identity(self._name, os.fstat(self._fd), self._identity)
 
     def expect(self, ranges: Sequence[Range]) -> None:
         """Tells the system that these bytes will be read soon, unless it has them in memory.

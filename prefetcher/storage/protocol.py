@@ -9,6 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from prefetcher.errors import FileChangedError
+
 Piece = NDArray[np.uint8]
 """Contiguous memory to fill, of any shape."""
 Range = tuple[int, int]
@@ -20,6 +22,15 @@ Identity = tuple[int, int, int]
 def identity_of(status: os.stat_result) -> Identity:
     """What tells this state of a file from every other."""
     return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def check_identity(name: str, status: os.stat_result, identity: Identity) -> None:
+    """Raises `FileChangedError` if this state of the file `name` is another."""
+    if identity_of(status) != identity:
+        raise FileChangedError(
+            f"{name} was written to after it was opened, so rows read from it may be torn: let the "
+            "writer finish, then open it again"
+        )
 
 
 class StoredBytes(Protocol):

@@ -17,6 +17,17 @@ from prefetcher.writing.codec import CodecName, create_options
 _WITNESSES = 64  # rows whose checksums are kept: reading them back costs a moment in any file
 
 
+def storable(dtype: np.dtype[Any]) -> bool:
+    """Whether HDF5 has elements of this dtype and of a fixed size."""
+    if dtype.hasobject or not dtype.itemsize:
+        return False
+    try:
+        h5py.h5t.py_create(dtype, logical=True)
+    except (TypeError, ValueError):  # text of numpy's own, times, and what holds such
+        return False
+    return True
+
+
 class Witness:
     """Checksums of a few rows, spread evenly over all that were written."""
 
@@ -32,8 +43,8 @@ class Witness:
             self._every *= 2
             self._sums = {row: crc for row, crc in self._sums.items() if row % self._every == 0}
         for row in range(-(-start // self._every) * self._every, stop, self._every):
-            self._sums[row] = _checksum(rows[row - start])
-        self._last = stop - 1, _checksum(rows[-1])
+            self._sums[row] = _checksum(rows[row - start : row - start + 1])
+        self._last = stop - 1, _checksum(rows[-1:])
 
     def wrong_row(self, dataset: h5py.Dataset) -> int | None:
         """Reads the rows back: the first whose bytes are not those that were written."""
@@ -58,6 +69,7 @@ class Witness:
 
 
 def _checksum(row: NDArray[Any]) -> int:
+    """Of an array of one row: numpy's scalars of fixed strings lack their trailing NULs."""
     return zlib.crc32(np.ascontiguousarray(row).tobytes())
 
 
@@ -69,7 +81,7 @@ class GrowingDataset:
 
     def __init__(self, dataset: h5py.Dataset, witness: Witness | None = None) -> None:
         self._dataset = dataset
-        self._room = np.empty(dataset.chunks, dataset.dtype)
+        self._room = np.zeros(dataset.chunks, dataset.dtype)
         self._held = 0
         self.witness = witness or Witness()
         self.written: int = len(dataset)

@@ -6,6 +6,7 @@ import math
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,8 +14,11 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from prefetcher.errors import ClosedError, DatasetError, SettingsError
+from prefetcher.hdf5.attributes import Names, encode
 from prefetcher.writing.codec import CodecName, check, storage_rows
+from prefetcher.writing.growing import storable
 from prefetcher.writing.partial import Layout, PartialFile
+from prefetcher.writing.roles import attributes, is_name
 
 Spec = tuple[tuple[int, ...], DTypeLike]
 """Shape and dtype of one row: ``((128, 128, 3), "uint8")``, ``((), "float32")`` for a number."""
@@ -23,7 +27,7 @@ Spec = tuple[tuple[int, ...], DTypeLike]
 class HDF5Writer:
     """Writes datasets that grow by whatever is appended, stored as `PrefetchSequence` likes them.
 
-        with prefetcher.HDF5Writer("samples.h5", images=((128, 128, 3), "uint8")) as out:
+        with prefetcher.HDF5Writer("samples.h5", images=((64, 64), "uint8"), x="images") as out:
             out.append(images=batch)
 
     The file is called ``samples.h5.partial`` until the block ends well: then it is closed, a sample
@@ -37,10 +41,15 @@ class HDF5Writer:
             ("train/images"); datasets of the same group have equally many rows.
         codec: "none", "gzip", "lz4" or "zstd"; the last two need the package hdf5plugin. None by
             default: such files read fastest, and pictures seldom get much smaller.
+        x: The dataset that holds the inputs, or several, so that `PrefetchSequence(path)` finds
+            them; in a file of groups their names within each ("images" for "train/images" and
+            "val/images", which are splits then). A shape and a dtype instead of a name make a
+            dataset that is called "x".
+        y: The targets, in the same way.
         more: More datasets, by keyword.
 
     Raises:
-        SettingsError: No dataset was named, or one has no usable shape or dtype.
+        SettingsError: No dataset was named, one has no usable shape or dtype, or x or y is none.
         FileError: The file cannot be made there.
     """
 
@@ -50,18 +59,30 @@ class HDF5Writer:
         datasets: Mapping[str, Spec] | None = None,
         /,
         *,
+        x: Names | Spec | None = None,
+        y: Names | Spec | None = None,
         codec: CodecName = "none",
         **more: Spec,
     ) -> None:
         check(codec)
+        parts: dict[str, Any] = {"x": x, "y": y}
+        parts = {part: value for part, value in parts.items() if value is not None}
+        names = {part: value for part, value in parts.items() if is_name(part, value)}
+        more |= {part: value for part, value in parts.items() if part not in names}
         specs = {name.strip("/"): spec for name, spec in {**(datasets or {}), **more}.items()}
         if not specs:
             raise SettingsError("a file needs a dataset: write images=((128, 128, 3), 'uint8')")
         self._name = Path(path).name
         self._layouts = layouts(specs, codec)
         self._counts = dict.fromkeys(self._layouts, 0)
+        says = names and attributes(self._name, self._layouts, names.get("x"), names.get("y"))
         self._partial = PartialFile.create(Path(path), self._layouts)
         self._open = True
+        try:
+            self._describe(says)
+        except BaseException:
+            self.discard()
+            raise
 
     @property
     def rows(self) -> dict[str, int]:
@@ -89,6 +110,12 @@ class HDF5Writer:
         for name, array in fitting.items():
             self._partial.append(name, array)
             self._counts[name] += len(array)
+
+    def _describe(self, says: Mapping[str, Mapping[str, Any]]) -> None:
+        if says:
+            about = {"prefetcher_version": version("prefetcher")}
+            for group, said in {**says, "": {**says[""], **about}}.items():
+                self._partial.set_attributes(group, encode(said))
 
     def _check_open(self) -> None:
         if not self._open:
@@ -190,7 +217,7 @@ def _checked(name: str, spec: Spec) -> tuple[tuple[int, ...], np.dtype[Any]]:
             f"{name}={spec!r}: write the shape and the dtype of one row, as in "
             f"{name}=((128, 128, 3), 'uint8')"
         ) from error
-    if any(extent < 1 for extent in row) or dtype.hasobject:
+    if any(extent < 1 for extent in row) or not storable(dtype):
         raise SettingsError(
             f"{name}={spec!r}: a row has a fixed size, so write positive extents and a dtype such "
             "as 'uint8', 'float32' or 'S32'"
@@ -209,7 +236,10 @@ def cast(name: str, rows: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     try:
         with np.errstate(invalid="ignore", over="ignore"):
             turned = rows.astype(dtype)
-        kept = bool((turned == rows).all())
+        same = turned == rows
+        if rows.dtype.kind in "fc" and dtype.kind in "fc":
+            same |= np.isnan(turned) & np.isnan(rows)
+        kept = bool(same.all())
     except (TypeError, ValueError):  # there is no way from the one to the other
         kept = False
     if not kept:

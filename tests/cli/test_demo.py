@@ -70,6 +70,17 @@ def test_the_summary_in_words(
     assert summary["log"] in text
 
 
+def test_batches_that_the_backend_held_are_told(
+    summary: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The buffers' peak can be above what the settings allow: those batches were the caller's."""
+    limit = summary["buffer_limit_bytes"]
+    demo._print(summary | {"backend": "jax", "buffer_peak_bytes": limit + 12_000_000})
+    assert "beside 12 MB of batches that jax still held" in capsys.readouterr().out
+    demo._print(summary | {"buffer_peak_bytes": limit})
+    assert "still held" not in capsys.readouterr().out
+
+
 def test_a_backend_that_is_installed_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     environ: dict[str, str] = {}
     monkeypatch.setattr(os, "environ", environ)

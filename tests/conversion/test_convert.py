@@ -243,6 +243,8 @@ def test_what_does_not_fit_the_disk_is_refused(
         ({"workers": 0}, "1 or more"),
         ({"shards": 0}, "1 or more"),
         ({"label_cols": ["a"]}, "labels="),
+        ({"shuffle": "no"}, "shuffle='no': write True or False"),
+        ({"resume": 1}, "resume=1: write True or False"),
         ({"seed": -1}, "2\\*\\*64"),
     ],
 )

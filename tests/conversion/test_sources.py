@@ -192,6 +192,12 @@ def test_an_iterator_of_named_values(tmp_path: Path) -> None:
     assert (said.x, said.y) == ("pixels", "mean")
 
 
+def test_an_iterator_without_the_named_values(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"x='pixel': .* did you mean 'pixels'"):
+        convert(iter([{"pixels": X[0]}]), tmp_path / "out.h5", x="pixel")
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_iterator_that_breaks_leaves_nothing(tmp_path: Path) -> None:
     def broken() -> Iterator[NDArray[np.int32]]:
         yield from X

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections import Counter
 from collections.abc import Iterator
 
@@ -85,3 +86,17 @@ def test_no_memory_is_an_error_and_not_an_array_over_nothing() -> None:
     with pytest.raises(MemoryError, match="no 100 bytes are left"):
         malloc.owned(None, 100)
     malloc.free(None)
+
+
+def test_no_python_code_runs_when_memory_is_freed() -> None:
+    """A finalizer that is Python code is where Ctrl-C is raised, printed and lost."""
+    arrays = [malloc.room(100)[10:], malloc.room(100)]
+    given = malloc.given_up(arrays[1])
+    ran: list[str] = []
+    sys.settrace(lambda frame, *_: ran.append(frame.f_code.co_qualname))
+    try:
+        arrays.clear()
+    finally:
+        sys.settrace(None)
+    malloc.free(given[0])
+    assert not ran

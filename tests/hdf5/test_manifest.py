@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from prefetcher.errors import CorruptError, FileError, FileMissingError
+from prefetcher.errors import CorruptError, FileError, FileMissingError, ReadError
 from prefetcher.hdf5.manifest import Shard, checksum, read_manifest, write_manifest
+from prefetcher.storage import retry
 
 
 @pytest.fixture
@@ -34,6 +37,34 @@ def test_a_changed_byte_is_found(manifest: Path) -> None:
     manifest.with_name("a.h5").write_bytes(b"and Second")
     with pytest.raises(CorruptError, match=r"a\.h5"):
         read_manifest(manifest).verify()
+
+
+@pytest.mark.parametrize("times", [1, 9])
+def test_a_read_that_fails_is_tried_again(
+    manifest: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    monkeypatch.setattr(retry, "_FIRST_PAUSE_S", 0)
+    opened, left = Path.open, [times]
+
+    def weak(self: Path, *arguments: Any) -> Any:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise OSError(errno.EIO, "weak moment")
+        return opened(self, *arguments)
+
+    looks: list[Callable[[], int]] = [
+        lambda: read_manifest(manifest).rows,
+        lambda: len(checksum(manifest)),
+    ]
+    for look in looks:
+        left[0] = times
+        monkeypatch.setattr(Path, "open", weak)
+        if times == 1:
+            assert look() in (15, 64)
+        else:
+            with pytest.raises(ReadError, match=r"reading data\.json failed: .*weak moment"):
+                look()
+        monkeypatch.setattr(Path, "open", opened)
 
 
 def test_a_file_cut_short_or_missing_is_found(manifest: Path) -> None:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -53,6 +54,27 @@ def test_each_storage_chunk_is_decoded_once(
     per_slab = int(np.prod([-(-n // c) for n, c in zip((6, 5), chunks[1:], strict=True)]))
     assert len(sizes) == 3 * per_slab
     assert out[:30].tobytes() == ROWS[10:40].tobytes()
+
+
+@pytest.mark.parametrize("options", [{"compression": "gzip"}, {"fletcher32": True}, {}])
+@pytest.mark.parametrize("chunks", [(10, 6, 5), (10, 3, 2), (10, 6, 1)])
+def test_single_rows_of_one_storage_chunk_decode_it_once(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    chunks: tuple[int, ...],
+    options: dict[str, object],
+) -> None:
+    """As a random split asks for them; in any order, and a row may come twice."""
+    source = Source(describe(make(tmp_path / "a.h5", chunks, **options)), ["x"])
+    sizes = counted(monkeypatch)
+    rows = [11, 13, 17, 19, 18, 18, 21, 58, 59]
+    out = np.empty((len(rows), 30), np.uint8)
+    places = [out[place : place + 1] for place in range(len(rows))]
+    source.read("x", [(row, row + 1) for row in rows], places)
+    source.close()
+    per_slab = int(np.prod([-(-n // c) for n, c in zip((6, 5), chunks[1:], strict=True)]))
+    assert len(sizes) <= 3 * per_slab
+    assert out.tobytes() == ROWS[rows].tobytes()
 
 
 def test_rows_without_a_filter_are_not_decoded_at_all(
@@ -187,13 +209,17 @@ def test_scratch_is_stated_and_kept_within(tmp_path: Path) -> None:
     assert isinstance(source._ways["x"], StorageChunkWay)
 
 
+def indexed(dataset: Any) -> index.ChunkIndex:
+    return index.ChunkIndex(dataset, index.walk_index(dataset))
+
+
 @pytest.mark.parametrize("libver", ["earliest", "latest"])
 def test_the_index_finds_what_was_written_in_any_order(tmp_path: Path, libver: str) -> None:
     with h5py.File(tmp_path / "a.h5", "w", libver=libver) as file:
         rows = file.create_dataset("x", (40, 4), "u1", chunks=(10, 2), compression="gzip")
         for a, b in reversed(list(itertools.product((0, 20, 30), (0, 2)))):
             rows[a : a + 10, b : b + 2] = a + b
-        found = index.ChunkIndex(rows)
+        found = indexed(rows)
         places = {
             info.chunk_offset: info.byte_offset
             for info in (rows.id.get_chunk_info(n) for n in range(6))
@@ -219,10 +245,10 @@ def test_an_index_in_any_order_is_put_in_the_order_of_rows() -> None:
             for at, corner in enumerate(self._corners):
                 note(h5py.h5d.StoreInfo(corner, 0, 100 + at, 9))
 
-    found = index.ChunkIndex(Walked([(30, 2), (0, 0), (20, 2)]))
+    found = indexed(Walked([(30, 2), (0, 0), (20, 2)]))
     assert [(c.number, c.offset) for c in found.between(0, 8)] == [(0, 101), (5, 102), (7, 100)]
     with pytest.raises(CorruptError, match="twice"):
-        index.ChunkIndex(Walked([(10, 2), (10, 2)]))
+        indexed(Walked([(10, 2), (10, 2)]))
     for corner in [(40, 0), (0, 4), (5, 0)]:
         with pytest.raises(CorruptError, match="off the grid"):
-            index.ChunkIndex(Walked([corner]))
+            indexed(Walked([corner]))

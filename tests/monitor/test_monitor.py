@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from helpers.watched import (
 
 from prefetcher.errors import SettingsError
 from prefetcher.machine import runqueue
-from prefetcher.monitor import Monitor, read_log, recorder
+from prefetcher.monitor import Monitor, claimed, read_log, recorder
 from prefetcher.monitor import monitor as monitor_module
 from prefetcher.verdict.judge import judge
 
@@ -43,11 +44,28 @@ def test_an_interval_that_cannot_work_is_refused(path: Path, interval: Any) -> N
         Monitor(path, interval)
 
 
+def test_a_verdict_that_is_no_flag_is_refused(path: Path) -> None:
+    with pytest.raises(SettingsError, match="verdict='no': write True or False"):
+        Monitor(path, verdict="no")  # type: ignore[arg-type]
+
+
 def test_a_path_that_no_log_can_be_at_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="is a folder"):
         Monitor(tmp_path)
     with pytest.raises(SettingsError, match="does not exist; make it first"):
         Monitor(tmp_path / "missing" / "run.jsonl")
+
+
+@pytest.mark.parametrize("path", [".", "..", "/"])
+def test_a_folder_is_named_as_it_was_written(path: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(f"log {path!r} is a folder")):
+        claimed(path)
+
+
+@pytest.mark.parametrize("monitor", [True, 5, b"run.jsonl"])
+def test_what_is_no_path_is_refused(monitor: Any) -> None:
+    with pytest.raises(SettingsError, match=r"monitor=.*: write the path of its log"):
+        claimed(monitor)
 
 
 def test_the_first_line_is_there_when_start_returns(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 
 import numpy as np
+from helpers.interrupting import at_every_point
 
+from prefetcher.pipeline import buffers
 from prefetcher.pipeline.buffers import Meter, Pool
 
 
@@ -97,3 +100,45 @@ def test_no_block_has_two_owners_when_threads_take_and_let_go() -> None:
     for thread in threads:
         thread.join(60)
     assert not clashes
+
+
+def test_an_interrupt_is_never_lost_and_never_costs_a_block() -> None:
+    """At each point of taking blocks and of letting arrays go, wherever they end."""
+    meter = Meter()
+    pool = Pool(64, keep=2, meter=meter)
+
+    def use() -> None:
+        first = pool.take()
+        kept = [pool.take_rows(8)[0][8:16] for _ in range(3)]
+        del first
+        kept.clear()
+
+    for where in at_every_point(use, buffers):
+        assert meter.now == 64 * len(pool._free), where
+    pool.drop()
+    assert meter.now == 0
+
+
+def test_no_python_code_runs_when_an_array_ends() -> None:
+    """A finalizer that is Python code is where Ctrl-C is raised, printed and lost."""
+    pool = Pool(64, keep=1, meter=Meter())
+    arrays = [pool.take() for _ in range(3)]
+    ran: list[str] = []
+    sys.settrace(lambda frame, *_: ran.append(frame.f_code.co_qualname))
+    try:
+        arrays.clear()
+    finally:
+        sys.settrace(None)
+    assert not ran
+
+
+def test_blocks_that_come_back_after_the_drop_are_let_go_one_by_one() -> None:
+    meter = Meter()
+    pool = Pool(64, keep=2, meter=meter)
+    first, second = pool.take(), pool.take()
+    pool.drop()
+    del first
+    assert meter.now == 64
+    second[:] = 7
+    del second, pool
+    assert meter.now == 0

@@ -54,6 +54,23 @@ def dataset(name: str, width: int) -> Dataset:
 DATASETS = [dataset("small", SMALL), dataset("large", LARGE)]
 
 
+@pytest.mark.parametrize("samples", [1, 5, 8, 9, 17, 100])
+def test_buffers_are_counted_for_the_samples_that_there_are(samples: int) -> None:
+    """And hold no more, however large a chunk or a batch might be."""
+    plan = Plan(range(samples), batch_size=8, chunk_size=32, block_size=4)
+    meter = Meter()
+    made = columns(DATASETS, plan, 2, 3, meter)
+    chunks = [Chunk(plan.chunk(number), made) for number in range(2)]
+    for chunk in chunks:
+        chunk._allocated()
+    loose = [column.batch(plan.batch_rows(0)) for column in made for _ in range(3)]
+    counted = bytes_needed(DATASETS, plan, 2, 3)
+    assert meter.now <= counted
+    whole = min(samples, 8)
+    assert counted <= (2 * min(32, -(-samples // whole) * whole) + 3 * whole) * 8 * (SMALL + LARGE)
+    del chunks, loose
+
+
 def test_the_two_widths_go_the_two_ways() -> None:
     assert [is_placed(column) for column in DATASETS] == [False, True]
 

@@ -6,7 +6,9 @@ import json
 from typing import Any
 
 import numpy as np
+import pytest
 
+from prefetcher.errors import StateError
 from prefetcher.resume.counters import Counters, freeze, thaw
 
 
@@ -57,6 +59,35 @@ def test_callbacks_of_one_class_are_told_apart_and_others_passed_over() -> None:
     Counters(after).thaw(frozen, arrays)
     assert [callback.wait for callback in after] == [0, 5]
     Counters([object]).thaw(frozen, arrays)
+
+
+def test_only_what_the_callback_itself_counts_is_put_back() -> None:
+    """A backup from a stranger may name any attribute."""
+    callback = Callback(path="mine")
+    counters = Counters([callback])
+    told = {"path": 1, "where": 2, "wait": 7, "on_epoch_end": 3, "__class__": 4, "weights": [5]}
+    counters.thaw({"Callback.0": told}, {})
+    assert vars(callback) == vars(Callback(path="mine")) | {"wait": 7, "weights": [5]}
+
+
+def test_texts_are_settings_because_they_may_be_paths() -> None:
+    before, after = Callback(), Callback()
+    counters = Counters([before])
+    before.where, before.weights, before.wait = "elsewhere", ["elsewhere"], 5
+    frozen, arrays = counters.freeze()
+    assert frozen == {"Callback.0": {"wait": 5}}
+    Counters([after]).thaw(frozen, arrays)
+    assert (after.where, after.wait) == ("a/log", 5)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["text", ["text"], {}, {"array": "gone"}, {"array": 1}, {"dict": 1}, {"dict": {"a": "text"}},
+     {"array": "text"}],
+)  # fmt: skip
+def test_what_freeze_did_not_make_is_no_state(value: Any) -> None:
+    with pytest.raises(StateError, match="where a number or an array should be"):
+        Counters([Callback()]).thaw({"Callback.0": {"wait": value}}, {"text": np.array("text")})
 
 
 def test_a_frozen_array_is_a_copy() -> None:

@@ -23,6 +23,7 @@ from prefetcher.errors import (
     FileError,
     SettingsError,
 )
+from prefetcher.hdf5.attributes import read_attributes
 from prefetcher.writing.codec import STORAGE_CHUNK_BYTES, CodecName
 from prefetcher.writing.growing import Witness
 from prefetcher.writing.partial import partial_of
@@ -99,6 +100,65 @@ def test_every_codec_gives_the_rows_back(tmp_path: Path, codec: CodecName) -> No
         assert file["x"].chunks == (262, 1000)
         stored = file["x"].id.get_storage_size()
     assert (stored < rows.nbytes / 4) == (codec != "none")
+
+
+@pytest.mark.parametrize(
+    ("roles", "x", "y"),
+    [
+        ({"x": "images"}, "images", None),
+        ({"x": "images", "y": "angles"}, "images", "angles"),
+        ({"x": ("images", "/meta/time"), "y": ["angles"]}, ("images", "meta/time"), ("angles",)),
+        ({"x": "meta/time", "y": "angles"}, "meta/time", "angles"),
+    ],
+)
+def test_the_file_says_what_x_and_y_are(tmp_path: Path, roles: Any, x: Any, y: Any) -> None:
+    specs: Any = {"images": ((2,), "u1"), "angles": ((), "f4"), "meta/time": ((), "f8")}
+    with HDF5Writer(tmp_path / "data.h5", specs, **roles) as out:
+        out.append(images=np.zeros((5, 2)), angles=np.zeros(5))
+        out.append({"meta/time": np.zeros(5)})
+    said = read_attributes(tmp_path / "data.h5")
+    assert (said.x, said.y, said.splits) == (x, y, ())
+    assert said.version == prefetcher.__version__
+    with prefetcher.PrefetchSequence(tmp_path / "data.h5") as sequence:
+        assert len(sequence[0]) == (1 if y is None else 2)
+
+
+def test_groups_with_the_same_names_are_splits(tmp_path: Path) -> None:
+    specs: Any = {
+        f"{group}/{name}": ((), "f4") for group in ("train", "val") for name in ("a", "b")
+    }
+    with HDF5Writer(tmp_path / "data.h5", specs, x="a", y="b") as out:
+        out.append({"train/a": [1, 2], "train/b": [3, 4], "val/a": [5], "val/b": [6]})
+    assert read_attributes(tmp_path / "data.h5").splits == ("train", "val")
+    with prefetcher.PrefetchSequence(tmp_path / "data.h5", split="val") as val:
+        x, y = val[0]
+        assert (x.tolist(), y.tolist()) == ([5], [6])
+
+
+@pytest.mark.parametrize("part", ["x", "y"])
+def test_a_dataset_may_be_called_x(tmp_path: Path, part: str) -> None:
+    """By its shape and dtype it is told from a name."""
+    spec: dict[str, Any] = {part: ((3,), "f4")}
+    with HDF5Writer(tmp_path / "data.h5", **spec) as out:
+        out.append({part: np.zeros((2, 3))})
+    said = read_attributes(tmp_path / "data.h5")
+    assert (said.x, said.y) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("roles", "says"),
+    [
+        ({"x": "imgs"}, "x='imgs': no dataset 'imgs' in data.h5; .*did you mean 'images'"),
+        ({"x": "images", "y": "angle"}, "y='angle': no dataset"),
+        ({"y": "angles"}, "y='angles' without x"),
+        ({"x": ()}, r"x=\(\): write .*'uint8'"),
+        ({"x": 5}, "x=5: write .*'uint8'"),
+    ],
+)
+def test_names_that_the_file_does_not_have(tmp_path: Path, roles: Any, says: str) -> None:
+    with pytest.raises(SettingsError, match=says):
+        HDF5Writer(tmp_path / "data.h5", {"images": ((2,), "u1"), "angles": ((), "f4")}, **roles)
+    assert not list(tmp_path.iterdir())
 
 
 def test_groups_grow_on_their_own(tmp_path: Path) -> None:

@@ -1,0 +1,89 @@
+"""Which datasets x, y and sample_weight are: as the user wrote, as the file says, in a split."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from prefetcher.batch import flatten
+from prefetcher.config import DEFAULT_X, DEFAULT_Y, Settings
+from prefetcher.errors import NoDatasetError
+from prefetcher.hdf5.attributes import read_attributes
+from prefetcher.hdf5.describe import FileDescription
+from prefetcher.hdf5.shards import Shards
+from prefetcher.suggestions import listed, missing
+
+
+def named(settings: Settings, shards: Shards) -> Settings:
+    """The same settings with the paths of datasets that are there, and no split.
+
+    Raises:
+        NoDatasetError: A file has no dataset or no split of that name; the message names the
+            parameter.
+        DatasetError: A dataset cannot be cut into batches, or its rows differ between the files.
+    """
+    first = shards.files[0]
+    split = settings.split
+    if split is not None:
+        _check_split(split, first)
+        settings = _within(split, settings)
+    settings = _with_own_names(settings, first, split or "")
+    for part in ("x", "y", "sample_weight"):
+        for name in flatten(getattr(settings, part)):
+            if name is not None:
+                _check(part, name, shards)
+    return settings
+
+
+def _within(split: str, settings: Settings) -> Settings:
+    """The names as paths from the file's root."""
+
+    def path(names: Any) -> Any:
+        if isinstance(names, dict):
+            return {key: path(name) for key, name in names.items()}
+        if isinstance(names, tuple):
+            return tuple(map(path, names))
+        return names and f"{split}/{names}"
+
+    parts = {part: path(getattr(settings, part)) for part in ("x", "y", "sample_weight")}
+    return replace(settings, split=None, **parts)
+
+
+def _with_own_names(settings: Settings, file: FileDescription, group: str) -> Settings:
+    """Names that were left out, as the file or the split itself has them."""
+    default_x, default_y = (f"{group}/{name}" if group else name for name in (DEFAULT_X, DEFAULT_Y))
+    if settings.x != default_x:
+        return settings
+    own = read_attributes(file.path, group, retries=settings.retries)
+    called_so = any(dataset.name == default_x for dataset in file.datasets)
+    if own.x is None or (called_so and own.x != default_x):
+        return settings
+    return replace(settings, x=own.x, y=own.y if settings.y == default_y else settings.y)
+
+
+def _check_split(split: str, file: FileDescription) -> None:
+    groups = dict.fromkeys(
+        dataset.name.rpartition("/")[0] for dataset in file.datasets if "/" in dataset.name
+    )
+    if not any(f"{group}/".startswith(f"{split}/") for group in groups):
+        have = {group: group for group in groups}
+        raise NoDatasetError(f"split={split!r}: {missing('group', split, file.path.name, have)}")
+
+
+def _check(part: str, name: str, shards: Shards) -> None:
+    try:
+        shards.dataset(name)
+    except NoDatasetError as error:
+        told = _splits(name, shards.files[0]) or str(error)
+        raise NoDatasetError(f"{part}={name!r}: {told}") from None
+
+
+def _splits(name: str, file: FileDescription) -> str:
+    """What to write for a file that `prefetcher convert` has split; "" for any other."""
+    splits = read_attributes(file.path).splits
+    if not splits or name.partition("/")[0] in splits:
+        return ""
+    return (
+        f"no dataset {name!r} in {file.path.name}, which is split into {listed(splits)}: "
+        f"write split={splits[0]!r}"
+    )

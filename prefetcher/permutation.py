@@ -1,0 +1,97 @@
+"""Permutations that depend on a key alone: of blocks, and of the samples of a chunk. Pure.
+
+The hash is our own and not one of numpy's generators, whose streams may change between versions:
+the order of the data must not.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+_ROUNDS = 8  # Luby and Rackoff need 4 with an ideal round function; ours is only a good mixer
+_TABLE_BITS = 16  # a table of 512 KiB at most, made once in a pass in some ten milliseconds
+
+
+def shuffled(size: int, *key: int) -> NDArray[np.int64]:
+    """A permutation of range(size): the same on every machine for the same key."""
+    return np.argsort(_mix(np.arange(size, dtype=np.uint64) + key_of(*key)))
+
+
+def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The finalizer of splitmix64 (Steele et al., OOPSLA 2014): a bijection of 64-bit words."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+@lru_cache(maxsize=64)
+def key_of(*parts: int) -> np.uint64:
+    """One 64-bit key out of several numbers."""
+    key = np.zeros(1, np.uint64)
+    for part in parts:
+        key = _mix((key ^ np.uint64(part)) + np.uint64(0x9E3779B97F4A7C15))
+    return np.uint64(key[0])
+
+
+def inverse(permutation: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The permutation that undoes this one: where each of its numbers stands."""
+    places = np.empty_like(permutation)
+    places[permutation] = np.arange(len(permutation))
+    return places
+
+
+def dealt(size: int, batch_size: int, key: np.uint64) -> NDArray[np.int64]:
+    """A permutation of range(size): which of the drawn samples the batches get, one after another.
+
+    Slot i of every batch gets its samples from stretch i of the drawn ones, in the order of their
+    hashes. Stretches differ in length by one at most; the longer ones make a short last batch.
+    """
+    edges = np.arange(batch_size + 1) * size // batch_size
+    starts, lengths = edges[:-1, None], np.diff(edges)[:, None]
+    card = np.arange(-(-size // batch_size))
+    there = card < lengths
+    hashes = _mix((starts + card).astype(np.uint64) + key)
+    hashes[~there] = np.iinfo(np.uint64).max  # what is not there comes last
+    cards = starts + np.argsort(hashes, axis=1, kind="stable")
+    return cards.T[there.T]
+
+
+def permuted(size: int, key: np.uint64, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where `indices` go in a permutation of range(size) that is never written down.
+
+    A Feistel network over the next power of two; results outside the range are sent through
+    again until they fall inside (cycle walking, Black and Rogaway 2002).
+    """
+    bits = max(2, (size - 1).bit_length())
+    values = indices.astype(np.uint64)
+    outside = np.arange(len(values))
+    while len(outside):
+        values[outside] = _sent(values[outside], bits, key)
+        outside = outside[values[outside] >= size]
+    return values.astype(np.int64)
+
+
+def _sent(values: NDArray[np.uint64], bits: int, key: np.uint64) -> NDArray[np.uint64]:
+    """Through the network; where that has few words, they are all sent once, and looked up."""
+    if bits <= _TABLE_BITS:
+        return _table(bits, key)[values]
+    return _feistel(values, bits, key)
+
+
+@lru_cache(maxsize=4)
+def _table(bits: int, key: np.uint64) -> NDArray[np.uint64]:
+    return _feistel(np.arange(1 << bits, dtype=np.uint64), bits, key)
+
+
+def _feistel(values: NDArray[np.uint64], bits: int, key: np.uint64) -> NDArray[np.uint64]:
+    """A permutation of `bits`-bit words; the halves may differ in width by one bit."""
+    low, high = bits // 2, bits - bits // 2
+    left, right = values >> np.uint64(low), values & np.uint64((1 << low) - 1)
+    for turn in range(_ROUNDS):
+        width = high if turn % 2 == 0 else low
+        hashed = _mix(right ^ key_of(int(key), turn))
+        left, right = right, left ^ (hashed >> np.uint64(64 - width))
+    return (left << np.uint64(low)) | right

@@ -1,0 +1,62 @@
+"""What to say of a name that is not there: the nearest ones, a few others, and how many more.
+
+Pure functions of text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from difflib import get_close_matches
+from itertools import islice
+
+_SHOWN = 4  # names that a message lists: more is no longer read
+_ALIKE = 0.7  # of difflib's ratio: "lable" is meant for "labels", "angles" for neither
+_COMPARED = 10_000  # names that are compared: each takes some microseconds
+
+
+def missing(kind: str, wanted: str, file: str, have: Mapping[str, str]) -> str:
+    """The sentence about a name that a file does not have.
+
+    Args:
+        kind: What was looked for: "dataset".
+        wanted: The name.
+        file: The file's name.
+        have: How each one that is there is shown, by name: ``{"x": "x uint8 (5, 3)"}``.
+    """
+    if not have:
+        return f"no {kind} {wanted!r} in {file}: it holds no {kind}"
+    within = [shown for name, shown in have.items() if name.startswith(wanted + "/")]
+    if within:
+        return f"{wanted!r} in {file} is a group of {listed(within)}: name one of these"
+    near = nearest(wanted, have)
+    asked = f": did you mean {' or '.join(map(repr, near))}?" if near else ""
+    return f"no {kind} {wanted!r} in {file}; it has {listed(have.values())}{asked}"
+
+
+def listed(names: Collection[str]) -> str:
+    """The first few of them, and the number of the others."""
+    others = len(names) - _SHOWN
+    if others <= 1:  # to count one takes as much room as to name it
+        return ", ".join(names)
+    return f"{', '.join(islice(names, _SHOWN))} and {others} others"
+
+
+def nearest(wanted: str, have: Iterable[str]) -> list[str]:
+    """What was likely meant: two names at most.
+
+    The same name in another group or another case, or the one that is spelled most alike.
+    """
+    known = list(islice(have, _COMPARED))
+    same = [name for name in known if _last(name) == _last(wanted)]
+    if same:
+        return same[:2]
+    spelled = {_last(name): name for name in known} | {name.lower(): name for name in known}
+    for each in (wanted.lower(), _last(wanted)):
+        found = get_close_matches(each, spelled, 1, _ALIKE)
+        if found:
+            return [spelled[found[0]]]
+    return []
+
+
+def _last(name: str) -> str:
+    return name.rpartition("/")[2].lower()
