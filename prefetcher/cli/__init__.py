@@ -11,9 +11,11 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from typing import NoReturn
 
 from prefetcher.cli import convert, demo, inspect, output, report, top, tune
 from prefetcher.errors import PrefetchError
+from prefetcher.text import visible
 
 DONE = 0
 FAILED = 1
@@ -56,8 +58,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with the words of a command: among them may be names of files, by `*`."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the process with code 2."""
+        super().error(visible(message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="prefetcher",
         description="Keeps an accelerator fed from an HDF5 file too big for memory.",
     )

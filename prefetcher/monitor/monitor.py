@@ -18,6 +18,7 @@ from prefetcher.monitor.log import LogFile
 from prefetcher.monitor.reading import read_log
 from prefetcher.monitor.recorder import Recorder
 from prefetcher.pipeline.stats import Stats
+from prefetcher.text import visible
 from prefetcher.verdict.judge import judge
 
 _logger = logging.getLogger("prefetcher")
@@ -134,11 +135,11 @@ class Monitor:
         self.keep_quiet()
         try:
             if self.path.stat().st_size > _LARGEST_TOLD:
-                out.write(f"{self.path.name}: `prefetcher report` has the verdict\n")
+                out.write(f"{visible(self.path.name)}: `prefetcher report` has the verdict\n")
                 return
             verdict = judge(read_log(self.path))
             if verdict.main is not None and verdict.main.level != "idle":
-                out.write(f"{self.path.name}: {verdict.headline}\n")
+                out.write(f"{visible(self.path.name)}: {verdict.headline}\n")
         except (PrefetchError, OSError, ValueError) as error:  # no reason for a training to end
             _logger.warning("no verdict on %s: %s", self.path.name, error)
 

@@ -76,6 +76,15 @@ def test_errors(file: Path, tmp_path: Path, said: Run) -> None:
     assert f"x{SEEN}" in text
 
 
+def test_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    """As `prefetcher inspect *` is, in a folder of a stranger's files."""
+    with pytest.raises(SystemExit):
+        main(["inspect", "a.h5", ESC])
+    err = capsys.readouterr().err
+    assert SEEN in err
+    assert "\x1b" not in err
+
+
 def test_report_and_top(tmp_path: Path, said: Run) -> None:
     run = run_line(host=ESC, gpu=[{"index": 0, "name": ESC}], settings={"file": ESC})
     path = tmp_path / f"run{ESC}.jsonl"
