@@ -3,48 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
+import math
 import tempfile
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from prefetcher.conversion.npy import Mapped, npy, unmap
+from prefetcher.conversion.npz import Packed, check_room, npz, unpack, unpacked_bytes
 from prefetcher.conversion.options import Options
 from prefetcher.conversion.source import Failure, Field, Loaded, RowNumbers
-from prefetcher.errors import DatasetError, FileError, FileMissingError, NoDatasetError
+from prefetcher.errors import DatasetError, NoDatasetError
 from prefetcher.hdf5.attributes import Names
 from prefetcher.suggestions import missing
+from prefetcher.wording import written
 from prefetcher.writing.growing import storable
 
-
-@dataclass(frozen=True)
-class Mapped:
-    """An array in a file, at an offset; opened in each process that loads rows of it."""
-
-    path: str
-    offset: int
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    order: str
-
-    def open(self) -> NDArray[Any]:
-        """The array, mapped for reading."""
-        return _mapped(self)
-
-
-@lru_cache(maxsize=64)
-def _mapped(array: Mapped) -> NDArray[Any]:
-    order: Any = array.order
-    return np.memmap(array.path, array.dtype, "r", array.offset, array.shape, order)
-
-
-Held = Mapped | NDArray[Any]
+Held = Mapped | Packed | NDArray[Any]
+"""An array in a file, in a compressed one, or in memory."""
 
 
 @dataclass(frozen=True)
@@ -87,13 +68,13 @@ class ArraySource:
     y: Names | None
     fingerprint: str
     about: tuple[str, ...]
-    unpacked: tempfile.TemporaryDirectory[str] | None = None
 
     def __post_init__(self) -> None:
         self.unusable: Mapping[int, Failure] = {}
         self.class_names: Mapping[str, tuple[str, ...]] = {}
         self.strata: NDArray[Any] | None = None
         self.rows = next(iter(self.arrays.values())).shape[0]
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     @property
     def fields(self) -> Mapping[str, Field]:
@@ -105,20 +86,38 @@ class ArraySource:
 
     def part(self, rows: RowNumbers) -> ArrayPart | ReadyPart:
         """These rows; of arrays in memory they are taken at once, so that only they travel."""
-        mapped = {name: array for name, array in self.arrays.items() if isinstance(array, Mapped)}
-        if len(mapped) == len(self.arrays):
+        arrays = self._loadable
+        mapped = {name: array for name, array in arrays.items() if isinstance(array, Mapped)}
+        if len(mapped) == len(arrays):
             return ArrayPart(mapped, rows)
         opened = (
             (name, array.open() if isinstance(array, Mapped) else array)
-            for name, array in self.arrays.items()
+            for name, array in arrays.items()
         )
         return ReadyPart({name: _taken(array, rows) for name, array in opened})
 
+    @cached_property
+    def _loadable(self) -> dict[str, Mapped | NDArray[Any]]:
+        """The arrays; compressed ones are unpacked when rows are first asked for."""
+        packed = _packed(self.arrays)
+        unpacked: dict[str, Mapped] = {}
+        if packed:
+            self._folder = tempfile.TemporaryDirectory(prefix="prefetcher-")
+            unpacked = unpack(packed, self._folder.name)
+        return {
+            name: unpacked[name] if isinstance(array, Packed) else array
+            for name, array in self.arrays.items()
+        }
+
     def close(self) -> None:
         """Unmaps the files, and removes what was unpacked."""
-        _mapped.cache_clear()
-        if self.unpacked:
-            self.unpacked.cleanup()
+        unmap()
+        if self._folder:
+            self._folder.cleanup()
+
+
+def _packed(arrays: Mapping[str, Held]) -> dict[str, Packed]:
+    return {name: array for name, array in arrays.items() if isinstance(array, Packed)}
 
 
 def array_source(source: Path | Mapping[str, Any], options: Options) -> ArraySource:
@@ -128,24 +127,29 @@ def array_source(source: Path | Mapping[str, Any], options: Options) -> ArraySou
         FileError: A file cannot be used.
         DatasetError: The arrays differ in length, or cannot be rows.
     """
-    unpacked = None
+    arrays: Mapping[str, Held]
     if isinstance(source, Mapping):
-        name = "arrays"
-        arrays = {key: _held(value) for key, value in source.items()}
+        name, arrays = "arrays", {key: _held(value) for key, value in source.items()}
     elif source.suffix == ".npz":
-        name, (arrays, unpacked) = source.name, _npz(source)
+        name, arrays = source.name, npz(source)
     else:
-        name, arrays = source.name, {source.stem: _npy(source)}
+        name, arrays = source.name, {source.stem: npy(source)}
     arrays = _chosen(name, arrays, options)
     _check(name, arrays)
     x, y = _names(tuple(arrays), options)
     rows = next(iter(arrays.values())).shape[0]
-    about = f"{rows:,} rows of {', '.join(arrays)} in {name}"
-    return ArraySource(name, arrays, x, y, _fingerprint(arrays), (about,), unpacked)
+    about = [f"{rows:,} rows of {', '.join(arrays)} in {name}"]
+    if packed := _packed(arrays):
+        check_room(name, packed)
+        about.append(
+            f"{unpacked_bytes(packed) / 1e9:.3g} GB of them are compressed, and unpacked to "
+            f"{tempfile.gettempdir()} first"
+        )
+    return ArraySource(name, arrays, x, y, _fingerprint(arrays), tuple(about))
 
 
 def _held(value: Any) -> Held:
-    return _npy(Path(value)) if isinstance(value, str | Path) else np.asarray(value)
+    return npy(Path(value)) if isinstance(value, str | Path) else np.asarray(value)
 
 
 def _chosen(file: str, arrays: Mapping[str, Held], options: Options) -> dict[str, Held]:
@@ -175,9 +179,12 @@ def _check(file: str, arrays: Mapping[str, Held]) -> None:
     if len(set(lengths.values())) != 1 or set(lengths.values()) & {(), (0,)}:
         found = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
         raise DatasetError(
-            f"{file} has {found or 'no array'}: arrays need as many rows each, or x="
+            f"{file} has {found or 'no array'}: arrays need as many rows each. "
+            f"{written('x')} and {written('y')} choose some of them"
         )
     for name, array in arrays.items():
+        if not math.prod(array.shape):
+            raise DatasetError(f"{name} in {file} has the shape {array.shape}: its rows are empty")
         if array.dtype.hasobject:
             raise DatasetError(f"{name} in {file} holds Python objects: store numbers or 'S' text")
         if not storable(array.dtype):
@@ -187,73 +194,12 @@ def _check(file: str, arrays: Mapping[str, Held]) -> None:
             )
 
 
-def _npy(path: Path) -> Mapped:
-    try:
-        with path.open("rb") as file:
-            return _header(path, file)
-    except FileNotFoundError as error:
-        raise FileMissingError(f"there is no file {path}: check the path") from error
-
-
-def _header(path: Path, file: IO[bytes]) -> Mapped:
-    """The array whose .npy form begins where `file` stands."""
-    try:
-        version = np.lib.format.read_magic(file)
-        read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
-            version, np.lib.format.read_array_header_2_0
-        )
-        shape, fortran, dtype = read(file)
-    except ValueError as error:
-        raise FileError(f"{path.name} is not an array of numpy's: {error}") from error
-    found = Mapped(str(path.resolve()), file.tell(), shape, dtype, "F" if fortran else "C")
-    nbytes = dtype.itemsize * int(np.prod(shape, dtype=object))
-    if not dtype.hasobject and path.stat().st_size < found.offset + nbytes:
-        raise FileError(f"{path.name} was cut short: copy or write it again")
-    return found
-
-
-def _npz(path: Path) -> tuple[dict[str, Held], tempfile.TemporaryDirectory[str] | None]:
-    """Its arrays: mapped where they lie as they are, unpacked to be mapped where compressed."""
-    try:
-        with zipfile.ZipFile(path) as packed:
-            members = [m for m in packed.infolist() if m.filename.endswith(".npy")]
-            if all(member.compress_type == zipfile.ZIP_STORED for member in members):
-                return {m.filename[:-4]: _stored(path, m) for m in members}, None
-            folder = tempfile.TemporaryDirectory(prefix="prefetcher-")
-            unpacked = [(m.filename[:-4], _unpack(packed, m, folder.name)) for m in members]
-            return {name: _npy(file) for name, file in unpacked}, folder
-    except FileNotFoundError as error:
-        raise FileMissingError(f"there is no file {path}: check the path") from error
-    except zipfile.BadZipFile as error:
-        raise FileError(f"{path.name} is not an .npz file, or it is damaged: {error}") from error
-
-
-_LOCAL_HEADER = 30
-"""Bytes of a zip member's header before its name; the lengths of name and extras are the last."""
-
-
-def _stored(path: Path, member: zipfile.ZipInfo) -> Mapped:
-    with path.open("rb") as file:
-        file.seek(member.header_offset)
-        header = file.read(_LOCAL_HEADER)
-        name, extra = (int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
-        file.seek(member.header_offset + _LOCAL_HEADER + name + extra)
-        return _header(path, file)
-
-
-def _unpack(packed: zipfile.ZipFile, member: zipfile.ZipInfo, folder: str) -> Path:
-    path = Path(folder, f"{member.header_offset}.npy")  # a member's own name may lead anywhere
-    with packed.open(member) as source, path.open("wb") as target:
-        shutil.copyfileobj(source, target)
-    return path
-
-
 def _fingerprint(arrays: Mapping[str, Held]) -> str:
     """Of files the time of their last change; of arrays in memory their bytes."""
     digest = hashlib.sha256()
     for name, array in arrays.items():
         digest.update(repr((name, array.shape, array.dtype)).encode())
-        if isinstance(array, Mapped):
+        if isinstance(array, Mapped | Packed):
             status = Path(array.path).stat()
             digest.update(repr((status.st_size, status.st_mtime_ns)).encode())
         else:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prefetcher.conversion.labels import Table, read_table
+from prefetcher.conversion.listing import Listing, Within, in_text, list_pictures, relative
 from prefetcher.conversion.options import Options
 from prefetcher.conversion.picture import SUFFIXES, Look, decode, reason, size_of
 from prefetcher.conversion.source import Failure, Field, Loaded, RowNumbers
 from prefetcher.errors import DatasetError, FileError, FileMissingError, SettingsError
 from prefetcher.hdf5.attributes import Names
+from prefetcher.wording import Word, written
 
 IMAGES, LABELS = "images", "labels"
 
@@ -39,7 +40,7 @@ class PicturePart:
             try:
                 pictures[at - len(failures)] = decode(Path(self.root, name), self.look)
             except Exception as error:  # noqa: BLE001 - decoders raise anything over damaged bytes
-                failures[at] = Failure(name, reason(error))
+                failures[at] = Failure(in_text(name), reason(error))
         kept = [at for at in range(len(self.names)) if at not in failures]
         labels = {column: values[kept] for column, values in self.columns.items()}
         return Loaded({IMAGES: pictures[: len(kept)], **labels}, failures)
@@ -79,7 +80,8 @@ class PictureSource:
     @property
     def fingerprint(self) -> str:
         """Of names and labels, not of the pictures: a damaged one may be mended meanwhile."""
-        digest = hashlib.sha256("\0".join(self.names).encode())
+        # Names of files need not be text.
+        digest = hashlib.sha256("\0".join(self.names).encode("utf-8", "surrogatepass"))
         for values in self.columns.values():
             digest.update(values.tobytes())
         return digest.hexdigest()
@@ -102,64 +104,62 @@ def picture_source(folder: Path, options: Options) -> PictureSource:
         DatasetError: Classes and loose pictures are mixed.
     """
     root = folder.resolve()  # a worker may run in another folder
-    found, ignored = _listed(root)
-    if not found:
+    found = list_pictures(root)
+    if not found.names:
         raise FileMissingError(
             f"no pictures in {folder.name}: files that end in {', '.join(sorted(SUFFIXES))}"
         )
-    columns: Mapping[str, NDArray[Any]] = {}
-    classes: Mapping[str, tuple[str, ...]] = {}
-    unusable: dict[int, Failure] = {}
-    about = [f"{len(found):,} pictures in {folder.name}"]
     if options.labels:
-        table = read_table(options.labels, options.path_col, options.label_cols)
-        columns, classes, unusable = table.columns, table.class_names, dict(table.unusable)
-        names = _named(root, table, unusable)
-        about += _about_table(options.labels, names, found)
-    else:
-        names = tuple(found)
-        columns, classes = _folder_classes(folder, names)
-    about += [_about_classes(column, columns[column], named) for column, named in classes.items()]
-    if ignored:
-        about.append(f"{ignored:,} other files are left out")
-    if IMAGES in columns:
+        return _with_table(root, found, options, options.labels)
+    columns, classes = _folder_classes(folder, found.names)
+    unusable = {at: Failure(in_text(found.names[at]), why) for at, why in found.unusable.items()}
+    about = [*_about_classes(columns, classes), *found.left_out]
+    return _source(root, found, found.names, columns, classes, unusable, about, options)
+
+
+def _with_table(root: Path, found: Listing, options: Options, labels: Path) -> PictureSource:
+    table = read_table(labels, options.path_col, options.label_cols)
+    if IMAGES in table.columns:
         raise SettingsError(
             f"a column of labels is called {IMAGES!r}, as the pictures are: rename it"
         )
-    look = _look(root, names, options)
+    unusable = dict(table.unusable)
+    names = _named(root, table, unusable)
+    _check_paths(root, found, table, names, labels)
+    about = [f"{len(names):,} lines in {labels.name}"]
+    if missing := len(set(found.names) - set(names)):
+        about.append(f"{missing:,} pictures without a line are left out")
+    about += [*_about_classes(table.columns, table.class_names), *found.left_out]
+    return _source(root, found, names, table.columns, table.class_names, unusable, about, options)
+
+
+def _source(
+    root: Path,
+    found: Listing,
+    names: tuple[str, ...],
+    columns: Mapping[str, NDArray[Any]],
+    classes: Mapping[str, tuple[str, ...]],
+    unusable: Mapping[int, Failure],
+    about: list[str],
+    options: Options,
+) -> PictureSource:
+    look = _look(root, [name for at, name in enumerate(names) if at not in unusable], options)
+    about = [f"{len(found.names):,} pictures in {in_text(root.name)}", *about]
     return PictureSource(root, names, look, columns, classes, unusable, tuple(about))
-
-
-def _listed(root: Path) -> tuple[list[str], int]:
-    """The pictures below a folder, sorted by their paths, and how many other files there are."""
-    if not root.is_dir():
-        raise FileMissingError(f"there is no folder {root.name}: check the path")
-    found, ignored = [], 0
-    for path in _files(root):
-        if path.suffix.lower() in SUFFIXES:
-            found.append(path.relative_to(root).as_posix())
-        else:
-            ignored += 1
-    return sorted(found), ignored
-
-
-def _files(root: Path) -> Iterator[Path]:
-    for folder, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(folder, name) for name in files if not name.startswith("."))
 
 
 def _folder_classes(
     folder: Path, names: tuple[str, ...]
 ) -> tuple[dict[str, NDArray[Any]], dict[str, tuple[str, ...]]]:
-    tops = [name.split("/", 1)[0] if "/" in name else "" for name in names]
+    tops = [in_text(name.split("/", 1)[0]) if "/" in name else "" for name in names]
     classes = tuple(sorted(set(tops)))
     if classes == ("",):
         return {}, {}
     if "" in classes:
         raise DatasetError(
             f"{folder.name} has pictures both in sub-folders ({classes[1]}, ...) and beside them "
-            f"({names[tops.index('')]}, ...): move them, or write labels= for a table of labels"
+            f"({names[tops.index('')]}, ...): move them, or write {written('labels')} for a table "
+            "of labels"
         )
     number = {name: code for code, name in enumerate(classes)}
     return {LABELS: np.array([number[top] for top in tops], np.int64)}, {LABELS: classes}
@@ -167,30 +167,46 @@ def _folder_classes(
 
 def _named(root: Path, table: Table, unusable: dict[int, Failure]) -> tuple[str, ...]:
     """The paths of a table, relative to the folder; those that lead out of it are unusable."""
+    within = Within(root)
     names = []
     for at, path in enumerate(table.paths):
-        name = os.path.normpath(os.path.relpath(root / PurePosixPath(path), root))
-        if name.startswith(os.pardir) or name == os.curdir:
-            unusable[at] = Failure(path or "(no path)", "it is not a file in the folder")
-        names.append(Path(name).as_posix())
+        name = relative(root, path)
+        if name is None or not within.holds(name):
+            unusable[at] = Failure(in_text(path) or "(no path)", "it is not a file in the folder")
+        names.append(path if name is None else name)
     return tuple(names)
 
 
-def _about_table(labels: Path, names: tuple[str, ...], found: list[str]) -> list[str]:
-    lines = [f"{len(names):,} lines in {labels.name}"]
-    if missing := len(set(found) - set(names)):
-        lines.append(f"{missing:,} pictures without a line are left out")
-    return lines
+def _check_paths(
+    root: Path, found: Listing, table: Table, names: tuple[str, ...], labels: Path
+) -> None:
+    """Raises `SettingsError` if the column that should hold paths holds none."""
+    if set(names) & set(found.names) or any(Path(root, name).is_file() for name in names):
+        return
+    better = [
+        column for column, value in table.others.items() if relative(root, value) in found.names
+    ]
+    advice = f"its column {better[0]!r} has some" if better else "they are relative to the folder"
+    raise SettingsError(
+        f"{written('path_col')}: no line of {labels.name} has a path in column "
+        f"{table.path_col!r} (the first is {in_text(table.paths[0])!r:.60}): {advice}"
+    )
 
 
-def _about_classes(column: str, values: NDArray[Any], names: tuple[str, ...]) -> str:
+def _about_classes(
+    columns: Mapping[str, NDArray[Any]], classes: Mapping[str, tuple[str, ...]]
+) -> list[str]:
+    return [_about_class(column, columns[column], names) for column, names in classes.items()]
+
+
+def _about_class(column: str, values: NDArray[Any], names: tuple[str, ...]) -> str:
     counts = np.bincount(values, minlength=len(names))
     shown = ", ".join(f"{name} {count:,}" for name, count in zip(names[:8], counts, strict=False))
     more = f", and {len(names) - 8} more" if len(names) > 8 else ""
     return f"{len(names)} classes in {column}: {shown}{more}"
 
 
-def _look(root: Path, names: tuple[str, ...], options: Options) -> Look:
+def _look(root: Path, names: list[str], options: Options) -> Look:
     if options.size:
         return Look(*options.size, options.color, options.resize)
     for name in names:
@@ -198,4 +214,5 @@ def _look(root: Path, names: tuple[str, ...], options: Options) -> Look:
             return Look(*size_of(root / name), options.color, None)
         except Exception:  # noqa: BLE001, S112 - it fails again, and is told, in its turn
             continue
-    raise FileError(f"no picture in {root.name} can be read: write size=(height, width) to see why")
+    size = written("size", (Word("height"), Word("width")))
+    raise FileError(f"no picture in {in_text(root.name)} can be read: write {size} to see why")

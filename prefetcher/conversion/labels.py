@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prefetcher.conversion.source import Failure
-from prefetcher.errors import FileError, FileMissingError, SettingsError
+from prefetcher.conversion.table import Line, read_lines
+from prefetcher.errors import FileError, SettingsError
+from prefetcher.wording import written
 
-Line = tuple[int, Mapping[str, Any]]
-"""The number of a line in the file, and its values by column."""
+_SHOWN = 40
+"""Letters of a value that a message shows."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,10 @@ class Table:
     """For columns of words: the name of class 0, 1, ..."""
     unusable: Mapping[int, Failure]
     """Lines without a usable value, by their place among the paths."""
+    path_col: str
+    """The column that the paths are from."""
+    others: Mapping[str, str]
+    """Of each other column the value in the first line, as text."""
 
 
 def read_table(path: Path, path_col: str | None, label_cols: Sequence[str]) -> Table:
@@ -39,7 +43,7 @@ def read_table(path: Path, path_col: str | None, label_cols: Sequence[str]) -> T
 
     Args:
         path: Ends in .jsonl or .ndjson for one JSON object a line; anything else is CSV with a
-            header.
+            header. Columns without a name, as indexes have, are left out.
         path_col: The column of paths; None takes the first one.
         label_cols: The columns of labels, each with a dtype behind a colon where the default will
             not do ("angle:float64"); none takes all others.
@@ -48,15 +52,24 @@ def read_table(path: Path, path_col: str | None, label_cols: Sequence[str]) -> T
         FileError: The table cannot be read.
         SettingsError: It has no such column, or a dtype is not numeric.
     """
-    lines = _lines(path)
+    lines = read_lines(path)
     if not lines:
         raise FileError(f"{path.name} has no lines")
-    known = list(lines[0][1])
+    known = [name for name in lines[0][1] if name]
+    if not known:
+        raise FileError(f"{path.name} has no column with a name: write one into its first line")
     path_col = path_col or known[0]
     specs = [_spec(label) for label in label_cols or [c for c in known if c != path_col]]
-    for column in (path_col, *(name for name, _ in specs)):
-        if column not in known:
-            raise SettingsError(f"{path.name} has no column {column!r}; it has {', '.join(known)}")
+    for argument, columns in (
+        ("path_col", [path_col]),
+        ("label_cols", [name for name, _ in specs]),
+    ):
+        for column in columns:
+            if column not in known:
+                raise SettingsError(
+                    f"{written(argument)}: {path.name} has no column {column!r}; it has "
+                    f"{', '.join(known)}"
+                )
     read = {name: _column(path.name, lines, name, dtype) for name, dtype in specs}
     unusable = {at: why for column in read.values() for at, why in column.unusable.items()}
     return Table(
@@ -64,43 +77,9 @@ def read_table(path: Path, path_col: str | None, label_cols: Sequence[str]) -> T
         columns={name: column.values for name, column in read.items()},
         class_names={name: column.classes for name, column in read.items() if column.classes},
         unusable=unusable,
+        path_col=path_col,
+        others={name: str(lines[0][1][name]) for name in known if name != path_col},
     )
-
-
-def _lines(path: Path) -> list[Line]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # Excel writes a mark at the beginning
-    except FileNotFoundError as error:
-        raise FileMissingError(f"there is no file {path}: check the path") from error
-    except UnicodeDecodeError as error:
-        raise FileError(f"{path.name} is not UTF-8 text: {error}") from error
-    is_json = path.suffix.lower() in (".jsonl", ".ndjson")
-    return list(_json_lines(path.name, text) if is_json else _csv_lines(text))
-
-
-def _json_lines(name: str, text: str) -> Iterator[Line]:
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            values = json.loads(line)
-        except ValueError as error:
-            raise FileError(f"line {number} of {name} is not JSON: {error}") from error
-        if not isinstance(values, dict):
-            raise FileError(f"line {number} of {name} is not a JSON object")
-        yield number, values
-
-
-def _csv_lines(text: str) -> Iterator[Line]:
-    # Spaces behind the commas are common in logs, and never meant.
-    reader = csv.DictReader(text.splitlines(), skipinitialspace=True)
-    for values in reader:
-        stripped = {
-            (key or "").strip(): (value or "").strip()
-            for key, value in values.items()
-            if isinstance(value, str | None)
-        }
-        yield reader.line_num, stripped
 
 
 def _spec(label: str) -> tuple[str, np.dtype[Any] | None]:
@@ -134,11 +113,16 @@ def _column(file: str, lines: Sequence[Line], name: str, dtype: np.dtype[Any] | 
     for at, number in enumerate(numbers):
         if number is None or not _fits(number, dtype):
             value = given[at]
-            why = f"{name} is {value!r}, not {dtype}" if value not in (None, "") else f"no {name}"
+            why = f"no {name}" if value in (None, "") else f"{name} is {_short(value)}, not {dtype}"
             unusable[at] = Failure(f"line {lines[at][0]} of {file}", why)
         else:
             array[at] = number
     return _Column(array, (), unusable)
+
+
+def _short(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}... ({len(shown):,} letters)"
 
 
 def _classes(file: str, lines: Sequence[Line], name: str, words: Sequence[str]) -> _Column:
@@ -157,12 +141,16 @@ def _number(value: Any) -> float | int | None:
         return value
     if not isinstance(value, str):
         return None
-    for kind in (int, float):
-        try:
-            return kind(value)
-        except ValueError:
-            continue
-    return None
+    try:
+        return int(value)
+    except ValueError:  # also for more digits than Python takes for a whole number
+        pass
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    # Too large for a float is no infinity, unless that is what it says.
+    return None if math.isinf(number) and "inf" not in value.lower() else number
 
 
 def _dtype(numbers: Sequence[float]) -> np.dtype[Any]:
@@ -172,7 +160,9 @@ def _dtype(numbers: Sequence[float]) -> np.dtype[Any]:
 
 def _fits(number: float, dtype: np.dtype[Any]) -> bool:
     if dtype.kind == "f":
-        return True
+        largest = float(np.finfo(dtype).max)
+        endless = isinstance(number, float) and not math.isfinite(number)
+        return endless or abs(number) <= largest
     if not math.isfinite(number) or number != int(number):
         return False
     low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
