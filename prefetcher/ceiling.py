@@ -10,7 +10,7 @@ from typing import Self
 import keras
 
 from prefetcher.batch import Batch, flatten
-from prefetcher.errors import SettingsError
+from prefetcher.errors import ProcessError, SettingsError
 from prefetcher.monitor import Monitor, claimed, wait_scope
 from prefetcher.pipeline.buffers import Meter
 from prefetcher.pipeline.stats import Counters, Stats
@@ -54,6 +54,7 @@ class Replay(keras.utils.Sequence):  # type: ignore[misc]  # keras has no types
         self._count = min(batches, len(sequence))
         self._kept: list[Batch] = []
         self._lock = threading.Lock()
+        self._pid = os.getpid()
         self._counters = Counters(0, 0, Meter())
 
     def __len__(self) -> int:
@@ -65,7 +66,13 @@ class Replay(keras.utils.Sequence):  # type: ignore[misc]  # keras has no types
 
         Raises:
             PrefetchError: At the first request, if the sequence could not be read.
+            ProcessError: This is a forked process: what it gets would be counted nowhere.
         """
+        if self._pid != os.getpid():
+            raise ProcessError(
+                f"a replay was made in process {self._pid}, and this is process {os.getpid()}, "
+                "forked from it: use it there (a DataLoader needs num_workers=0)"
+            )
         with self._lock:
             if not self._kept:
                 self._kept = list(islice(self._sequence, self._count))

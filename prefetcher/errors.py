@@ -4,7 +4,7 @@ PrefetchError
 ├── SettingsError        ValueError          settings that cannot work, with what to write instead
 ├── ClosedError          RuntimeError        you asked a sequence that was closed
 ├── BackendError         ImportError         Keras is to run on a backend that is not installed
-├── ProcessError         RuntimeError        a running sequence was pickled or taken over a fork
+├── ProcessError         RuntimeError        a sequence was pickled, or used in another process
 ├── StateError           ValueError          a saved state that does not fit, or is damaged
 ├── TransformError       RuntimeError        the user's transform raised, or gave a wrong batch
 ├── FileError            OSError             the file cannot be used
@@ -40,7 +40,7 @@ class BackendError(PrefetchError, ImportError):
 
 
 class ProcessError(PrefetchError, RuntimeError):
-    """A running sequence was pickled or used in a forked process; threads do not travel."""
+    """A sequence was pickled, or used in another process than its own; threads do not travel."""
 
 
 class StateError(PrefetchError, ValueError):

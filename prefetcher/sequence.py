@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import operator
 import os
 import threading
-import traceback
 import warnings
 import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from itertools import islice
 from types import TracebackType
 from typing import Any, NoReturn, Self, SupportsIndex
 
 import keras
 
-from prefetcher import balance
+from prefetcher import balance, callers
 from prefetcher.batch import Batch
 from prefetcher.config import DEFAULT_X, DEFAULT_Y, Files, Names, Rows, Settings, Threads, Transform
 from prefetcher.errors import ProcessError, RowsError, SettingsError
 from prefetcher.feed import feed_of, mixing_advice
+from prefetcher.iteration import Iteration
 from prefetcher.monitor import Monitor, claimed, wait_scope
 from prefetcher.pipeline.stats import Stats
 from prefetcher.pipeline.stream import Feed, Stream
@@ -141,6 +139,9 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         self._tickets = Tickets(self.plan.num_batches, in_file_order=not settings.shuffle)
         # Held while a batch is waited for, so that tickets and the stream keep the same order.
         self._turn = threading.Lock()
+        self._asking = threading.local()  # .loop: the iteration of the `for` loop that asks
+        self._method: str | None = None  # of Keras, which began the last epoch
+        self._warned: set[str] = set()
         self._monitor = claimed(monitor)
         self._stream = Stream(self._feed, self._monitor, _run_info(self._feed))
         weakref.finalize(self, self._stream.abandon)
@@ -150,6 +151,8 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
 
         After `load_state_dict`, until that pass has ended: those of it that are left.
         """
+        if (asker := callers.keras_begins()) is not None:  # through a sequence that wraps this one
+            self._keras_begins(asker)
         return len(self._tickets)
 
     def __getitem__(self, index: SupportsIndex) -> Batch:
@@ -165,32 +168,44 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
             TransformError: The transform failed.
         """
         self._stream.check()
-        number = self._in_range(operator.index(index))
+        iteration, trains = self._asker()
+        number = self._in_range(operator.index(index), iteration)
         with self._turn:
-            batch = self._stream.get(self._tickets.place(number))
-        if not self._settings.shuffle:
-            self._warn_of_random_order()
+            batch = self._stream.get(self._tickets.place(number, iteration, trains=trains))
+        self._warn_of_replays()
         return batch
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yields every batch of a pass, from its beginning."""
-        self._tickets.begin_iteration()
-        for index in range(len(self)):
-            yield self[index]
+        """Yields every batch of a pass, from its beginning, whatever else is asked for meanwhile.
+
+        Several iterators at once are each whole. Those that do not keep the same pace read batches
+        again, so for more speed make a sequence for each.
+        """
+        self._stream.check()
+        return self._batches()
 
     @property
     def num_batches(self) -> int:
         """The same as `len`; Keras reads it before it makes an iterator."""
+        self._stream.check_process()
         self._tickets.num_batches_read()
         return len(self)
 
     def on_epoch_begin(self) -> None:
         """For Keras: an epoch begins."""
-        self._tickets.epoch_begin()
+        self._stream.check_process()
+        by_keras = callers.keras_adapter_calls()
+        if by_keras:
+            self._method = callers.keras_method()
+            self._warn_of_predict()
+        self._tickets.epoch_begin(by_keras=by_keras)
 
     def on_epoch_end(self) -> None:
         """For Keras: an epoch ended, or a fit is about to begin."""
-        self._tickets.epoch_end(reset=_keras_resets())
+        self._stream.check_process()
+        self._tickets.epoch_end(
+            reset=callers.keras_resets(), by_keras=callers.keras_adapter_calls()
+        )
 
     def state_dict(self, trained: int | None = None) -> dict[str, Any]:
         """Where training stands in the data, for JSON: below 4 KB, if batches came in order.
@@ -205,6 +220,7 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         Raises:
             SettingsError: So many batches were not handed out.
         """
+        self._stream.check_process()
         pass_number, rest = self._tickets.after(trained)
         return self._identity.state(pass_number, rest)
 
@@ -296,7 +312,8 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
     def __reduce__(self) -> NoReturn:
         raise ProcessError(
             f"a PrefetchSequence over {self._feed.where} cannot be pickled: its threads and its "
-            "open file do not travel. Make one in each process, out of the same arguments"
+            "open file do not travel. A DataLoader needs num_workers=0, as the threads are inside; "
+            "otherwise make one in each process, out of the same arguments"
         )
 
     def __repr__(self) -> str:
@@ -306,29 +323,70 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
             f"{len(self)} batches of {plan.batch_size}>"
         )
 
-    def _in_range(self, index: int) -> int:
-        number = index + len(self) if index < 0 else index
-        if not 0 <= number < len(self):
-            raise RowsError(f"batch {index} of {self!r}: ask for 0 to {len(self) - 1}")
+    def _batches(self) -> Iterator[Batch]:
+        """A `for` loop, which asks through `self[index]` because a subclass may change that."""
+        iteration = self._tickets.begin()
+        for index in range(len(iteration)):
+            before = getattr(self._asking, "loop", None)
+            self._asking.loop = iteration
+            try:
+                batch = self[index]
+            finally:
+                self._asking.loop = before
+            yield batch
+
+    def _asker(self) -> tuple[Iteration | None, bool]:
+        """Whose request it is, None for plain indexing; and whether a state shall speak of it."""
+        iteration: Iteration | None = getattr(self._asking, "loop", None)
+        if iteration is None:
+            iteration = self._tickets.of_keras(callers.keras_asks())
+            if iteration is not None:
+                return iteration, False  # it was said when that began
+        if self._method is not None and callers.keras_method() is None:
+            self._method = None
+        return iteration, self._method is None  # a callback that looks at the data trains nothing
+
+    def _keras_begins(self, asker: callers.Asker) -> None:
+        self._tickets.keras_begins(asker, trains=self._method in (None, "fit"))
+
+    def _in_range(self, index: int, iteration: Iteration | None) -> int:
+        count = len(self._tickets if iteration is None else iteration)
+        number = index + count if index < 0 else index
+        if not 0 <= number < count:
+            raise RowsError(f"batch {index} of {self!r}: ask for 0 to {count - 1}")
         return number
 
-    def _warn_of_random_order(self) -> None:
-        if self._stream.stats().replays == _MANY_REPLAYS:
+    def _warn_of_predict(self) -> None:
+        if self._method == "predict" and self._settings.shuffle and self._first("predict"):
+            warnings.warn(
+                f"predict over {self._feed.where} with shuffle=True: row i of the result is not "
+                "sample i of the file. Make a PrefetchSequence with shuffle=False for it",
+                UserWarning,
+                stacklevel=callers.user_stacklevel(),
+            )
+
+    def _warn_of_replays(self) -> None:
+        """Warns once if many batches are read one by one, in the thread that asks for them."""
+        replays, batches = self._stream.replays
+        if replays < _MANY_REPLAYS or 4 * replays < batches or not self._first("replays"):
+            return
+        if self._settings.shuffle:
+            _logger.warning(
+                "batches of %r are asked for again, or by several iterators that take turns, and "
+                "each of them is read on its own: make a PrefetchSequence for each iterator",
+                self,
+            )
+        else:
             _logger.warning(
                 "batches of %r are asked for in random order but kept in file order, so each is "
                 "read on its own: write fit(..., shuffle=False), or shuffle=True here",
                 self,
             )
 
-
-def _keras_resets() -> bool:
-    """Whether `EpochIterator.reset` is what calls `on_epoch_end`, through the data adapter.
-
-    A look at the callers, because nothing else tells a reset from the end of an epoch, and an
-    iterator that goes on must not be taken for a new one.
-    """
-    callers = islice(traceback.walk_stack(inspect.currentframe()), 4)
-    return any(frame.f_code.co_name == "reset" for frame, _ in callers)
+    def _first(self, warning: str) -> bool:
+        new = warning not in self._warned
+        self._warned.add(warning)
+        return new
 
 
 def _run_info(feed: Feed) -> dict[str, object]:

@@ -1,38 +1,32 @@
 """Which position of which pass a request gets. Pure bookkeeping: no data, no thread of its own.
 
-Keras asks a `Sequence` for indices, in random order if it likes, some of them twice, and never
-says outright that a new round begins. An index is therefore a ticket: its first request in a pass
-takes the next position of the stream, and asking again gives the same position again.
+Whoever asks has an iteration, and an iteration gives each position of its pass once. So iterations
+that take turns on one sequence cannot take anything from each other, nor can an iterator of Keras
+that was abandoned and still asks. All that they share is the pass which the next one begins: the
+same pass again until an iteration has had all of it, for a pass that was broken off is given whole
+to the next, and then the pass after it.
 
-What tells that a new iterator begins (checked against Keras 3.15):
+Who asks (checked against Keras 3.15):
 
-- for sure: a reset, which Keras does before each fit and evaluation and after drawing a batch to
-  build a model; `on_epoch_end` outside an epoch; `on_epoch_begin` inside one, which was broken off;
-- once every position is out: `on_epoch_begin`, or outside an epoch a read of `num_batches` or a
-  request.
+- a ``for`` loop over the sequence, which holds its iteration;
+- an iterator of Keras, which callers.py recognises. It reads the number of batches when it begins,
+  may go on over many epochs (`steps_per_epoch`), and never comes back to its beginning;
+- anybody else: plain indexing, which has one iteration at a time (indexing.py).
 
-A read of `num_batches` in mid-pass proves nothing, because callbacks read it too, and with
-`steps_per_epoch` one iterator goes on over many epochs. So an iterator is never cut short, and a
-pass that was broken off is given whole to the next.
-
-A pass that is resumed has fewer positions to give. Drawing shapes alone may take them all, so until
-an epoch has ended such a pass is not left for the next one.
+A pass that is resumed has fewer positions to give. Drawing shapes or building the model alone may
+take them all, so until an epoch has ended Keras is given such a pass again.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from itertools import chain, islice
 
-import numpy as np
-from numpy.typing import NDArray
-
-from prefetcher.errors import SettingsError
+from prefetcher.callers import SHAPES, Asker
+from prefetcher.indexing import Indexing
+from prefetcher.iteration import Iteration, Rest
 from prefetcher.plan import Place
 
-Rest = Sequence[int] | NDArray[np.int64]
-"""Positions of a pass that are still to be trained, ascending: a range where it can be one."""
+_MOST_ITERATORS = 64  # that began and did not end: far more than are ever alive at once
 
 
 class Tickets:
@@ -48,30 +42,75 @@ class Tickets:
         self._in_file_order = in_file_order
         self._lock = threading.Lock()
         self._pass_number = 0
-        self._rest: Rest = range(num_batches)
+        self._rest: Rest = range(num_batches)  # another object for each pass
+        self._finished = False  # an iteration has had all of this pass
         self._resumed = False
-        self._in_epoch = False
-        self._drawn = _Drawn()
+        self._indexing = Indexing()
+        self._keras: dict[Asker, Iteration] = {}  # the one that asked last is the last
+        self._trained: Iteration | None = None  # the one that a state speaks of
 
     def __len__(self) -> int:
-        """Batches that an iteration of this pass gives: all, or what a resumed pass has left."""
+        """Batches that the next iteration gives: all, or what a resumed pass has left."""
         return len(self._rest)
 
-    def place(self, index: int) -> Place:
-        """The place whose batch answers a request for `index` (0 to len - 1)."""
+    def place(
+        self, index: int, iteration: Iteration | None = None, *, trains: bool = True
+    ) -> Place:
+        """The place whose batch answers a request for `index` (0 to len - 1).
+
+        Args:
+            index: What was asked for.
+            iteration: Whose request it is; None for plain indexing.
+            trains: Whether `after` shall speak of this iteration.
+        """
         with self._lock:
-            if self._complete and not self._in_epoch:
-                self._begin_pass()
-            if index not in self._drawn:
-                self._drawn[index] = index if self._in_file_order else len(self._drawn)
-            return Place(self._pass_number, int(self._rest[self._drawn[index]]))
+            if iteration is None:
+                iteration = self._indexed(index)
+            place = iteration.place(index)
+            if iteration is self._indexing.iteration:
+                self._indexing.asked(index)
+            if iteration.complete and iteration.rest is self._rest:
+                self._finished = True
+                self._resumed &= iteration.ahead
+            if trains:
+                self._trained = iteration
+            return place
+
+    def begin(self) -> Iteration:
+        """A ``for`` loop begins."""
+        with self._lock:
+            return self._next(ahead=False)
+
+    def keras_begins(self, asker: Asker, *, trains: bool = True) -> None:
+        """An iterator of Keras begins.
+
+        Args:
+            asker: Who it is.
+            trains: Whether `after` shall speak of it: whether it is one of `fit`.
+        """
+        with self._lock:
+            self._indexing.has_epochs = False  # their calls speak of iterators that are known
+            self._forget(asker)
+            self._keras[asker] = iteration = self._next()
+            if trains and asker != SHAPES:
+                self._trained = iteration
+
+    def of_keras(self, asker: Asker | None) -> Iteration | None:
+        """The iteration of an iterator of Keras; None if that is none, or never began."""
+        with self._lock:
+            if asker in self._keras:
+                self._keras[asker] = self._keras.pop(asker)
+                return self._keras[asker]
+            self._indexing.has_epochs |= asker is not None
+            return None
 
     def resume(self, pass_number: int, rest: Rest) -> None:
         """The next iteration gives the positions in `rest` of that pass, and no others of it."""
         with self._lock:
             self._pass_number, self._rest, self._resumed = pass_number, rest, True
-            self._in_epoch = False
-            self._drawn = _Drawn()
+            self._finished = False
+            self._indexing = Indexing()
+            self._trained = None
 
     def after(self, trained: int | None) -> tuple[int, Rest]:
         """The pass and what is left of it once `trained` batches of this iteration were trained.
@@ -83,89 +122,68 @@ class Tickets:
             SettingsError: So many were not asked for.
         """
         with self._lock:
-            trained = len(self._drawn) if trained is None else trained
-            if not 0 <= trained <= len(self._drawn):
-                raise SettingsError(
-                    f"trained={trained}: this iteration has handed out {len(self._drawn)} batches"
-                )
-            if trained == len(self._rest):
-                return self._pass_number + 1, range(self._num_batches)
-            if trained <= self._drawn.run or not self._in_file_order:
-                return self._pass_number, self._rest[trained:]
-            left = np.ones(len(self._rest), np.bool_)
-            left[list(self._drawn.first(trained))] = False
-            return self._pass_number, np.asarray(self._rest, np.int64)[left]
-
-    def begin_iteration(self) -> None:
-        """A new iterator surely begins: on the next pass if this one is complete, else on it."""
-        with self._lock:
-            if self._complete:
-                self._begin_pass()
-            self._drawn = _Drawn()
+            iteration = self._trained or self._next()
+            left = iteration.left(trained)
+            if len(left) == 0:
+                return iteration.pass_number + 1, range(self._num_batches)
+            return iteration.pass_number, left
 
     def num_batches_read(self) -> None:
         """Keras or somebody else asked how many batches there are."""
         with self._lock:
-            if self._complete and not self._in_epoch and not self._resumed:
-                self._begin_pass()
+            if not self._indexing.in_epoch and not self._resumed:
+                self._leave_pass()
 
-    def epoch_begin(self) -> None:
-        """Keras begins an epoch."""
-        with self._lock:
-            if self._complete or self._in_epoch:
-                self._begin_iteration()
-            self._in_epoch = True
+    def epoch_begin(self, *, by_keras: bool = False) -> None:
+        """An epoch begins.
 
-    def epoch_end(self, *, reset: bool = False) -> None:
-        """Keras ends an epoch, or resets because a fit or an evaluation is about to begin."""
+        Args:
+            by_keras: False if a loop of the user's own says so, which then asks by plain indexing.
+        """
         with self._lock:
-            if reset or not self._in_epoch:
-                self._begin_iteration()
-            else:
+            self._indexing.has_epochs |= not by_keras
+            if self._indexing.epoch_begins():
+                self._indexing.begin(None)
+
+    def epoch_end(self, *, reset: bool = False, by_keras: bool = False) -> None:
+        """An epoch ends.
+
+        Args:
+            reset: True if none does, and a fit or an evaluation is about to begin.
+            by_keras: As in `epoch_begin`.
+        """
+        with self._lock:
+            self._indexing.has_epochs |= not by_keras
+            if self._indexing.in_epoch and not reset:
                 self._resumed = False
-            self._in_epoch = False
+            if self._indexing.epoch_ends(reset=reset):
+                self._indexing.begin(None)
 
-    @property
-    def _complete(self) -> bool:
-        return len(self._drawn) == len(self._rest)
+    def _forget(self, beginning: Asker) -> None:
+        """Forgets iterators that are over, but not who asked last: it may ask for a batch again."""
+        self._keras.pop(beginning, None)
+        for asker in list(self._keras)[:-1]:
+            if self._keras[asker].complete or len(self._keras) >= _MOST_ITERATORS:
+                del self._keras[asker]
 
-    def _begin_iteration(self) -> None:
-        if self._complete and not self._resumed:
-            self._begin_pass()
-        self._drawn = _Drawn()
+    def _indexed(self, index: int) -> Iteration:
+        """The iteration of plain indexing that a request for `index` belongs to."""
+        iteration = self._indexing.iteration
+        if iteration is None or self._indexing.ends_before(index):
+            if iteration is not None and iteration.complete:
+                self._resumed = False
+            iteration = self._next()
+            self._indexing.begin(iteration)
+        return iteration
 
-    def _begin_pass(self) -> None:
-        self._pass_number += 1
-        self._rest = range(self._num_batches)
-        self._resumed = False
-        self._drawn = _Drawn()
+    def _next(self, *, ahead: bool = True) -> Iteration:
+        self._leave_pass()
+        in_file_order = self._in_file_order
+        return Iteration(self._pass_number, self._rest, in_file_order=in_file_order, ahead=ahead)
 
-
-class _Drawn:
-    """The ticket of each index asked for, in the order of asking: one number while both agree.
-
-    Only when Keras shuffles, and so holds a list of all indices itself, does this grow.
-    """
-
-    def __init__(self) -> None:
-        self.run = 0
-        self._others: dict[int, int] = {}
-
-    def __contains__(self, index: int) -> bool:
-        return index < self.run or index in self._others
-
-    def __getitem__(self, index: int) -> int:
-        return index if index < self.run else self._others[index]
-
-    def __setitem__(self, index: int, ticket: int) -> None:
-        if index == ticket == self.run and not self._others:
-            self.run += 1
-        else:
-            self._others[index] = ticket
-
-    def __len__(self) -> int:
-        return self.run + len(self._others)
-
-    def first(self, count: int) -> Iterator[int]:
-        """Yields the first `count` tickets that were asked for."""
-        return islice(chain(range(self.run), self._others.values()), count)
+    def _leave_pass(self) -> None:
+        """Goes on to the next pass if this one is over."""
+        if self._finished and not self._resumed:
+            self._pass_number += 1
+            self._rest = range(self._num_batches)
+        self._finished = False

@@ -230,6 +230,37 @@ def test_predictions_line_up_after_a_fit(samples: MakeSamples, model: Any) -> No
         assert model.predict(data, verbose=0)[:, 0].tolist() == list(range(N))
 
 
+@pytest.mark.parametrize("y", ["y", None])
+@pytest.mark.parametrize("how", ["built", "unbuilt", "some steps"])
+def test_predictions_out_of_order_are_warned_of(
+    samples: MakeSamples, y: str | None, how: str
+) -> None:
+    """Once for a sequence, at the user's line; a fit and an evaluation are no predictions."""
+    model = id_model(built=how != "unbuilt")
+    steps = {"steps": 5} if how == "some steps" else {}
+    with small(samples(N), y=y) as data:
+        if y is not None and how == "built":
+            model.fit(data, validation_data=data, verbose=0)
+            model.evaluate(data, verbose=0)
+        with pytest.warns(UserWarning, match="shuffle=False") as caught:
+            model.predict(data, verbose=0, **steps)
+        model.predict(data, verbose=0, **steps)
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+def test_predictions_in_file_order_are_not_warned_of(samples: MakeSamples, model: Any) -> None:
+    """Nor is a prediction of anything else in a callback of a fit."""
+
+    class Predict(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            self.model.predict(data, verbose=0)
+            self.model.predict(np.zeros((3, WIDTH)), verbose=0)
+
+    with small(samples(N)) as train, small(samples(N), shuffle=False) as data:
+        model.fit(train, epochs=2, callbacks=[Predict()], verbose=0)
+
+
+@pytest.mark.filterwarnings("ignore:predict over")
 def test_everything_in_turn(samples: MakeSamples, model: Any) -> None:
     """One sequence, fitted, evaluated, predicted from and fitted again."""
     with small(samples(N)) as data:

@@ -1,11 +1,9 @@
-"""Keras's threads around ours, and what does not travel: other processes, pickles, forks."""
+"""Keras's threads around ours, and what does not travel: other processes and pickles."""
 
 from __future__ import annotations
 
 import copy
-import os
 import pickle
-import sys
 from typing import Any
 
 import pytest
@@ -13,7 +11,6 @@ from conftest import MakeSamples
 from helpers.callbacks import CountEpochs
 from helpers.leaks import pipeline_threads
 from helpers.models import assert_each, id_model
-from helpers.processes import run_python
 from helpers.sequences import ids, small
 
 from prefetcher import PrefetchSequence, ProcessError, SettingsError
@@ -82,48 +79,6 @@ def test_a_copy_is_refused(samples: MakeSamples, duplicate: Any, running: bool) 
         with pytest.raises(ProcessError, match=r"contiguous-90\.h5"):
             duplicate(train)
         assert len(ids(train[1])) == 4, "and the original goes on"
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-@pytest.mark.skipif(sys.platform == "darwin", reason="forking with threads is not safe on macOS")
-def test_a_fork_of_a_running_sequence_is_refused(samples: MakeSamples) -> None:
-    """The child is told; it may close its copy and make its own; the parent reads on."""
-    run_python(
-        """
-        train = small(file, shuffle=False, readers=2)
-        train[0]
-        child = os.fork()
-        if child == 0:
-            try:
-                train[1]
-            except prefetcher.ProcessError as error:
-                assert "fork" in str(error)
-                train.close()
-                with small(file, shuffle=False) as own:
-                    os._exit(0 if ids(own[1]) == [4, 5, 6, 7] else 2)
-            os._exit(3)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-        assert ids(train[1]) == [4, 5, 6, 7]
-        """,
-        file=samples(N),
-    )
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-@pytest.mark.skipif(sys.platform == "darwin", reason="forking with threads is not safe on macOS")
-def test_a_fork_before_the_first_request_is_fine(samples: MakeSamples) -> None:
-    run_python(
-        """
-        train = small(file, shuffle=False)
-        child = os.fork()
-        found = ids(train[2])
-        train.close()
-        if child == 0:
-            os._exit(0 if found == [8, 9, 10, 11] else 2)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-        """,
-        file=samples(N),
-    )
 
 
 def test_nothing_starts_at_construction(samples: MakeSamples) -> None:

@@ -1,15 +1,22 @@
-"""Tickets against the calls that Keras makes, in the order in which it makes them."""
+"""Tickets against the calls that Keras makes, in the order in which it makes them.
+
+Once with iterators that are recognised, as Keras 3.15's are, and once with a Keras whose iterators
+are not, of which only the calls around epochs are known.
+"""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prefetcher.callers import SHAPES, Asker
 from prefetcher.errors import SettingsError
+from prefetcher.iteration import Iteration
 from prefetcher.plan import Place
 from prefetcher.tickets import Tickets
 
@@ -23,59 +30,90 @@ class Keras:
         tickets: What is tested.
         order: The indices as the adapter shuffled them for the first iterator.
         chatty: Callbacks that read `num_batches` around every batch and epoch.
+        known: Whether its iterators are recognised.
+        askers: Gives each iterator its identity.
     """
 
-    def __init__(self, tickets: Tickets, order: Sequence[int], *, chatty: bool = False) -> None:
+    def __init__(
+        self,
+        tickets: Tickets,
+        order: Sequence[int],
+        *,
+        chatty: bool = False,
+        known: bool = False,
+        askers: Iterator[int] | None = None,
+    ) -> None:
         self.tickets = tickets
         self.order = order
         self.chatty = chatty
+        self.known = known
+        self._askers = count() if askers is None else askers
+        self._asker = -1
         self._again = random.Random(f"{order}")
         self._iterator: list[int] = []
 
     def draw_for_shapes(self) -> None:
         """TensorFlow, before anything else."""
         self.tickets.num_batches_read()
+        if self.known:
+            self.tickets.keras_begins(SHAPES)
         for index in range(min(2, N)):
-            self.tickets.place(index)
+            self.tickets.place(index, self._of(SHAPES), trains=not self.known)
 
     def reset(self) -> None:
         """Before the first epoch of a fit and before each evaluation."""
         self.tickets.num_batches_read()
-        self.tickets.epoch_end(reset=True)
+        self.tickets.epoch_end(reset=True, by_keras=self.known)
         self._iterator = []
 
     def build(self) -> None:
         """JAX and PyTorch, with a model that is not built."""
-        self._begin()
-        self.tickets.place(self._iterator.pop(0))
+        self.begin_epoch()
+        self.step()
 
     def epoch(self, steps: int | None = None, *, end: bool = True) -> list[Place]:
         """An epoch of so many steps of the iterator there is, or a whole one of a new one."""
         self._talk()
         if steps is None:
             self._iterator = []
-        self._begin()
+        self.begin_epoch()
         count = N if steps is None else steps
-        places = [self._step() for _ in range(min(count, len(self._iterator)))]
+        places = [self.step() for _ in range(min(count, self.left))]
         if end:
-            self.tickets.epoch_end()
+            self.end_epoch()
         self._talk()
         return places
 
-    def _begin(self) -> None:
-        self.tickets.epoch_begin()
+    def begin_epoch(self) -> None:
+        """An iterator begins with it, if there is none that goes on."""
+        self.tickets.epoch_begin(by_keras=self.known)
         if not self._iterator:
             self.tickets.num_batches_read()
             self.tickets.num_batches_read()
+            self._asker = next(self._askers)
+            if self.known:
+                self.tickets.keras_begins(self._asker)
             self._iterator = list(self.order)
             if self.order != range(N):  # each iterator is shuffled anew
                 self.order = self._again.sample(range(N), N)
 
-    def _step(self) -> Place:
+    def end_epoch(self) -> None:
+        self.tickets.epoch_end(by_keras=self.known)
+
+    def step(self) -> Place:
         self._talk()
-        place = self.tickets.place(self._iterator.pop(0))
+        index = self._iterator.pop(0)
+        place = self.tickets.place(index, self._of(self._asker), trains=not self.known)
         self._talk()
         return place
+
+    @property
+    def left(self) -> int:
+        """What the iterator has not asked for yet."""
+        return len(self._iterator)
+
+    def _of(self, asker: Asker) -> Iteration | None:
+        return self.tickets.of_keras(asker) if self.known else None
 
     def _talk(self) -> None:
         if self.chatty:
@@ -90,37 +128,45 @@ def in_pass(number: int) -> list[Place]:
     return [Place(number, position) for position in range(N)]
 
 
-def keras(seed: int = 0, *, chatty: bool = False) -> Keras:
+def keras(seed: int = 0, *, chatty: bool = False, known: bool = False) -> Keras:
     tickets = Tickets(N, in_file_order=False)
     tickets.num_batches_read()
-    return Keras(tickets, shuffled(seed), chatty=chatty)
+    return Keras(tickets, shuffled(seed), chatty=chatty, known=known)
 
 
+KNOWN = pytest.mark.parametrize("known", [True, False], ids=["recognised", "unrecognised"])
+
+
+@KNOWN
 @given(st.integers(0, 999), st.booleans())
 def test_epochs_are_passes_in_the_plans_order_whatever_keras_shuffles(
-    seed: int, chatty: bool
+    known: bool, seed: int, chatty: bool
 ) -> None:
-    fit = keras(seed, chatty=chatty)
+    fit = keras(seed, chatty=chatty, known=known)
     fit.draw_for_shapes()
     fit.reset()
     for number in range(3):
         assert fit.epoch() == in_pass(number)
 
 
+@KNOWN
 @given(st.integers(0, 999), st.booleans())
-def test_a_batch_drawn_to_build_the_model_changes_nothing(seed: int, chatty: bool) -> None:
-    fit = keras(seed, chatty=chatty)
+def test_a_batch_drawn_to_build_the_model_changes_nothing(
+    known: bool, seed: int, chatty: bool
+) -> None:
+    fit = keras(seed, chatty=chatty, known=known)
     fit.build()
     fit.reset()
     assert fit.epoch() == in_pass(0)
     assert fit.epoch() == in_pass(1)
 
 
+@KNOWN
 @given(st.integers(0, 999), st.integers(1, N - 1), st.booleans(), st.booleans())
 def test_one_iterator_over_several_epochs_is_one_pass(
-    seed: int, steps: int, chatty: bool, unbuilt: bool
+    known: bool, seed: int, steps: int, chatty: bool, unbuilt: bool
 ) -> None:
-    fit = keras(seed, chatty=chatty)
+    fit = keras(seed, chatty=chatty, known=known)
     if unbuilt:
         fit.build()
     fit.reset()
@@ -131,6 +177,7 @@ def test_one_iterator_over_several_epochs_is_one_pass(
         assert places == in_pass(number)
 
 
+@KNOWN
 @given(
     st.integers(0, 999),
     st.integers(1, N - 1),
@@ -140,43 +187,45 @@ def test_one_iterator_over_several_epochs_is_one_pass(
     st.booleans(),
 )
 def test_a_pass_that_was_broken_off_is_given_whole_to_the_next_fit(
-    seed: int, broken: int, steps: int, tensorflow: bool, ended: bool, chatty: bool
+    known: bool, seed: int, broken: int, steps: int, tensorflow: bool, ended: bool, chatty: bool
 ) -> None:
-    first = keras(seed)
+    first = keras(seed, known=known)
     first.reset()
     asked = {*first.order[:broken]}
     first.epoch(broken, end=ended)
-    second = Keras(first.tickets, shuffled(seed + 1), chatty=chatty)
+    second = Keras(first.tickets, shuffled(seed + 1), chatty=chatty, known=known)
     second.tickets.num_batches_read()
     if tensorflow:
         second.draw_for_shapes()
         asked |= {0, 1}
     second.reset()
     # What TensorFlow draws may happen to be all that the broken pass still lacked.
-    number = int(len(asked) == N)
+    number = int(len(asked) == N and not known)
     places: list[Place] = []
     while len(places) < N:
         places += second.epoch(steps)
     assert places == in_pass(number)
 
 
+@KNOWN
 @given(st.integers(0, 999), st.integers(1, N - 1), st.booleans())
-def test_a_predict_after_a_broken_fit(seed: int, steps: int, tensorflow: bool) -> None:
+def test_a_predict_after_a_broken_fit(known: bool, seed: int, steps: int, tensorflow: bool) -> None:
     """`predict` does not reset before it begins."""
-    fit = keras(seed)
+    fit = keras(seed, known=known)
     fit.reset()
     asked = {*fit.order[:steps]}
     fit.epoch(steps, end=False)
-    predict = Keras(fit.tickets, range(N))
+    predict = Keras(fit.tickets, range(N), known=known)
     predict.tickets.num_batches_read()
     if tensorflow:
         predict.draw_for_shapes()
         asked |= {0, 1}
-    assert predict.epoch() == in_pass(int(len(asked) == N))
+    assert predict.epoch() == in_pass(int(len(asked) == N and not known))
 
 
-def test_an_evaluation_of_the_first_steps_gets_the_same_ones_each_time() -> None:
-    validation = Keras(Tickets(N, in_file_order=True), range(N))
+@KNOWN
+def test_an_evaluation_of_the_first_steps_gets_the_same_ones_each_time(known: bool) -> None:
+    validation = Keras(Tickets(N, in_file_order=True), range(N), known=known)
     for _ in range(3):
         validation.reset()
         assert validation.epoch(3) == in_pass(0)[:3]
@@ -208,19 +257,138 @@ def test_file_order_gives_an_index_its_own_position() -> None:
     assert [tickets.place(index).position for index in shuffled(1)] == shuffled(1)
 
 
-def test_an_abandoned_iterator_that_still_asks_takes_nothing_from_the_next() -> None:
-    fit = keras()
+@KNOWN
+def test_an_abandoned_iterator_that_still_asks_takes_nothing_from_the_next(known: bool) -> None:
+    fit = keras(known=known)
     fit.reset()
-    abandoned = fit.order[2:]
     fit.epoch(2, end=False)
-    second = Keras(fit.tickets, shuffled(5))
+    second = Keras(fit.tickets, shuffled(5), known=known, askers=count(1))
     second.tickets.num_batches_read()
     second.reset()
-    fit.tickets.place(abandoned[0])
+    fit.step()
     places = second.epoch(3)
-    fit.tickets.place(abandoned[1])
+    fit.step()
     places += second.epoch(N)
     assert sorted(places) == in_pass(0)
+
+
+def indexed(tickets: Tickets, indices: Iterable[int] = range(N)) -> list[Place]:
+    """Plain indexing."""
+    return [tickets.place(index) for index in indices]
+
+
+@KNOWN
+@given(st.integers(0, 999), st.integers(1, N - 1), st.booleans(), st.booleans())
+def test_plain_loops_after_a_fit_are_whole(
+    known: bool, seed: int, steps: int, tensorflow: bool, chatty: bool
+) -> None:
+    """A fit of fewer steps than a pass leaves tickets, and they take nothing from a loop."""
+    fit = keras(seed, chatty=chatty, known=known)
+    if tensorflow:
+        fit.draw_for_shapes()
+    fit.reset()
+    for _ in range(seed % 3 + 1):
+        fit.epoch(steps)
+    first = fit.tickets.place(0).pass_number
+    for number in range(first, first + 3):
+        assert sorted(indexed(fit.tickets)) == in_pass(number)
+
+
+@given(st.integers(0, 999), st.integers(1, N - 1), st.booleans())
+def test_callbacks_that_index_take_nothing_from_a_fit(
+    seed: int, steps: int, tensorflow: bool
+) -> None:
+    """Within its epochs and between them, all or some, once or twice."""
+    dice = random.Random(seed)
+    fit = keras(seed, known=True)
+    if tensorflow:
+        fit.draw_for_shapes()
+    fit.reset()
+    trained: list[Place] = []
+    while len(trained) < 3 * N:
+        fit.begin_epoch()
+        for _ in range(min(steps, fit.left)):
+            trained.append(fit.step())
+            indexed(fit.tickets, range(dice.randrange(N + 1)))
+        fit.end_epoch()
+        indexed(fit.tickets, range(dice.randrange(N + 1)))
+    passes = [trained[first : first + N] for first in range(0, len(trained) // N * N, N)]
+    assert [sorted(one) for one in passes] == [in_pass(one[0].pass_number) for one in passes]
+
+
+def test_after_a_fit_that_was_broken_off_plain_loops_go_from_pass_to_pass() -> None:
+    """The epoch that never ended does not keep them in one pass."""
+    fit = keras(known=True)
+    fit.reset()
+    fit.epoch(3, end=False)
+    laps = [indexed(fit.tickets) for _ in range(3)]
+    assert laps == [in_pass(number) for number in range(3)]
+
+
+def test_an_evaluation_in_mid_epoch_takes_nothing_from_the_fit() -> None:
+    fit = keras(known=True)
+    fit.reset()
+    fit.begin_epoch()
+    places = [fit.step() for _ in range(3)]
+    evaluation = Keras(fit.tickets, range(N), known=True, askers=count(1))
+    evaluation.reset()
+    assert evaluation.epoch() == in_pass(0)
+    places += [fit.step() for _ in range(N - 3)]
+    fit.end_epoch()
+    assert places == in_pass(0)
+    assert fit.epoch() == in_pass(1)
+
+
+@pytest.mark.parametrize("seen", [[N - 1], [N - 2], [5, 6], [6, 5, 6, 0], [1, 3]], ids=str)
+def test_a_look_at_some_batches_before_a_plain_loop_costs_it_nothing(seen: list[int]) -> None:
+    tickets = Tickets(N, in_file_order=False)
+    indexed(tickets, seen)
+    assert sorted(indexed(tickets)) == in_pass(0)
+    assert indexed(tickets) == in_pass(1)
+
+
+def test_two_plain_loops_that_take_turns_get_the_same_batches() -> None:
+    tickets = Tickets(N, in_file_order=False)
+    for number in range(2):
+        both = [(tickets.place(index), tickets.place(index)) for index in range(N)]
+        assert both == [(place, place) for place in in_pass(number)]
+
+
+def test_a_loop_of_ones_own_that_tells_of_its_epochs() -> None:
+    """As Keras's calls are made by hand: a broken round is given whole again."""
+    tickets = Tickets(N, in_file_order=False)
+    for count_asked, number in ((3, 0), (N, 0), (N, 1)):
+        indices = shuffled(number + count_asked)[:count_asked]
+        assert indexed(tickets, indices) == in_pass(number)[:count_asked]
+        tickets.epoch_end()
+
+
+def test_for_loops_that_take_turns_are_each_whole() -> None:
+    tickets = Tickets(N, in_file_order=False)
+    first, second = tickets.begin(), tickets.begin()
+    both = [(tickets.place(index, first), tickets.place(index, second)) for index in range(N)]
+    assert both == [(place, place) for place in in_pass(0)]
+    third = tickets.begin()
+    assert tickets.place(0, third) == (1, 0)
+
+
+def test_iterators_that_are_over_are_forgotten() -> None:
+    """With Keras's shuffling each of them holds a ticket for each index."""
+    fit = keras(known=True)
+    for _ in range(100):
+        fit.epoch()
+    assert len(fit.tickets._keras) <= 3
+
+
+def test_who_still_asks_is_not_forgotten() -> None:
+    tickets = Tickets(N, in_file_order=False)
+    for asker in range(1000):
+        tickets.keras_begins(asker)
+        tickets.of_keras(0)
+    assert tickets.of_keras(0) is not None
+    assert tickets.of_keras(999) is not None
+    assert tickets.of_keras(1) is None
+    assert len(tickets._keras) < 100
 
 
 @pytest.mark.parametrize("order", [range(100_000), list(reversed(range(100_000)))])
@@ -229,7 +397,9 @@ def test_tickets_in_order_take_no_memory(order: Sequence[int]) -> None:
     for index in order:
         tickets.place(index)
     in_order = order[0] == 0
-    assert (len(tickets._drawn._others) == 0) is in_order
+    iteration = tickets._indexing.iteration
+    assert iteration is not None
+    assert (len(iteration.drawn._others) == 0) is in_order
 
 
 def epoch(tickets: Tickets) -> list[Place]:
@@ -283,3 +453,42 @@ def test_a_pass_that_was_trained_whole_is_followed_by_the_next() -> None:
     assert tickets.after(0) == (0, range(2))
     with pytest.raises(SettingsError, match="trained=3"):
         tickets.after(3)
+
+
+def test_a_state_speaks_of_what_is_trained() -> None:
+    """Not of what a callback looks at, nor of an evaluation or of what is drawn for shapes."""
+    fit = keras(known=True)
+    fit.reset()
+    fit.begin_epoch()
+    for _ in range(3):
+        fit.step()
+    fit.tickets.place(5, trains=False)
+    fit.tickets.keras_begins(99, trains=False)
+    fit.tickets.keras_begins(SHAPES)
+    assert fit.tickets.after(2) == (0, range(2, N))
+    loop = fit.tickets.begin()
+    fit.tickets.place(0, loop)
+    assert fit.tickets.after(None) == (0, range(1, N))
+
+
+def test_a_resumed_pass_is_over_when_a_for_loop_had_what_was_left() -> None:
+    tickets = Tickets(N, in_file_order=False)
+    tickets.resume(3, range(4, N))
+    loop = tickets.begin()
+    assert [tickets.place(index, loop) for index in range(len(loop))] == in_pass(3)[4:]
+    tickets.keras_begins(0)
+    fit = tickets.of_keras(0)
+    assert fit is not None
+    assert len(fit) == len(tickets) == N
+    assert tickets.place(0, fit) == (4, 0)
+
+
+def test_an_iterator_of_before_a_resume_does_not_end_the_resumed_pass() -> None:
+    fit = keras(known=True)
+    fit.reset()
+    fit.epoch(3, end=False)
+    fit.tickets.resume(0, range(5, N))
+    for _ in range(N - 3):
+        fit.step()
+    assert fit.tickets.after(None) == (0, range(5, N))
+    assert len(fit.tickets.begin()) == 2

@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import Final, TextIO
 
 from prefetcher.config import flag
-from prefetcher.errors import PrefetchError, SettingsError
+from prefetcher.errors import PrefetchError, ProcessError, SettingsError
 from prefetcher.monitor.log import LogFile
 from prefetcher.monitor.reading import read_log
 from prefetcher.monitor.recorder import Recorder
@@ -33,7 +33,8 @@ class Monitor:
 
     Nothing starts and no file is opened before the sequence is first asked for data. A failure of
     the monitor (a full disk, say) is one warning in the log "prefetcher"; the training goes on.
-    One monitor serves one sequence, and one process.
+    One monitor serves one sequence, and the process that made it: a copy of it in a forked process
+    writes and tells nothing.
 
     Args:
         path: the log to append to; read it with `read_log`, also while it grows. Its folder must
@@ -60,13 +61,20 @@ class Monitor:
         self._starting = threading.Lock()
         self._claimed = False
         self._untold = flag("verdict", verdict)
+        self._pid = os.getpid()
 
     def claim(self) -> None:
         """Makes this the monitor of one sequence, for good.
 
         Raises:
             SettingsError: It is another sequence's: the first to close would end the other's log.
+            ProcessError: It was made in another process, which may write to the same log.
         """
+        if not self._in_own_process:
+            raise ProcessError(
+                f"this Monitor of {self.path.name} was made in process {self._pid}, and this is "
+                f"process {os.getpid()}: make one in each process, with a log of its own"
+            )
         if self._claimed:
             raise SettingsError(
                 f"this Monitor of {self.path.name} belongs to another sequence: make one for each, "
@@ -84,6 +92,8 @@ class Monitor:
             run: what the sequence knows of itself (backend, wait_scope, settings, file).
             snapshot: gives the counters; it must not hold the sequence.
         """
+        if not self._in_own_process:
+            return
         with self._starting:
             if self._recorder is not None and self._recorder.running:
                 return
@@ -100,7 +110,7 @@ class Monitor:
         Any thread may call it. It does not wait for the disk and never raises; when the monitor
         does not run, it does nothing. `data` must not be changed afterwards.
         """
-        if (recorder := self._recorder) is not None:
+        if (recorder := self._recorder) is not None and self._in_own_process:
             recorder.event(name, data or {})
 
     @property
@@ -115,7 +125,7 @@ class Monitor:
             wait: return when the summary is in the file, by default; waits 10 s at most. A
                 finalizer gives False: then nothing is waited for, and no lock is taken.
         """
-        if (recorder := self._recorder) is None:
+        if (recorder := self._recorder) is None or not self._in_own_process:
             return
         recorder.stop()
         if wait:
@@ -124,6 +134,8 @@ class Monitor:
     def close(self) -> None:
         """Ends the log as `stop` does, then tells the verdict on stderr, once. Never raises."""
         self.stop()
+        if not self._in_own_process:
+            return
         if self._untold and self._recorder is not None and sys.stderr is not None:
             self.tell(sys.stderr)
 
@@ -146,6 +158,10 @@ class Monitor:
     def keep_quiet(self) -> None:
         """Leaves the verdict to others: `close` will not tell it."""
         self._untold = False
+
+    @property
+    def _in_own_process(self) -> bool:
+        return self._pid == os.getpid()
 
     def _begin(self, run: Mapping[str, object], snapshot: Callable[[], Stats]) -> Recorder:
         origin = self._origin = perf_counter() if self._origin is None else self._origin

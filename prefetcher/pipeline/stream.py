@@ -167,17 +167,39 @@ class Stream:
 
         Raises:
             ClosedError: The stream was closed.
-            ProcessError: This is a forked process, and the threads are in its parent.
+            ProcessError: This is another process than the one that made the stream.
         """
-        if self._pid != os.getpid():
-            if self._engine is not None:
-                raise ProcessError(
-                    f"{self._feed.where} was already being read when this process was forked, and "
-                    "threads do not travel: make a PrefetchSequence in each process"
-                )
-            self._pid = os.getpid()
+        self.check_process()
         if self._closed:
             raise self._closed_error()
+
+    @property
+    def in_own_process(self) -> bool:
+        """Whether this is the process that made the stream, not one that was forked from it."""
+        return self._pid == os.getpid()
+
+    def check_process(self) -> None:
+        """Raises in a process that has only a copy of this, made by a fork. Takes no lock.
+
+        Such a copy knows neither what the others hand out nor what it shares with them: two copies
+        would give the same batches, and none the rest. A lock that was held when the process was
+        forked is held for ever.
+
+        Raises:
+            ProcessError: This is another process than the one that made the stream.
+        """
+        if not self.in_own_process:
+            raise ProcessError(
+                f"the sequence over {self._feed.where} belongs to process {self._pid}, and this is "
+                f"process {os.getpid()}, forked from it: its threads did not come along. A "
+                "DataLoader needs num_workers=0, as the threads are inside (readers=, batchers=); "
+                "otherwise make a PrefetchSequence in each process"
+            )
+
+    @property
+    def replays(self) -> tuple[int, int]:
+        """Batches that were read again on their own, and all that were handed out."""
+        return self._counters.replays, self._counters.batches
 
     def stats(self) -> Stats:
         """All counters now. Any thread, never waits."""
@@ -190,6 +212,8 @@ class Stream:
 
     def abandon(self) -> None:
         """Ends the threads without waiting for them: for finalizers, in any thread."""
+        if not self.in_own_process:
+            return  # the threads, their locks and the log are the parent's
         self._closed = True
         if self._engine is not None:
             self._engine.stop()
@@ -202,8 +226,8 @@ class Stream:
             limit: The most seconds to wait for each thread; None for as long as it takes.
         """
         self.abandon()
-        if self._pid != os.getpid():
-            return  # the threads are in the parent
+        if not self.in_own_process:
+            return
         if self._engine is not None:
             self._engine.join(limit)
         if self._observer is not None:
@@ -344,7 +368,7 @@ _open: weakref.WeakSet[Stream] = weakref.WeakSet()
 @atexit.register
 def _close_all() -> None:
     """A thread that is inside a C library while the interpreter ends may crash it."""
-    streams = list(_open)
+    streams = [stream for stream in _open if stream.in_own_process]
     for stream in streams:
         stream.close(_EXIT_PATIENCE)
     if streams:
