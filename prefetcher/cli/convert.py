@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -14,11 +14,15 @@ from prefetcher.cli import output
 from prefetcher.conversion.convert import Conversion, Converted
 from prefetcher.conversion.options import Options
 from prefetcher.conversion.plan import Plan
+from prefetcher.errors import FileError
 from prefetcher.machine.limits import cpus_allowed
+from prefetcher.wording import as_flags
 from prefetcher.writing.codec import CODECS
 
 PARTLY_DONE = 3
 """Exit code where something was left out."""
+_SHOWN = 5
+"""Sizes of pictures that a dry run names: whoever has more needs --size anyway."""
 NOTE_SECONDS = 5.0
 """Between two notes on the rate: each is a line where no terminal watches."""
 
@@ -73,21 +77,72 @@ def _split(text: str) -> dict[str, float]:
 
 def run(arguments: argparse.Namespace) -> int | None:
     """Plans, converts, and prints the result; returns the exit code where it is not 0."""
-    with Conversion(arguments.source, arguments.out, _options(arguments)) as conversion:
+    with as_flags(), _conversion(arguments) as conversion:
         if arguments.dry_run:
-            _show_plan(conversion.plan, arguments)
-            conversion.plan.check(arguments.out)
+            _dry_run(conversion, arguments)
             return None
         for line in plan_lines(conversion.plan):
             output.say(line)
-        with _progress(conversion.plan.rows) as advance:
-            converted = conversion.run(progress=advance)
+        if conversion.is_finished:
+            converted = conversion.run()
+            output.say(f"{_names(converted)}: {_FINISHED}")
+        else:
+            with _progress(conversion.plan.rows) as advance:
+                converted = conversion.run(progress=advance)
     if arguments.json:
         output.write_json(_as_json(conversion.plan, converted))
     else:
         for line in _result_lines(converted):
             output.data().print(line, markup=False, soft_wrap=True)
     return PARTLY_DONE if converted.skipped else None
+
+
+_FINISHED = (
+    "finished already, made of this source with these settings: nothing is left to do. Leave out "
+    "--resume to make it anew"
+)
+
+
+def _conversion(arguments: argparse.Namespace) -> Conversion:
+    return Conversion(arguments.source, arguments.out, _options(arguments))
+
+
+def _dry_run(conversion: Conversion, arguments: argparse.Namespace) -> None:
+    """Shows the plan, then raises what would keep the conversion from it."""
+    sizes: list[tuple[tuple[int, int], int]] = []
+    if conversion.needs_one_size:
+        with output.progress("Looking at sizes", conversion.plan.rows) as advance:
+            sizes = conversion.sizes(lambda more, _: advance(more))
+    if arguments.json:
+        output.write_json(
+            conversion.plan.as_dict()
+            | {
+                "sizes": [
+                    {"height": height, "width": width, "pictures": count}
+                    for (height, width), count in sizes
+                ]
+            }
+        )
+    else:
+        for line in (*plan_lines(conversion.plan), *_size_lines(sizes)):
+            output.data().print(line, markup=False, soft_wrap=True)
+        if conversion.is_finished:
+            output.say(_FINISHED)
+    conversion.check()
+    if len(sizes) > 1 and arguments.on_error != "skip":
+        raise FileError(
+            f"the pictures have {len(sizes)} sizes: write --size H W, or --on-error skip to leave "
+            "out all that differ from the first"
+        )
+
+
+def _size_lines(sizes: Sequence[tuple[tuple[int, int], int]]) -> Iterator[str]:
+    if len(sizes) < 2:
+        return
+    shown = ", ".join(f"{height}x{width} {count:,}" for (height, width), count in sizes[:_SHOWN])
+    others = sizes[_SHOWN:]
+    more = f", and {len(others):,} others {sum(n for _, n in others):,}" if others else ""
+    yield f"{len(sizes):,} sizes of pictures (height x width): {shown}{more}"
 
 
 def _options(arguments: argparse.Namespace) -> Options:
@@ -102,14 +157,6 @@ def _options(arguments: argparse.Namespace) -> Options:
         if name in given:
             given[name] = tuple(given[name])
     return Options(**given)
-
-
-def _show_plan(plan: Plan, arguments: argparse.Namespace) -> None:
-    if arguments.json:
-        output.write_json(plan.as_dict())
-        return
-    for line in plan_lines(plan):
-        output.data().print(line, markup=False, soft_wrap=True)
 
 
 def plan_lines(plan: Plan) -> Iterator[str]:
@@ -150,6 +197,14 @@ def _progress(rows: int) -> Iterator[Callable[[int, int], None]]:
         yield advance
 
 
+def _rate(converted: Converted) -> float:
+    return 0.0 if converted.was_finished else converted.rows / converted.seconds
+
+
+def _names(converted: Converted) -> str:
+    return ", ".join(map(str, converted.files))
+
+
 def _as_json(plan: Plan, converted: Converted) -> dict[str, Any]:
     return {
         "files": [str(file) for file in converted.files],
@@ -157,18 +212,18 @@ def _as_json(plan: Plan, converted: Converted) -> dict[str, Any]:
         "skipped": converted.skipped,
         "report": converted.report and str(converted.report),
         "seconds": round(converted.seconds, 3),
-        "rows_per_s": round(converted.rows / converted.seconds, 1),
+        "rows_per_s": round(_rate(converted), 1),
+        "was_finished": converted.was_finished,
         "bytes": converted.nbytes,
         "plan": plan.as_dict(),
     }
 
 
 def _result_lines(converted: Converted) -> Iterator[str]:
-    rate = converted.rows / converted.seconds
-    files = ", ".join(map(str, converted.files))
+    pace = f", in {converted.seconds:.1f} s ({_rate(converted):,.0f}/s)"
     yield (
-        f"{files}: {converted.rows:,} rows, {output.size(converted.nbytes)}, in "
-        f"{converted.seconds:.1f} s ({rate:,.0f}/s)"
+        f"{_names(converted)}: {converted.rows:,} rows, {output.size(converted.nbytes)}"
+        f"{'' if converted.was_finished else pace}"
     )
     if converted.report:
         yield f"{converted.skipped:,} were left out; why is told in {converted.report}"

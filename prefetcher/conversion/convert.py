@@ -11,8 +11,8 @@ from time import perf_counter
 from typing import Any, Literal, Self
 
 from prefetcher.conversion.arrays import array_source
-from prefetcher.conversion.failures import Failures
-from prefetcher.conversion.folder import picture_source
+from prefetcher.conversion.finished import left_out, report_of
+from prefetcher.conversion.folder import PictureSource, picture_source
 from prefetcher.conversion.options import Color, OnError, Options, Resize
 from prefetcher.conversion.plan import Plan, make_plan
 from prefetcher.conversion.repack import StoredSource
@@ -23,6 +23,7 @@ from prefetcher.conversion.stream import Sample, write_stream
 from prefetcher.conversion.work import executor_for
 from prefetcher.errors import FileMissingError, SettingsError
 from prefetcher.hdf5.attributes import Names
+from prefetcher.wording import written
 from prefetcher.writing.codec import CodecName
 
 PathLike = str | os.PathLike[str]
@@ -43,6 +44,8 @@ class Converted:
     seconds: float
     nbytes: int
     """Bytes written, of all files together."""
+    was_finished: bool = False
+    """Whether `resume` found all of it finished, so that nothing was done."""
 
     @property
     def file(self) -> Path:
@@ -72,6 +75,9 @@ class Conversion:
         try:
             self._refuse_own_source(source)
             self.plan: Plan = make_plan(self._source, self._out, options)
+            how = ShardedFiles if options.shards else SingleFile
+            self._work = how(self._source, self.plan, self._out, options)
+            self._rows_finished = self._work.rows_finished if options.resume else 0
         except BaseException:
             self._source.close()
             raise
@@ -83,29 +89,67 @@ class Conversion:
             )
 
     def run(self, executor: Executor | None = None, progress: Progress | None = None) -> Converted:
-        """Writes what was planned; as `convert`."""
-        self.plan.check(self._out)
+        """Writes what was planned, unless it is there already; as `convert`."""
         started = perf_counter()
-        how = ShardedFiles if self._options.shards else SingleFile
-        work = how(self._source, self.plan, self._out, self._options)
+        if self.is_finished:
+            return self._as_it_was(started)
+        self.check()
         ours, ahead = executor_for(executor, self._options.workers)
         with ours as running:
-            failures = work.write(running, ahead, progress or _unseen)
-        if isinstance(work, ShardedFiles):
-            return self._converted(work.manifests, work.paths, failures, started)
-        return self._converted((self._out,), (self._out,), failures, started)
-
-    def _converted(
-        self, files: tuple[Path, ...], written: Sequence[Path], failures: Failures, started: float
-    ) -> Converted:
+            failures = self._work.write(running, ahead, progress or _unseen)
         return Converted(
-            files=files,
+            files=self._work.outputs,
             rows=self.plan.rows + len(self.plan.failures) - len(failures),
             skipped=len(failures),
-            report=failures.report(self._out.with_name(self._out.name + ".skipped.jsonl")),
+            report=failures.report(report_of(self._out)),
             seconds=perf_counter() - started,
-            nbytes=sum(path.stat().st_size for path in written),
+            nbytes=self._nbytes,
         )
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether `resume` has nothing to go on with, as all of it is there."""
+        return self._rows_finished > 0
+
+    def check(self) -> None:
+        """Raises `FileError` if what is left to write would not fit the disk."""
+        if not self.is_finished:
+            self.plan.check(self._out, self._work.rows_done)
+
+    def _as_it_was(self, started: float) -> Converted:
+        skipped = left_out(self._out)
+        return Converted(
+            files=self._work.outputs,
+            rows=self._rows_finished,
+            skipped=skipped,
+            report=report_of(self._out) if skipped else None,
+            seconds=perf_counter() - started,
+            nbytes=self._nbytes,
+            was_finished=True,
+        )
+
+    @property
+    def _nbytes(self) -> int:
+        return sum(path.stat().st_size for path in self._work.paths)
+
+    @property
+    def needs_one_size(self) -> bool:
+        """Whether all pictures have to have the size of the first."""
+        return self._options.size is None and isinstance(self._source, PictureSource)
+
+    def sizes(self, progress: Progress | None = None) -> list[tuple[tuple[int, int], int]]:
+        """The sizes of the pictures, the most frequent first, each with how many have it.
+
+        Reads the head of every picture. Of other sources there are none.
+
+        Args:
+            progress: Called with the pictures that were looked at, and 0, each time.
+        """
+        if not isinstance(self._source, PictureSource):
+            return []
+        ours, ahead = executor_for(None, self._options.workers)
+        with ours as running:
+            return self._source.count_sizes(running, ahead, progress or _unseen).most_common()
 
     def close(self) -> None:
         """Gives up what the source holds open."""
@@ -166,7 +210,8 @@ def convert(
         workers: Threads that decode; None takes one for each CPU allowed.
         executor: Where to decode instead: any `concurrent.futures` executor.
         shards: Writes so many files and a manifest instead of one file; of each split so many.
-        resume: Goes on with what a broken off conversion left, if it left something.
+        resume: Goes on with what a broken off conversion left, if it left something. Does nothing
+            if `out` is what these settings make of this source.
         progress: Called with the rows that are done, and how many of them were left out, each time.
 
     Returns:
@@ -217,7 +262,8 @@ def _source(source: PathLike | Mapping[str, Any], options: Options) -> Source:
         return picture_source(path, options)
     if options.labels or options.size:
         raise SettingsError(
-            f"labels and size are for folders of pictures, and {path.name} is a file"
+            f"{written('labels')} and {written('size')} are for folders of pictures, and "
+            f"{path.name} is a file"
         )
     if path.suffix in (".npy", ".npz"):
         return array_source(path, options)

@@ -9,6 +9,7 @@ from pathlib import Path
 from prefetcher.conversion.options import OnError
 from prefetcher.conversion.source import Failure
 from prefetcher.errors import FileError
+from prefetcher.wording import written
 
 LISTED = 10
 """Failures that an error lists: enough to see what is wrong, few enough to read."""
@@ -42,7 +43,7 @@ class Failures:
             more = " or more" if len(self._found) >= LISTED else ""
             raise FileError(
                 f"{len(self._found)}{more} could not be read; mend or remove them, or leave them "
-                f"out with on_error='skip':\n{listed}"
+                f"out with {written('on_error', 'skip')}:\n{listed}"
             )
 
     def _first(self) -> Iterator[Failure]:

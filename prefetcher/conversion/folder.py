@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from prefetcher.conversion.listing import Listing, Within, in_text, list_picture
 from prefetcher.conversion.options import Options
 from prefetcher.conversion.picture import SUFFIXES, Look, decode, reason, size_of
 from prefetcher.conversion.source import Failure, Field, Loaded, RowNumbers
+from prefetcher.conversion.work import in_order
 from prefetcher.errors import DatasetError, FileError, FileMissingError, SettingsError
 from prefetcher.hdf5.attributes import Names
 from prefetcher.wording import Word, written
@@ -92,8 +95,29 @@ class PictureSource:
         columns = {name: values[rows] for name, values in self.columns.items()}
         return PicturePart(str(self.root), names, self.look, columns)
 
+    def count_sizes(
+        self, executor: Executor, ahead: int, progress: Callable[[int, int], None]
+    ) -> Counter[tuple[int, int]]:
+        """How many pictures have which height and width; those that cannot be read are not counted.
+
+        Reads the head of each. `progress` is called with the pictures that were looked at, and 0.
+        """
+        paths = (self.root / name for at, name in enumerate(self.names) if at not in self.unusable)
+        counts: Counter[tuple[int, int]] = Counter()
+        for size in in_order(executor, _size_or_none, paths, ahead):
+            counts.update([size] if size else [])
+            progress(1, 0)
+        return counts
+
     def close(self) -> None:
         """Holds nothing open."""
+
+
+def _size_or_none(path: Path) -> tuple[int, int] | None:
+    try:
+        return size_of(path)
+    except Exception:  # noqa: BLE001 - decoders raise anything over damaged bytes
+        return None
 
 
 def picture_source(folder: Path, options: Options) -> PictureSource:

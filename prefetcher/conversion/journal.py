@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from prefetcher.errors import SettingsError
+from prefetcher.wording import written
 from prefetcher.writing.partial import partial_of
 
 
@@ -31,12 +32,15 @@ class Journal:
         """
         try:
             content = json.loads(self._path.read_bytes())
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, ValueError, RecursionError):
+            return None
+        if not isinstance(content, dict):
             return None
         if content.pop("fingerprint", None) != self._fingerprint:
             raise SettingsError(
                 f"{partial_of(self._out).name} was begun from another source or with other "
-                "settings: give the same ones, or leave out resume to begin anew"
+                f"settings: give the same ones, or leave out {written('resume', value=True)} to "
+                "begin anew"
             )
         found: dict[str, Any] = content
         return found

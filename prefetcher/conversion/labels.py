@@ -163,7 +163,7 @@ def _fits(number: float, dtype: np.dtype[Any]) -> bool:
         largest = float(np.finfo(dtype).max)
         endless = isinstance(number, float) and not math.isfinite(number)
         return endless or abs(number) <= largest
-    if not math.isfinite(number) or number != int(number):
+    if isinstance(number, float) and not number.is_integer():
         return False
     low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
     return bool(low <= number <= high)

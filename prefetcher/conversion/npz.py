@@ -15,7 +15,7 @@ import numpy as np
 
 from prefetcher.conversion.files import open_regular
 from prefetcher.conversion.npy import Mapped, mapped_at, npy, read_header
-from prefetcher.errors import FileError
+from prefetcher.errors import FileError, PrefetchError
 
 _PIECE = 1 << 20
 _LOCAL_HEADER = 30
@@ -54,7 +54,7 @@ def _archive(path: Path) -> Iterator[tuple[IO[bytes], zipfile.ZipFile]]:
     try:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             yield file, archive
-    except OSError:  # our own errors are among them
+    except PrefetchError:
         raise
     except Exception as error:  # a decoder raises anything over damaged bytes
         raise FileError(f"{path.name} is not an .npz file, or it is damaged: {error}") from error

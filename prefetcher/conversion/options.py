@@ -11,6 +11,7 @@ from typing import Any, Literal
 from prefetcher.config import flag
 from prefetcher.errors import SettingsError
 from prefetcher.hdf5.attributes import Names
+from prefetcher.wording import written
 from prefetcher.writing.codec import CODECS, CodecName, check
 
 Resize = Literal["stretch", "pad", "crop"]
@@ -54,15 +55,21 @@ class Options:
         for name in ("workers", "shards"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise SettingsError(f"{name}={value}: write 1 or more")
+                raise SettingsError(f"{written(name, value)}: write 1 or more")
         if self.labels is None and (self.path_col or self.label_cols):
-            raise SettingsError("path_col and label_cols are columns of a table: write labels= too")
+            raise SettingsError(
+                f"{written('path_col')} and {written('label_cols')} are columns of a table: write "
+                f"{written('labels')} too"
+            )
         if not 0 <= self.seed < 2**64:
-            raise SettingsError(f"seed={self.seed}: write a number from 0 to 2**64 - 1")
+            raise SettingsError(f"{written('seed', self.seed)}: write a number from 0 to 2**64 - 1")
 
     def _check_size(self) -> None:
         if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
-            raise SettingsError(f"size={self.size}: write height and width, as in (128, 128)")
+            raise SettingsError(
+                f"{written('size', self.size)}: write height and width, as in "
+                f"{written('size', (128, 128))}"
+            )
 
     def _check_split(self) -> None:
         if self.split is None:
@@ -71,8 +78,8 @@ class Options:
         fractions = self.split.values()
         if bad or not self.split or min(fractions) <= 0 or not math.isclose(sum(fractions), 1):
             raise SettingsError(
-                f"split={dict(self.split)}: write names and shares that add up to 1, as in "
-                "train=0.8,val=0.2"
+                f"{written('split', self.split)}: write names and shares that add up to 1, as in "
+                f"{written('split', {'train': 0.8, 'val': 0.2})}"
             )
 
     @property
@@ -96,4 +103,4 @@ class Options:
 
 def _one_of(name: str, value: str, known: Sequence[str]) -> None:
     if value not in known:
-        raise SettingsError(f"{name}={value!r}: write one of {', '.join(known)}")
+        raise SettingsError(f"{written(name, value)}: write one of {', '.join(known)}")

@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prefetcher.conversion.checks import check_fields, check_rows
 from prefetcher.conversion.failures import Failures
 from prefetcher.conversion.options import Options
 from prefetcher.conversion.order import Portion, portions
 from prefetcher.conversion.source import RowNumbers, Source
 from prefetcher.errors import FileError
 from prefetcher.hdf5.attributes import encode
+from prefetcher.wording import written
 from prefetcher.writing.codec import CodecName, Trial, choose, measure, storage_rows
 from prefetcher.writing.partial import Layout
 
@@ -64,13 +66,19 @@ class Plan:
         """Rows of a storage chunk, the same in every dataset."""
         return next(iter(self.layouts.values())).storage_rows
 
-    def check(self, out: Path) -> None:
-        """Raises `FileError` if the file would not fit the disk."""
-        if self.nbytes > self.free_bytes:
+    def check(self, out: Path, rows_done: int = 0) -> None:
+        """Raises `FileError` if what is left to write would not fit the disk.
+
+        Args:
+            out: The file to make.
+            rows_done: Rows that lie on that disk already.
+        """
+        left = self.nbytes * (self.rows - rows_done) // self.rows
+        if left > self.free_bytes:
             raise FileError(
-                f"{out.name} needs {self.nbytes / 1e9:.3g} GB and its disk has "
+                f"{out.name} needs {left / 1e9:.3g} GB and its disk has "
                 f"{self.free_bytes / 1e9:.3g} GB free: free some, write to another disk, or write "
-                "a smaller size or codec='auto'"
+                f"a smaller size or {written('codec', 'auto')}"
             )
 
     def as_dict(self) -> dict[str, Any]:
@@ -108,12 +116,15 @@ def make_plan(source: Source, out: Path, options: Options) -> Plan:
 
     Raises:
         FileError: Labels are unusable and not to be skipped, or a sample cannot be read.
-        DatasetError: There are too few rows to split.
+        DatasetError: There are too few rows to split, or too many to plan; or HDF5 cannot store
+            them.
     """
+    check_fields(source.fields)
+    check_rows(source, options)
     failures = Failures(options.on_error)
     failures.add(source.unusable)
     failures.check()
-    usable = np.setdiff1d(np.arange(source.rows), list(source.unusable), assume_unique=True)
+    usable = np.delete(np.arange(source.rows), list(source.unusable))
     strata = None if source.strata is None else source.strata[usable]
     dealt = portions(usable, strata, options.split, options.seed, shuffle=options.shuffle)
     row_bytes = sum(f.dtype.itemsize * math.prod(f.shape) for f in source.fields.values())
@@ -159,7 +170,10 @@ def _sample(source: Source, rows: RowNumbers, row_bytes: int) -> NDArray[Any]:
     loaded = source.part(spread).load()
     heaviest: NDArray[Any] = max(loaded.arrays.values(), key=lambda array: array.nbytes)
     if not len(heaviest):
-        raise FileError("none of the samples for choosing a codec can be read: write codec='none'")
+        raise FileError(
+            "none of the samples for choosing a codec can be read: write "
+            f"{written('codec', 'none')}"
+        )
     return heaviest
 
 

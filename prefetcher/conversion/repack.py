@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prefetcher.conversion.arrays import listed
+from prefetcher.conversion.files import check_regular
 from prefetcher.conversion.options import Options
 from prefetcher.conversion.source import Failure, Field, Loaded, RowNumbers
 from prefetcher.errors import DatasetError, SettingsError
@@ -19,6 +20,7 @@ from prefetcher.hdf5.attributes import Attributes, Names, read_attributes
 from prefetcher.hdf5.describe import Dataset, describe
 from prefetcher.hdf5.source import Source as Reader
 from prefetcher.plan import runs_of
+from prefetcher.wording import written
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class StoredSource:
     """Datasets of an HDF5 file with equally many rows."""
 
     def __init__(self, path: Path, options: Options) -> None:
+        check_regular(path)
         description = describe(path)
         own = read_attributes(path)
         x, y = _wanted(path.name, description.datasets, own, options)
@@ -95,7 +98,9 @@ class StoredSource:
         self._path = str(path.resolve())
         self._datasets = {_last(name): dataset for name, dataset in found.items()}
         if len(self._datasets) < len(found):
-            raise SettingsError(f"x={x!r}, y={y!r}: two of them have the same last name")
+            raise SettingsError(
+                f"{written('x', x)}, {written('y', y)}: two of them have the same last name"
+            )
         _check_lengths(path.name, tuple(found.values()))
         self.name = path.name
         self.x = _renamed(x)
@@ -133,7 +138,9 @@ def _wanted(
     x = options.x or own.x
     if not x:
         have = ", ".join(map(str, datasets)) or "no dataset"
-        raise DatasetError(f"{file} does not say what its inputs are; it has {have}: write x=")
+        raise DatasetError(
+            f"{file} does not say what its inputs are; it has {have}: write {written('x')}"
+        )
     return x, options.y or (own.y if not options.x else None)
 
 

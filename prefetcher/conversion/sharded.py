@@ -12,10 +12,12 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from prefetcher.conversion.failures import LISTED, Failures
+from prefetcher.conversion.finished import is_whole, rows_made
 from prefetcher.conversion.journal import Journal
 from prefetcher.conversion.options import Options
 from prefetcher.conversion.plan import Plan, attributes
@@ -23,7 +25,7 @@ from prefetcher.conversion.single import Progress
 from prefetcher.conversion.source import Failure, Part, RowNumbers, Source
 from prefetcher.conversion.work import in_order
 from prefetcher.errors import FileError
-from prefetcher.hdf5.manifest import Shard, checksum, write_manifest
+from prefetcher.hdf5.manifest import Shard, checksum, read_manifest, write_manifest
 from prefetcher.writing.partial import Layout, PartialFile
 
 
@@ -123,6 +125,39 @@ class ShardedFiles:
         self._finish()
         return self._failures
 
+    @property
+    def rows_done(self) -> int:
+        """Rows of shards that another run has finished."""
+        if not self._options.resume:
+            return 0
+        names = {path.name: path for path in self._spans}
+        kept = [names.get(each["shard"]["name"]) for each in self._kept()]
+        return sum(len(self._spans[path]) for path in kept if path and path.is_file())
+
+    @property
+    def rows_finished(self) -> int:
+        """Rows of files that are finished already; 0 where there is something to do."""
+        if self._journal.read() is not None:
+            return 0
+        rows = 0
+        for path, files in self._files().items():
+            try:
+                manifest = read_manifest(path)
+            except FileError:
+                return 0
+            names = [file.name for file, _ in files]
+            first = manifest.paths[0]
+            made = rows_made(first, [""], self._source, self._plan, self._options)
+            if [shard.name for shard in manifest.shards] != names or not made:
+                return 0
+            rows += manifest.rows
+        return rows if is_whole(rows, self._out, self._plan) else 0
+
+    def _kept(self) -> list[dict[str, Any]]:
+        """The shards that the journal has."""
+        kept: list[dict[str, Any]] = (self._journal.read() or {}).get("shards", [])
+        return kept
+
     def _files(self) -> dict[Path, list[tuple[Path, RowNumbers]]]:
         """The files that each manifest names, and their rows: as many in each, to within one."""
         found = {}
@@ -157,9 +192,8 @@ class ShardedFiles:
 
     def _recall(self) -> None:
         """Takes the shards of another run that are still what they were."""
-        state = self._journal.read() or {"shards": []}
         paths = {path.name: path for path in self._spans}
-        for kept in state["shards"]:
+        for kept in self._kept():
             shard = Shard(**kept["shard"])
             path = paths[shard.name]
             with suppress(FileError):
@@ -181,7 +215,7 @@ class ShardedFiles:
         self._journal.remove()
 
     @property
-    def manifests(self) -> tuple[Path, ...]:
+    def outputs(self) -> tuple[Path, ...]:
         """Where the manifests are written, one for each split."""
         return tuple(self._files())
 

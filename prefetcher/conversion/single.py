@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from prefetcher.conversion.failures import Failures
+from prefetcher.conversion.finished import is_whole, rows_made
 from prefetcher.conversion.journal import Journal
 from prefetcher.conversion.options import Options
 from prefetcher.conversion.plan import Plan, attributes, within
@@ -86,6 +87,30 @@ class SingleFile:
             self._break_off()
             raise
         return self._failures
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """What `PrefetchSequence` takes: the file."""
+        return (self._out,)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files that are written."""
+        return (self._out,)
+
+    @property
+    def rows_done(self) -> int:
+        """Rows that need no room any more: none, as the partial file counts as free."""
+        return 0
+
+    @property
+    def rows_finished(self) -> int:
+        """Rows of a file that is finished already; 0 where there is something to do."""
+        if self._journal.read() is not None:
+            return 0
+        groups = [portion.name for portion in self._plan.portions]
+        rows = rows_made(self._out, groups, self._source, self._plan, self._options)
+        return rows if is_whole(rows, self._out, self._plan) else 0
 
     def _begin(self) -> PartialFile:
         state = self._journal.read() if self._options.resume else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from io import StringIO
@@ -40,7 +41,7 @@ def _json_lines(name: str, text: str) -> Iterator[Line]:
         if not line.strip():
             continue
         try:
-            values = json.loads(line)
+            values = json.loads(line, parse_float=_float)
         except ValueError as error:
             raise FileError(f"line {number} of {name} is not JSON: {error}") from error
         except RecursionError as error:
@@ -48,6 +49,12 @@ def _json_lines(name: str, text: str) -> Iterator[Line]:
         if not isinstance(values, dict):
             raise FileError(f"line {number} of {name} is not a JSON object")
         yield number, values
+
+
+def _float(text: str) -> float | str:
+    """A number, or the text where it would become infinity."""
+    number = float(text)
+    return number if math.isfinite(number) else text
 
 
 def _csv_lines(name: str, text: str) -> Iterator[Line]:

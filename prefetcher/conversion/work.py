@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from prefetcher.errors import ReadError
 from prefetcher.machine.limits import cpus_allowed
+from prefetcher.wording import written
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -50,7 +51,8 @@ def in_order(
         while waiting:
             yield waiting.popleft().result()
     except BrokenExecutor as error:
-        raise ReadError(f"a worker died ({error}): start again with resume=True") from error
+        again = written("resume", value=True)
+        raise ReadError(f"a worker died ({error}): start again with {again}") from error
     finally:
         for future in waiting:
             future.cancel()

@@ -17,6 +17,7 @@ from prefetcher.errors import SettingsError
 from prefetcher.filters import plugins
 from prefetcher.filters.decode import Decoder, why_left_to_hdf5
 from prefetcher.hdf5.properties import stored_filters
+from prefetcher.wording import written
 
 CodecName = Literal["none", "gzip", "lz4", "zstd"]
 CODECS: tuple[CodecName, ...] = ("none", "gzip", "lz4", "zstd")
@@ -66,11 +67,11 @@ def create_options(codec: CodecName, dtype: np.dtype[Any], chunk_bytes: int) -> 
 def check(codec: str) -> None:
     """Raises `SettingsError` unless rows can be written with this codec."""
     if codec not in CODECS:
-        raise SettingsError(f"codec={codec!r}: write one of {', '.join(CODECS)}")
+        raise SettingsError(f"{written('codec', codec)}: write one of {', '.join(CODECS)}")
     if codec not in available():
         raise SettingsError(
-            f"codec={codec!r} needs a package that is not installed: pip install hdf5plugin, "
-            "or write codec='gzip'"
+            f"{written('codec', codec)} needs a package that is not installed: "
+            f"pip install hdf5plugin, or write {written('codec', 'gzip')}"
         )
 
 

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from prefetcher.errors import CorruptError, FileBusyError, FileError
 from prefetcher.filters.encode import Encoded, Encoder
+from prefetcher.wording import written
 from prefetcher.writing.codec import CodecName
 from prefetcher.writing.growing import GrowingDataset, Witness
+from prefetcher.writing.names import check_names
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -69,17 +71,23 @@ class PartialFile:
             resumable: True keeps all metadata in memory from one `checkpoint` to the next.
 
         Raises:
+            DatasetError: Their names cannot be those of datasets of one file.
             FileBusyError: Another process writes the partial file now.
             FileError: It cannot be made there.
         """
+        check_names(layouts)
         partial = partial or partial_of(path)
         # Not libver="latest": its headers carry the time, and the same rows would differ in bytes.
         made = cls(path, partial, _opened(partial, "w"))
-        with made._errors_named():
-            if resumable:
-                _hold_metadata(made._file)
-            for name, layout in layouts.items():
-                made._grown[name] = GrowingDataset.create(made._file, name, *layout)
+        try:
+            with made._errors_named():
+                if resumable:
+                    _hold_metadata(made._file)
+                for name, layout in layouts.items():
+                    made._grown[name] = GrowingDataset.create(made._file, name, *layout)
+        except BaseException:
+            made.discard()
+            raise
         return made
 
     @classmethod
@@ -96,7 +104,7 @@ class PartialFile:
         if not partial.is_file() or partial.stat().st_size < nbytes:
             raise FileError(
                 f"{partial.name} is not what was left of the broken off run: begin anew, without "
-                "resume"
+                f"{written('resume', value=True)}"
             )
         made = cls(path, partial, _opened(partial, "r+"))
         with made._errors_named():
