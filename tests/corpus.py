@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for verdict in verdicts(files, allow_external=asked.allow_external, limit_s=asked.limit_s):
         found.append(verdict)
         if asked.verbose or verdict.kind in FAULTS:
-            print(f"{verdict.path}: {verdict}", flush=True)
+            print(f"{verdict.path.parent}/{verdict}", flush=True)
     print("\n".join(table(found, len(files))))
     return 4 if any(verdict.kind in FAULTS for verdict in found) else 0
 

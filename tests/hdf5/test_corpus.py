@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from pathlib import Path
+from typing import Any
 
 import corpus
 import h5py
@@ -122,14 +123,46 @@ def test_bytes_without_a_value_are_not_compared(tmp_path: Path) -> None:
     assert judged(tmp_path / "a.h5", ours, alone).kind == EQUAL
 
 
-def judged(path: Path, ours: np.ndarray, alone: np.ndarray, **facts: object) -> Verdict:
+def judged(
+    path: Path,
+    ours: np.ndarray,
+    alone: np.ndarray,
+    right: dict[str, Any] | None = None,
+    **facts: Any,
+) -> Verdict:
     """The verdict over bytes that are made up."""
     mine, theirs = path.with_suffix(".ours"), path.with_suffix(".alone")
     ours.tofile(mine)
     alone.tofile(theirs)
     common = {"shape": [6, 4], "dtype": "uint8"}
-    told = {"blob": str(mine), **common, "way": "general", "grown": 0, "allowed": 0, **facts}
-    return beside_h5py._judged(path, "x", told, {"blob": str(theirs), **common})
+    told = {"blob": str(mine), **common, "way": "general", "row_bytes": 4, "grown": 0, "allowed": 0}
+    return beside_h5py._judged(
+        path,
+        "x",
+        told | facts,
+        {"blob": str(theirs), **common},
+        (common | right) if right else None,
+    )
+
+
+def test_rows_that_hdf5_reads_wrong_itself_are_not_compared_where_both_read_through_it(
+    tmp_path: Path,
+) -> None:
+    rows = np.arange(24, dtype=np.uint8).reshape(6, 4)
+    damaged = rows.copy()
+    damaged[3, 1] ^= 1
+    sound = tmp_path / "sound"
+    np.stack([rows, rows]).tofile(sound)
+    known = {"blob": str(sound)}
+    ours = np.stack([rows, rows])
+    ours[:, 3, 2] = 99
+    alone = np.stack([damaged, damaged])
+    assert judged(tmp_path / "a.h5", ours, alone, known).kind == EQUAL
+    assert judged(tmp_path / "a.h5", ours, alone, known, way="storage chunks").kind == WRONG
+    ours[:, 2, 2] = 99
+    assert judged(tmp_path / "a.h5", ours, alone, known).kind == WRONG
+    other = known | {"shape": [5, 4]}
+    assert judged(tmp_path / "a.h5", ours, alone, other).kind == UNCOMPARED
 
 
 def test_another_shape_or_type_and_too_much_memory_are_faults(tmp_path: Path) -> None:

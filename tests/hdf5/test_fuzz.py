@@ -54,7 +54,7 @@ COPIES = 3 * len(DAMAGES)
 COPY_LIMIT_S = 30.0
 GROUPS = {
     "frames": ("netcdf", "pandas", "pytables"),
-    "scientific": ("anndata", "matlab", "nexus", "outside", "userblock"),
+    "scientific": ("anndata", "matlab", "nexus", "other", "outside", "userblock"),
     "old": ("old",),
     "new": ("new",),
     "types": ("types",),

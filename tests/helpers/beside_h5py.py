@@ -77,7 +77,7 @@ def verdicts(
     Args:
         paths: The files.
         sound: For damaged copies, the sound file of each. Where prefetcher reads such a copy
-            through HDF5 too, the two may differ by what HDF5 did not find in the file: only bytes
+            through HDF5 too, the two may differ by what HDF5 did not find in the file: only rows
             that h5py reads as they are in the sound file are compared.
         allow_external: Whether links and storage outside a file are followed.
         limit_s: Seconds for one file in one process.
@@ -210,9 +210,12 @@ def _bytes_judged(
     path: Path, name: str, ours: dict[str, Any], alone: dict[str, Any], right: dict[str, Any]
 ) -> Verdict:
     """Equal, or which byte is the first to differ where the file gives it a value."""
-    over_zeros, over_ones = _blob(alone)
-    whole, again = _blob(ours)
-    valued = (over_zeros == over_ones) & (_blob(right) == over_zeros).all(axis=0)
+    row_bytes = ours["row_bytes"]
+    over_zeros, over_ones = _blob(alone, row_bytes)
+    whole, again = _blob(ours, row_bytes)
+    valued = over_zeros == over_ones
+    if right is not alone:
+        valued[(_blob(right, row_bytes)[0] != over_zeros).any(axis=1)] = False
     for how, found in (("all rows", whole), ("random runs", again)):
         wrong = np.flatnonzero(valued & (found != over_zeros))
         if wrong.size:
@@ -224,6 +227,6 @@ def _bytes_judged(
     return Verdict(path, name, EQUAL, ours["way"])
 
 
-def _blob(told: dict[str, Any]) -> NDArray[np.uint8]:
-    """The two readings that a child left of a dataset."""
-    return np.fromfile(told["blob"], np.uint8).reshape(2, -1)
+def _blob(told: dict[str, Any], row_bytes: int) -> NDArray[np.uint8]:
+    """The two readings that a child left of a dataset, by rows."""
+    return np.fromfile(told["blob"], np.uint8).reshape(2, -1, max(row_bytes, 1))

@@ -102,7 +102,7 @@ def _our_rows(description: FileDescription, name: str, blob: Path) -> dict[str, 
     storage_chunk = dataset.row_bytes * dataset.storage_rows
     return {
         "blob": str(blob), "shape": dataset.shape, "dtype": str(dataset.dtype),
-        "way": "general" if through_h5py else dataset.way,
+        "row_bytes": dataset.row_bytes, "way": "general" if through_h5py else dataset.way,
         "allowed": 4 * whole.nbytes + dataset.scratch_bytes + storage_chunk,
     }  # fmt: skip
 

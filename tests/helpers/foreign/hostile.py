@@ -16,8 +16,8 @@ from helpers.foreign import write
 
 ROWS = (np.arange(40 * 48) % 50).astype("u1").reshape(40, 48)
 CHUNKS = (8, 20)
-BOMB = zlib.compress(bytes(400 << 20), 9)
-"""400 KB that become 400 MB."""
+BOMB = zlib.compress(bytes(200 << 20), 9)
+"""200 KB that become 200 MB."""
 
 STORED: Mapping[str, Mapping[str, Any]] = {
     "contiguous": {"chunks": None},
@@ -46,9 +46,10 @@ def stored(options: Mapping[str, Any], libver: str, path: Path) -> None:
 
 
 def bomb(where: tuple[int, ...], path: Path) -> None:
-    """Storage chunks of 160 bytes, of which some inflate to 400 MB."""
+    """Storage chunks of 38 KB, of which some inflate to 200 MB. Smaller ones cannot hold a bomb."""
     with h5py.File(path, "w") as file:
-        rows = file.create_dataset("x", data=ROWS, chunks=CHUNKS, compression="gzip")
+        wide = np.tile(ROWS, (1, 100))
+        rows = file.create_dataset("x", data=wide, chunks=(8, 4800), compression="gzip")
         for slab in where:
             rows.id.write_direct_chunk((slab * 8, 0), BOMB)
 
