@@ -54,7 +54,9 @@ def _with_own_names(settings: Settings, file: FileDescription, group: str) -> Se
     default_x, default_y = (f"{group}/{name}" if group else name for name in (DEFAULT_X, DEFAULT_Y))
     if settings.x != default_x:
         return settings
-    own = read_attributes(file.path, group, retries=settings.retries)
+    own = read_attributes(
+        file.path, group, allow_external=settings.allow_external, retries=settings.retries
+    )
     called_so = any(dataset.name == default_x for dataset in file.datasets)
     if own.x is None or (called_so and own.x != default_x):
         return settings
@@ -65,7 +67,8 @@ def _check_split(split: str, file: FileDescription) -> None:
     groups = dict.fromkeys(
         dataset.name.rpartition("/")[0] for dataset in file.datasets if "/" in dataset.name
     )
-    if not any(f"{group}/".startswith(f"{split}/") for group in groups):
+    listed = any(f"{group}/".startswith(f"{split}/") for group in groups)
+    if not listed and not file.has_group(split):
         have = {group: group for group in groups}
         raise NoDatasetError(f"split={split!r}: {missing('group', split, file.path.name, have)}")
 

@@ -70,6 +70,16 @@ def register() -> ModuleType | None:
         return None
 
 
+def remedy() -> str:
+    """What to do about a filter that is not there: the end of a sentence about it."""
+    if register() is None:
+        return "which is not installed: pip install hdf5plugin"
+    return (
+        "which neither HDF5 nor the hdf5plugin that is installed has: find whose it is in the HDF "
+        "Group's list of registered filters, and put the folder of its plugin into HDF5_PLUGIN_PATH"
+    )
+
+
 Check = Callable[[tuple[int, ...], memoryview, int], bool]
 _CHECKS: dict[int, Check] = {
     BLOSC: headers.is_sane_blosc,
