@@ -180,8 +180,7 @@ def _check_batchable(file: str, dataset: Dataset) -> None:
         )
     if dataset.missing_filter:
         raise DatasetError(
-            f"{dataset.name} in {file} needs the HDF5 filter "
-            f"{dataset.missing_filter.removeprefix('filter ')}, {plugins.remedy()}"
+            f"{dataset.name} in {file} needs the HDF5 {plugins.wanting(dataset.missing_filter)}"
         )
 
 
@@ -232,6 +231,9 @@ def _found(description: FileDescription, name: str) -> Iterator[tuple[h5py.File,
 
 def _leads_to_group(description: FileDescription, name: str) -> bool:
     with _found(description, name) as (_, found):
+        if isinstance(found, Refused):
+            refused = _refused(name, np.dtype(object), "unknown", found)
+            _check_batchable(description.path.name, refused)
         return isinstance(found, h5py.Group)
 
 
