@@ -25,6 +25,16 @@ Batch = tuple[Any, ...]
 """(x,), (x, y) or (x, y, sample_weight); each an array, or a tuple or dict of arrays."""
 
 
+_NOT_NUMBERS = {
+    "S": "text",
+    "U": "text",
+    "O": "objects",
+    "V": "bytes without a meaning",
+    "M": "times",
+    "m": "times",
+}
+
+
 class Recipe:
     """Turns the arrays of one batch into (x, y, ...), the user's transform applied.
 
@@ -105,6 +115,14 @@ class Recipe:
         if not self._takes_rng:
             return transform(*batch)
         return transform(*batch, rng=np.random.default_rng([self._seed, *place]))
+
+
+def not_numbers(dtype: np.dtype[Any]) -> str:
+    """What an array of this dtype holds that Keras takes on no backend; "" where it takes it."""
+    if dtype.names or dtype.kind in _NOT_NUMBERS:
+        return "records" if dtype.names else _NOT_NUMBERS[dtype.kind]
+    widest = np.dtype(complex if dtype.kind == "c" else float).itemsize
+    return "numbers of more than 64 bits" if dtype.kind in "fc" and dtype.itemsize > widest else ""
 
 
 def flatten(structure: Any) -> Iterator[Any]:

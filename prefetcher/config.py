@@ -194,12 +194,20 @@ def _opened_path(file: Any) -> str | None:
     return next((name for name in names if isinstance(name, str)), None)
 
 
+def normal_path(name: str) -> str:
+    """A path within a file as all of this package writes it: "a/b" for "/a//./b".
+
+    HDF5 skips empty parts and "."; ".." has no meaning to it.
+    """
+    return "/".join(part for part in name.split("/") if part not in ("", "."))
+
+
 def _names(part: str, names: Any) -> Names | None:
     """The same names as plain strings, tuples and dicts, without leading slashes."""
     if names is None:
         return None
     if isinstance(names, str):
-        return names.strip("/")
+        return normal_path(names)
     if isinstance(names, dict) and names:
         return {key: _name_in(part, name) for key, name in names.items()}
     if isinstance(names, tuple | list) and names:
@@ -212,9 +220,9 @@ def _names(part: str, names: Any) -> Names | None:
 def _split(name: Any) -> str | None:
     if name is None:
         return None
-    if not isinstance(name, str) or not name.strip("/"):
+    if not isinstance(name, str) or not normal_path(name):
         raise SettingsError(f"split={name!r}: write the name of a group of the file, as in 'train'")
-    return name.strip("/")
+    return normal_path(name)
 
 
 def _name_in(part: str, names: Any) -> Names:

@@ -39,6 +39,7 @@ def feed_of(settings: Settings) -> Feed:
     recipe = Recipe(
         tuple(part for part in parts if part is not None), settings.transform, settings.seed
     )
+    shards = shards.including(recipe.names)
     feed = Feed(settings, shards, _plan(settings, shards, recipe.names), recipe)
     feed = _fitting(feed)
     return replace(feed, auto_most=_auto_most(feed))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from prefetcher.batch import flatten
-from prefetcher.config import DEFAULT_X, Files, Rows, Settings, samples_of
+from prefetcher.config import DEFAULT_X, Files, Rows, Settings, normal_path, samples_of
 from prefetcher.errors import DatasetError, RowsError, SettingsError
 from prefetcher.hdf5.attributes import read_attributes
 from prefetcher.hdf5.shards import ShardedSource, Shards, describe_all
@@ -146,7 +146,7 @@ def _prepared(
     """The rows to split, ascending; the class of each; and the seed."""
     settings = Settings(file, x or DEFAULT_X, None, seed=seed, allow_external=allow_external)
     shards = describe_all(settings.file, allow_external=settings.allow_external)
-    named = stratify.strip("/") if isinstance(stratify, str) else None
+    named = normal_path(stratify) if isinstance(stratify, str) else None
     length = _length(shards, x, named)
     subset = _ascending(np.asarray(samples_of(rows, length, shards.name), np.int64))
     if len(subset) < 2:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import keras
 import numpy as np
 import pytest
 
@@ -108,3 +109,90 @@ def test_the_parameter_and_the_nearest_name_are_told(
 def test_a_split_is_a_name(plain: Path, split: Any) -> None:
     with pytest.raises(SettingsError, match=r"split=.*: write the name of a group of the file"):
         PrefetchSequence(plain, split=split)
+
+
+@pytest.fixture
+def linked(tmp_path: Path, plain: Path) -> Path:
+    """A file with other names for its groups."""
+    with h5py.File(plain, "r+") as file:
+        file["link/to"] = h5py.SoftLink("/a")
+        file["again"] = file["a"]
+        file["out"] = h5py.ExternalLink("other.h5", "/")
+    return plain
+
+
+@pytest.mark.parametrize(("x", "y"), [("link/to/x", "again/y"), ("/a//x", "./link/./to/y/")])
+def test_a_name_may_lead_through_links(linked: Path, x: str, y: str) -> None:
+    with PrefetchSequence(linked, {"in": x}, y, shuffle=False, batch_size=20) as sequence:
+        inputs, targets = sequence[0]
+    assert np.array_equal(inputs["in"], X)
+    assert np.array_equal(targets, Y)
+
+
+def test_rows_of_several_files_may_lie_behind_links(linked: Path, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "second.h5", "w") as file:
+        file["link/to/x"], file["again/y"] = X + 100, Y + 100
+    files = [linked, tmp_path / "second.h5"]
+    with PrefetchSequence(files, "link/to/x", "again/y", shuffle=False, batch_size=40) as sequence:
+        inputs, targets = sequence[0]
+    assert np.array_equal(inputs, np.concatenate([X, X + 100]))
+    assert np.array_equal(targets, np.concatenate([Y, Y + 100]))
+
+
+def test_a_split_may_be_a_link(linked: Path) -> None:
+    assert parts(linked, split="link/to") == ("link/to/x", "link/to/y", None)
+    with pytest.raises(prefetcher.UnsafeFileError, match=r"out is a link to / in other.h5"):
+        PrefetchSequence(linked, split="out")
+
+
+def test_splitting_takes_such_names(linked: Path) -> None:
+    train, val = prefetcher.split(linked, 0.5, x="/link//to/x", stratify="again//y")
+    assert sorted([*train, *val]) == list(range(20))
+
+
+def test_a_name_of_what_cannot_be_used_says_which_parameter(linked: Path) -> None:
+    with pytest.raises(prefetcher.UnsafeFileError, match=r"^y='out/y': plain.h5 points outside"):
+        PrefetchSequence(linked, "a/x", "out/y")
+    with pytest.raises(
+        NoDatasetError, match=r"^x='again': 'again' in plain.h5 is a group of again"
+    ):
+        PrefetchSequence(linked, "again", None)
+
+
+REFUSED = {
+    "text": np.array([b"a", b"bc"] * 10),
+    "records": np.zeros(20, [("a", "f4")]),
+    "bytes without a meaning": np.zeros(20, "V3"),
+    "numbers of more than 64 bits": np.zeros(20, np.longdouble),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_keras_takes_on_no_backend_needs_a_transform(plain: Path, kind: str) -> None:
+    values = REFUSED[kind]
+    with h5py.File(plain, "r+") as file:
+        file["odd"] = values
+    for x, y, part in (("odd", None, "x"), ("images", "odd", "y")):
+        says = rf"^{part}='odd': odd .* in plain.h5 holds {kind}, .* pass a transform that returns"
+        with pytest.raises(prefetcher.DatasetError, match=says):
+            PrefetchSequence(plain, x, y)
+
+    def numbers(x: Any, y: Any) -> Any:
+        assert np.array_equal(y, values)
+        return x, np.ones(len(y))
+
+    with PrefetchSequence(
+        plain, "images", "odd", transform=numbers, shuffle=False, batch_size=20
+    ) as sequence:
+        assert sequence[0][1].sum() == 20
+
+
+@pytest.mark.parametrize("kind", ["?", "u1", ">i2", "u4", "i8", "f2", ">f4", "f8"])
+def test_numbers_need_none(plain: Path, kind: str) -> None:
+    """Which every backend trains on."""
+    with h5py.File(plain, "r+") as file:
+        file["numbers"] = X.astype(kind)
+    with PrefetchSequence(plain, "numbers", "labels") as sequence:
+        model = keras.Sequential([keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        model.fit(sequence, verbose=0)

@@ -64,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--on-error", choices=("fail", "skip"), help="over damaged pictures (default: fail)")
     add("--resume", action="store_true", help="go on with what a broken off run left")
+    output.add_allow_external(parser)
     add("--dry-run", action="store_true", help="only print the plan")
 
 

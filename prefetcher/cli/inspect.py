@@ -22,6 +22,7 @@ from prefetcher.cli.names import Choice, choose, said_by
 from prefetcher.config import Settings
 from prefetcher.errors import PrefetchError
 from prefetcher.feed import feed_of, mixing_advice
+from prefetcher.filters.plugins import wanting
 from prefetcher.hdf5.attributes import Attributes, Names
 from prefetcher.hdf5.describe import Dataset, FileDescription, describe
 from prefetcher.pipeline.stream import Feed
@@ -35,11 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this command's options."""
     parser.add_argument("file", type=Path, metavar="FILE", help="an HDF5 file")
     output.add_sizes(parser)
+    output.add_allow_external(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Describes the file and prints what was found."""
-    found = Found.of(arguments.file)
+    found = Found.of(arguments.file, allow_external=arguments.allow_external)
     sizes = _sizes(found, arguments.batch_size, arguments.chunk_size)
     if arguments.json:
         output.write_json(_as_json(found, sizes))
@@ -70,7 +72,14 @@ def _sizes(found: Found, batch_size: int, chunk_size: int | None) -> Sizes:
     """As a sequence over the chosen datasets has them."""
     if found.choice is not None:
         x, y = found.choice.x, found.choice.y
-        asked = Settings(found.file.path, x, y, batch_size=batch_size, chunk_size=chunk_size)
+        asked = Settings(
+            found.file.path,
+            x,
+            y,
+            batch_size=batch_size,
+            chunk_size=chunk_size,
+            allow_external=found.file.allow_external,
+        )
         with suppress(PrefetchError):
             feed = feed_of(asked)
             return Sizes(batch_size, feed.plan.chunk_size, feed)
@@ -87,15 +96,23 @@ class Found:
     choice: Choice | None
 
     @classmethod
-    def of(cls, path: Path) -> Self:
+    def of(cls, path: Path, *, allow_external: bool = False) -> Self:
         """Looks into a file."""
-        file, said = describe(path), said_by(path)
+        file, said = describe(path, allow_external=allow_external), said_by(path)
         return cls(file, said, choose(file, said))
 
     @property
     def repackings(self) -> list[layout.Repacking]:
         """What is slow to read as it is stored, and the commands that mend it."""
-        return layout.repackings(self.file.path, self.file.datasets, self.choice)
+        return layout.repackings(self.file, self.choice)
+
+    @property
+    def python(self) -> str | None:
+        """The line that wraps the file; None where nothing in it would train."""
+        file, choice = self.file, self.choice
+        if choice is None:
+            return None
+        return choice.python(file.path, allow_external=file.allow_external)
 
     @property
     def class_names(self) -> dict[str, tuple[str, ...]]:
@@ -129,7 +146,7 @@ def _as_json(found: Found, sizes: Sizes) -> dict[str, Any]:
         "y": choice.y if choice else None,
         "batch_bytes": choice.row_bytes * batch if choice else None,
         "chunk_bytes": choice.row_bytes * chunk if choice else None,
-        "python": choice.python(file.path) if choice else None,
+        "python": found.python,
         "slow": {slow.name: slow.why for each in found.repackings for slow in each.slow},
         "convert": [each.command for each in found.repackings if each.command],
     }
@@ -155,7 +172,7 @@ def _dataset_json(dataset: Dataset, sizes: Sizes) -> dict[str, Any]:
     batch, chunk = sizes.within(dataset)
     return {
         "name": dataset.name,
-        "shape": dataset.shape,
+        "shape": None if dataset.refused else dataset.shape,
         "dtype": str(dataset.dtype),
         "layout": dataset.layout,
         "storage_chunk": dataset.storage_chunk,
@@ -165,6 +182,7 @@ def _dataset_json(dataset: Dataset, sizes: Sizes) -> dict[str, Any]:
         "ratio": _ratio(dataset),
         "way": dataset.way,
         "why": dataset.why,
+        "refused": _why_not(dataset) or None,
         "row_bytes": dataset.row_bytes,
         "batch_bytes": dataset.row_bytes * batch,
         "chunk_bytes": dataset.row_bytes * chunk,
@@ -200,8 +218,8 @@ def _table(datasets: tuple[Dataset, ...], *, plain: bool) -> Table:
 
 def _cells(dataset: Dataset) -> Iterator[str]:
     yield dataset.name
-    yield _times(dataset.shape) or "scalar"
-    yield str(dataset.dtype)
+    yield "?" if dataset.refused else _times(dataset.shape) or "scalar"
+    yield "?" if dataset.refused and dataset.dtype.hasobject else str(dataset.dtype)
     chunk = dataset.storage_chunk
     yield f"storage chunks {_times(chunk)}" if chunk else dataset.layout
     yield ", ".join(dataset.filters) or "none"
@@ -209,7 +227,16 @@ def _cells(dataset: Dataset) -> Iterator[str]:
     yield output.size(dataset.stored_bytes)
     ratio = _ratio(dataset)
     yield f"{ratio:.2f}" if ratio else "-"
-    yield dataset.way
+    yield "-" if _why_not(dataset) else dataset.way
+
+
+def _why_not(dataset: Dataset) -> str:
+    """Why its rows cannot be read; "" where they can."""
+    if dataset.outside:
+        return f"{dataset.refused}; --allow-external follows it, if you trust who made the file"
+    if dataset.missing_filter:
+        return f"it needs the HDF5 {wanting(dataset.missing_filter)}"
+    return dataset.refused
 
 
 def _times(shape: tuple[int, ...]) -> str:
@@ -247,10 +274,13 @@ def _advice(found: Found, sizes: Sizes) -> Iterator[str]:
     """The lines below the table."""
     yield ""
     yield from _ways(found.file.datasets)
+    for dataset in found.file.datasets:
+        if why := _why_not(dataset):
+            yield f"{dataset.name} cannot be read: {why}."
     yield from layout.lines(found.repackings)
     choice = found.choice
     if not choice:
-        yield "Nothing in it has rows that can be cut into batches."
+        yield "Nothing in it has rows of numbers that could be trained on as they are."
         return
     counts = sizes.within(choice.datasets[0])
     batch, chunk = (output.size(choice.row_bytes * count) for count in counts)
@@ -260,7 +290,7 @@ def _advice(found: Found, sizes: Sizes) -> Iterator[str]:
     )
     yield from _mixing(sizes)
     yield ""
-    yield choice.python(found.file.path)
+    yield found.python or ""
 
 
 def _mixing(sizes: Sizes) -> Iterator[str]:
@@ -277,6 +307,7 @@ def _ways(datasets: tuple[Dataset, ...]) -> Iterator[str]:
     """Which datasets are read in which way, and why."""
     names = defaultdict[tuple[str, str], list[str]](list)
     for dataset in datasets:
-        names[dataset.way, dataset.why].append(dataset.name)
+        if not _why_not(dataset):
+            names[dataset.way, dataset.why].append(dataset.name)
     for (way, why), read_so in names.items():
         yield f"Read by the way {way!r} because {why}: {', '.join(read_so)}."

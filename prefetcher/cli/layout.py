@@ -12,7 +12,7 @@ from typing import Final
 from prefetcher.batch import flatten
 from prefetcher.cli import output
 from prefetcher.cli.names import Choice, group_of, guess
-from prefetcher.hdf5.describe import Dataset
+from prefetcher.hdf5.describe import Dataset, FileDescription
 
 _LARGE: Final = 16 << 20  # bytes of a storage chunk, which is decoded by one thread, at once
 _SMALL: Final = 64 << 10  # bytes: so many are decoded in the time that one takes beside that
@@ -38,22 +38,21 @@ class Repacking:
     """What makes a file of them that is not; None where `convert` cannot."""
 
 
-def repackings(path: Path, datasets: Sequence[Dataset], choice: Choice | None) -> list[Repacking]:
+def repackings(file: FileDescription, choice: Choice | None) -> list[Repacking]:
     """What in a file is slow to read, and what mends it: one for each group of the file.
 
     Args:
-        path: The file.
-        datasets: What is in it.
+        file: The file.
         choice: The inputs and targets that are proposed; in other groups they are guessed.
     """
     of_choice = group_of(choice.datasets[0]) if choice else None
-    groups = dict.fromkeys(group_of(dataset) for dataset in datasets)
+    groups = dict.fromkeys(group_of(dataset) for dataset in file.datasets)
     found = []
     for group in groups:
-        inside = tuple(dataset for dataset in datasets if group_of(dataset) == group)
+        inside = tuple(dataset for dataset in file.datasets if group_of(dataset) == group)
         chosen = choice if group == of_choice else guess(inside)
         if chosen and (slow := tuple(_slow(chosen))):
-            found.append(Repacking(slow, _command(path, chosen, group if choice else "")))
+            found.append(Repacking(slow, _command(file, chosen, group if choice else "")))
     return found
 
 
@@ -128,16 +127,17 @@ def _pieces(shape: Sequence[int], chunk: Sequence[int]) -> int:
     return math.prod(-(-extent // step) for extent, step in zip(shape, chunk, strict=True))
 
 
-def _command(path: Path, choice: Choice, group: str) -> str | None:
+def _command(file: FileDescription, choice: Choice, group: str) -> str | None:
     """The line to paste; None where `convert` could not do it, or no shell would take it."""
     x, y = tuple(flatten(choice.x)), tuple(flatten(choice.y or ()))
     names = [*x, *y]
     last_names = {name.rpartition("/")[2] for name in names}
-    words = ["prefetcher", "convert", _word(path), _word(_free(path, group))]
+    words = ["prefetcher", "convert", _word(file.path), _word(_free(file.path, group))]
     words += ["--x", *map(shlex.quote, x)]
     words += ["--y", *map(shlex.quote, y)] if y else []
     if any(name not in _PLAIN for each in choice.datasets for name in each.filters):
         words += ["--codec", "auto"]
+    words += ["--allow-external"] if file.allow_external else []
     line = " ".join(words)
     unusual = any(name.startswith("-") for name in names) or not line.isprintable()
     return None if unusual or len(last_names) < len(names) else line

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prefetcher.batch import flatten
-from prefetcher.errors import NoDatasetError
+from prefetcher.batch import flatten, not_numbers
+from prefetcher.errors import PrefetchError
 from prefetcher.hdf5.attributes import Attributes, Names, read_attributes
 from prefetcher.hdf5.describe import Dataset, FileDescription
 
@@ -31,9 +31,10 @@ class Choice:
         """Bytes of one sample."""
         return sum(dataset.row_bytes for dataset in self.datasets)
 
-    def python(self, file: Path) -> str:
+    def python(self, file: Path, *, allow_external: bool = False) -> str:
         """The line that wraps the file."""
         names = "" if self.known else f", x={self.x!r}, y={self.y!r}"
+        names += ", allow_external=True" if allow_external else ""
         return f"prefetcher.PrefetchSequence({str(file)!r}{names})"
 
 
@@ -44,7 +45,7 @@ def said_by(path: Path) -> tuple[Attributes, ...]:
 
 
 def choose(file: FileDescription, said: Sequence[Attributes]) -> Choice | None:
-    """What is said, else a guess; None where nothing could be cut into batches.
+    """What is said, else a guess; None where nothing would train as it is.
 
     Args:
         file: What is in the file.
@@ -55,28 +56,41 @@ def choose(file: FileDescription, said: Sequence[Attributes]) -> Choice | None:
 
 
 def _said(file: FileDescription, said: Attributes, *, whole: bool) -> Choice | None:
-    """None where somebody took out a dataset since."""
+    """None where somebody took out a dataset since, or it would not train as it is."""
     x, y = said.x or (), said.y
     names = dict.fromkeys([*flatten(x), *flatten(y or ())])
     # A dataset called x is what the sequence takes that is told nothing.
     taken = x != "x" and any(dataset.name == "x" for dataset in file.datasets)
     try:
-        return Choice(x, y, tuple(map(file.dataset, names)), known=whole and not taken)
-    except NoDatasetError:
+        datasets = tuple(map(file.dataset, names))
+    except PrefetchError:
         return None
+    alike = len({dataset.rows for dataset in datasets}) == 1
+    if not alike or not all(map(_trains, datasets)):
+        return None
+    return Choice(x, y, datasets, known=whole and not taken)
+
+
+def _trains(dataset: Dataset) -> bool:
+    """Whether it holds rows that Keras takes as they are."""
+    if dataset.refused or dataset.missing_filter or dataset.dtype.subdtype:
+        return False
+    if dataset.dtype.kind == "c" or not_numbers(dataset.dtype):
+        return False  # complex numbers lose a part without a word
+    return bool(dataset.rows and dataset.row_bytes)
 
 
 def guess(datasets: tuple[Dataset, ...]) -> Choice | None:
     """Takes the heaviest rows for the inputs, and for the targets what is called so or is light.
 
     Only datasets of the same group and with as many rows as the inputs can be targets. None where
-    nothing could be cut into batches.
+    nothing would train as it is.
     """
-    usable = [dataset for dataset in datasets if dataset.rows and dataset.row_bytes]
-    usable = [dataset for dataset in usable if not dataset.dtype.hasobject]
+    usable = list(filter(_trains, datasets))
     if not usable:
         return None
-    x = max(usable, key=lambda dataset: dataset.row_bytes)
+    # A single row beside others is a mean, or the like.
+    x = max(usable, key=lambda dataset: (dataset.rows > 1, dataset.row_bytes))
     partners = [
         dataset
         for dataset in usable

@@ -168,6 +168,15 @@ def add_sizes(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_allow_external(parser: argparse.ArgumentParser) -> None:
+    """Adds --allow-external, as a sequence has it."""
+    parser.add_argument(
+        "--allow-external",
+        action="store_true",
+        help="follow links and storage out of the file: only if you trust who made it",
+    )
+
+
 def byte_count(text: str) -> int:
     """An argparse type: a size such as "2GB", "500 MB", "1.5GiB" or a bare number of bytes."""
     found = re.fullmatch(r"\s*([\d.]+)\s*([kmgt]?)(i?)b?\s*", text, re.IGNORECASE)

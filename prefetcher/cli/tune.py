@@ -61,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the transform of the training; the module is looked for here first",
     )
     output.add_sizes(parser)
+    output.add_allow_external(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -85,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _settings(arguments: argparse.Namespace) -> Settings:
     x, y = arguments.x, arguments.y
     if x is None:
-        first = describe_all(arguments.file).files[0]
+        first = describe_all(arguments.file, allow_external=arguments.allow_external).files[0]
         found = names.choose(first, names.said_by(first.path))
         if found is None:
             raise SettingsError(f"{arguments.file} has nothing to batch: name a dataset with --x")
@@ -97,6 +98,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         batch_size=arguments.batch_size,
         chunk_size=arguments.chunk_size,
         transform=_function(arguments.transform) if arguments.transform else None,
+        allow_external=arguments.allow_external,
     )
 
 

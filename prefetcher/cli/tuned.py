@@ -60,7 +60,7 @@ class Result:
         words = [repr(settings.file), f"x={settings.x!r}", f"y={settings.y!r}"]
         words += [
             f"{name}={getattr(settings, name)}"
-            for name in ("batch_size", "chunk_size")
+            for name in ("batch_size", "chunk_size", "allow_external")
             if getattr(settings, name) != getattr(DEFAULTS, name)
         ]
         if self.transform:

@@ -183,6 +183,7 @@ def convert(
     executor: Executor | None = None,
     shards: int | None = None,
     resume: bool = False,
+    allow_external: bool = False,
     progress: Progress | None = None,
 ) -> Converted:
     """Makes an HDF5 file that is ready to train on; the same whatever the number of workers.
@@ -212,6 +213,8 @@ def convert(
         shards: Writes so many files and a manifest instead of one file; of each split so many.
         resume: Goes on with what a broken off conversion left, if it left something. Does nothing
             if `out` is what these settings make of this source.
+        allow_external: True follows links and storage out of an HDF5 file; a file from a stranger
+            could then have whatever this user can read copied.
         progress: Called with the rows that are done, and how many of them were left out, each time.
 
     Returns:
@@ -242,6 +245,7 @@ def convert(
         workers=workers,
         shards=shards,
         resume=resume,
+        allow_external=allow_external,
     )
     if isinstance(source, str | os.PathLike | Mapping):
         with Conversion(source, out, options) as conversion:

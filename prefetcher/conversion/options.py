@@ -40,6 +40,7 @@ class Options:
     workers: int | None = None
     shards: int | None = None
     resume: bool = False
+    allow_external: bool = False
 
     def __post_init__(self) -> None:
         _one_of("resize", self.resize, ("stretch", "pad", "crop"))
@@ -48,7 +49,7 @@ class Options:
         _one_of("codec", self.codec, (*CODECS, "auto"))
         if self.codec != "auto":
             check(self.codec)
-        for name in ("shuffle", "resume"):
+        for name in ("shuffle", "resume", "allow_external"):
             object.__setattr__(self, name, flag(name, getattr(self, name)))
         self._check_size()
         self._check_split()

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,20 +31,27 @@ class StoredPart:
     names: Mapping[str, str]
     """The datasets' names there, by those they get."""
     rows: RowNumbers
+    allow_external: bool = False
 
     def load(self) -> Loaded:
         """Reads the rows, each run of neighbours at once."""
-        reader = _readers.of(self.path, tuple(self.names.values()))
+        reader = _readers.of(_Wanted(self.path, tuple(self.names.values()), self.allow_external))
         return Loaded({name: reader.take(old, self.rows) for name, old in self.names.items()})
+
+
+class _Wanted(NamedTuple):
+    path: str
+    names: tuple[str, ...]
+    allow_external: bool
 
 
 class _Reading:
     """One file, opened for reading by any number of threads."""
 
-    def __init__(self, path: str, names: tuple[str, ...]) -> None:
-        description = describe(path)
-        self._datasets = {name: description.dataset(name) for name in names}
-        self._reader = Reader(description, names)
+    def __init__(self, wanted: _Wanted) -> None:
+        description = describe(wanted.path, allow_external=wanted.allow_external)
+        self._datasets = {name: description.dataset(name) for name in wanted.names}
+        self._reader = Reader(description, wanted.names)
         self.close = self._reader.close
 
     def take(self, name: str, rows: RowNumbers) -> NDArray[Any]:
@@ -69,17 +76,17 @@ class _Readers:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._open: dict[tuple[str, tuple[str, ...]], _Reading] = {}
+        self._open: dict[_Wanted, _Reading] = {}
 
-    def of(self, path: str, names: tuple[str, ...]) -> _Reading:
+    def of(self, wanted: _Wanted) -> _Reading:
         with self._lock:
-            if (path, names) not in self._open:
-                self._open[path, names] = _Reading(path, names)
-            return self._open[path, names]
+            if wanted not in self._open:
+                self._open[wanted] = _Reading(wanted)
+            return self._open[wanted]
 
     def close(self, path: str) -> None:
         with self._lock:
-            for key in [key for key in self._open if key[0] == path]:
+            for key in [key for key in self._open if key.path == path]:
                 self._open.pop(key).close()
 
 
@@ -91,11 +98,12 @@ class StoredSource:
 
     def __init__(self, path: Path, options: Options) -> None:
         check_regular(path)
-        description = describe(path)
+        description = describe(path, allow_external=options.allow_external)
         own = read_attributes(path)
         x, y = _wanted(path.name, description.datasets, own, options)
         found = {name: description.dataset(name) for name in (*listed(x), *listed(y))}
         self._path = str(path.resolve())
+        self._allow_external = options.allow_external
         self._datasets = {_last(name): dataset for name, dataset in found.items()}
         if len(self._datasets) < len(found):
             raise SettingsError(
@@ -125,7 +133,8 @@ class StoredSource:
 
     def part(self, rows: RowNumbers) -> StoredPart:
         """These rows."""
-        return StoredPart(self._path, {new: d.name for new, d in self._datasets.items()}, rows)
+        names = {new: d.name for new, d in self._datasets.items()}
+        return StoredPart(self._path, names, rows, self._allow_external)
 
     def close(self) -> None:
         """Closes the file in this process."""

@@ -70,6 +70,18 @@ def register() -> ModuleType | None:
         return None
 
 
+def wanting(name: str) -> str:
+    """A filter that nothing here has, and what to do about it: the end of a sentence."""
+    told = f"filter {name.removeprefix('filter ')}"
+    if register() is None:
+        return f"{told}, which is not installed: pip install hdf5plugin"
+    return (
+        f"{told}, which neither HDF5 nor the hdf5plugin that is installed has: find whose it "
+        "is in the HDF Group's list of registered filters, and put the folder of its plugin into "
+        "HDF5_PLUGIN_PATH"
+    )
+
+
 Check = Callable[[tuple[int, ...], memoryview, int], bool]
 _CHECKS: dict[int, Check] = {
     BLOSC: headers.is_sane_blosc,

@@ -13,8 +13,9 @@ from typing import Any
 import h5py
 
 from prefetcher.errors import NoDatasetError
-from prefetcher.hdf5.faults import damage_reported
-from prefetcher.hdf5.opening import link_of, names_of, open_file
+from prefetcher.hdf5.faults import RAISED, damage_reported, system_error
+from prefetcher.hdf5.links import Refused, find, link_of, names_of
+from prefetcher.hdf5.opening import open_file
 from prefetcher.storage.retry import Retry
 from prefetcher.suggestions import missing
 
@@ -43,13 +44,18 @@ class Attributes:
 
 
 def read_attributes(
-    path: str | os.PathLike[str], group: str = "", *, retries: int = 3
+    path: str | os.PathLike[str],
+    group: str = "",
+    *,
+    allow_external: bool = False,
+    retries: int = 3,
 ) -> Attributes:
     """Reads what `prefetcher convert` wrote about a file; other files give an empty answer.
 
     Args:
         path: An HDF5 file.
-        group: A split ("train"); "" for the file itself.
+        group: A split ("train"), or any path that leads to a group; "" for the file itself.
+        allow_external: Whether that path may lead out of the file.
         retries: How often it is tried again after EIO, ESTALE or ETIMEDOUT.
 
     Raises:
@@ -58,15 +64,15 @@ def read_attributes(
         NoDatasetError: There is no such group.
     """
     path = Path(path)
-    return Retry(retries).opening(path.name, partial(_read, path, group))
+    return Retry(retries).opening(path.name, partial(_read, path, group, allow_external))
 
 
-def _read(path: Path, group: str) -> Attributes:
+def _read(path: Path, group: str, allow_external: bool) -> Attributes:  # noqa: FBT001 - for partial
     with open_file(path) as file, damage_reported(path):
-        if group and not _is_group(file, group):
+        place = find(file, group, allow_external=allow_external)
+        if not isinstance(place, h5py.Group):
             have = {name: name for name in names_of(file)}
             raise NoDatasetError(missing("group", group, path.name, have))
-        place = file[group] if group else file
         prefix = group + "/" if group else ""
         return Attributes(
             x=_names(place, "x", prefix),
@@ -83,7 +89,12 @@ def _value(item: h5py.HLObject, name: str, kind: type) -> Any:
     """An attribute of that kind, decoded; None where there is none, or somebody else's."""
     if name not in item.attrs:  # h5py's `get` would answer so to an error of the system too
         return None
-    value = item.attrs[name]
+    try:
+        value = item.attrs[name]
+    except RAISED as error:
+        if system_error(error):
+            raise
+        return None  # of a type that is none of numpy's
     if not isinstance(value, str):
         return None
     try:
@@ -101,14 +112,16 @@ def _listed(item: h5py.HLObject, name: str) -> tuple[str, ...]:
 
 def _is_group(file: h5py.File, name: str) -> bool:
     """Whether there is such a group in this very file: a link could lead into another one."""
-    here = name in file and isinstance(link_of(file, name), h5py.HardLink)
-    return here and isinstance(file[name], h5py.Group)
+    return isinstance(find(file, name, allow_external=False), h5py.Group)
 
 
 def _class_names(group: h5py.Group) -> Iterator[tuple[str, tuple[str, ...]]]:
     for name in names_of(group):
         if isinstance(link_of(group, name), h5py.HardLink):
-            names = _listed(group[name], "class_names")
+            item = find(group, name, allow_external=False)
+            names = (
+                () if item is None or isinstance(item, Refused) else _listed(item, "class_names")
+            )
             if names:
                 yield name, names
 

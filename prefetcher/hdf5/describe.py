@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from prefetcher.errors import DatasetError, NoDatasetError
+from prefetcher.config import normal_path
+from prefetcher.errors import (
+    DatasetError,
+    FileError,
+    NoDatasetError,
+    PrefetchError,
+    UnsafeFileError,
+)
+from prefetcher.filters import plugins
 from prefetcher.hdf5.faults import RAISED, damage_reported, system_error
 from prefetcher.hdf5.general import SCRATCH_BYTES
-from prefetcher.hdf5.opening import open_file, walk
-from prefetcher.hdf5.properties import layout_of, stored_filters, unavailable
+from prefetcher.hdf5.links import Item, Refused, find, names_of, walk
+from prefetcher.hdf5.opening import open_file
+from prefetcher.hdf5.properties import layout_of, missing_storage, stored_filters, unavailable
 from prefetcher.hdf5.storage_chunks import most_stored
 from prefetcher.hdf5.virtual import open_sources
-from prefetcher.hdf5.ways import Way, choose, dtype_of
-from prefetcher.storage.protocol import Identity, identity_of
+from prefetcher.hdf5.ways import Way, choose, dtype_of, why_no_dtype
+from prefetcher.storage.protocol import Identity, check_identity, identity_of
 from prefetcher.storage.retry import Retry
-from prefetcher.suggestions import missing
+from prefetcher.suggestions import listed, missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +61,8 @@ class Dataset:
     """The filter that nothing installed can decode; "" where all can be."""
     refused: str = ""
     """Why its rows cannot be read at all, although the rest of the file can; "" where they can."""
+    outside: bool = False
+    """Whether that is because it lies outside the file, and `allow_external` is False."""
 
     @property
     def rows(self) -> int:
@@ -97,25 +110,56 @@ class FileDescription:
     identity: Identity
     """What a change of the file cannot keep; compared at opening and after every read."""
     datasets: tuple[Dataset, ...]
-    """Every dataset of every group, in the file's own order."""
+    """Every dataset of every group, in the file's own order; also what cannot be read."""
+    allow_external: bool = False
+    """As it was described with, like the next."""
+    retries: int = 3
 
     def dataset(self, name: str) -> Dataset:
         """The dataset of that name, if it can be cut into batches.
 
+        Any path that HDF5 follows is a name. One that `datasets` has not, as it leads through links
+        to groups, is looked up in the file.
+
         Raises:
             NoDatasetError: there is none; the message names the nearest of those there are.
-            DatasetError: it is a scalar, or its elements are not of one fixed size.
+            DatasetError: it is a scalar, its elements are not of one fixed size, or it cannot be
+                read.
+            UnsafeFileError: it lies outside the file, and `allow_external` is False.
+            FileError: the file was asked, and cannot be used or is no longer the same.
+            ReadError: the file was asked, and the system could not read it.
         """
-        wanted = name.strip("/")
-        for dataset in self.datasets:
-            if dataset.name == wanted:
-                _check_batchable(self.path.name, dataset)
-                return dataset
-        have = {dataset.name: str(dataset) for dataset in self.datasets}
-        raise NoDatasetError(missing("dataset", wanted, self.path.name, have))
+        wanted = normal_path(name)
+        listed = next((each for each in self.datasets if each.name == wanted), None)
+        found = listed or Retry(self.retries).opening(
+            self.path.name, partial(_looked_up, self, wanted)
+        )
+        _check_batchable(self.path.name, found)
+        return found
+
+    def has_group(self, name: str) -> bool:
+        """Whether a path leads to a group, through whatever links. Raises as `dataset` does."""
+        look = partial(_leads_to_group, self, normal_path(name))
+        return Retry(self.retries).opening(self.path.name, look)
+
+    def including(self, names: Iterable[str]) -> FileDescription:
+        """The same with these in `datasets`, so that they need not be looked up again.
+
+        Raises:
+            PrefetchError: As `dataset`.
+        """
+        found = {each.name: each for each in map(self.dataset, names)}
+        new = [each for each in found.values() if each not in self.datasets]
+        return replace(self, datasets=(*self.datasets, *new)) if new else self
 
 
 def _check_batchable(file: str, dataset: Dataset) -> None:
+    if dataset.outside:
+        raise UnsafeFileError(
+            f"{file} points outside itself: {dataset.refused}; pass allow_external=True "
+            "(--allow-external on the command line) if you trust it to read other files of this "
+            "machine"
+        )
     if dataset.refused:
         raise DatasetError(f"{dataset.name} in {file} cannot be read: {dataset.refused}")
     if not dataset.shape:
@@ -136,8 +180,7 @@ def _check_batchable(file: str, dataset: Dataset) -> None:
         )
     if dataset.missing_filter:
         raise DatasetError(
-            f"{dataset.name} in {file} needs the HDF5 filter {dataset.missing_filter}, which "
-            "is not installed: pip install hdf5plugin"
+            f"{dataset.name} in {file} needs the HDF5 {plugins.wanting(dataset.missing_filter)}"
         )
 
 
@@ -158,34 +201,88 @@ def describe(
         ReadError: the system could not read it, also not after the retries.
     """
     path = Path(path)
-    return Retry(retries).opening(path.name, partial(_described, path, allow_external))
+    return Retry(retries).opening(path.name, partial(_described, path, allow_external, retries))
 
 
-def _described(path: Path, allow_external: bool) -> FileDescription:  # noqa: FBT001 - for partial
+def _described(
+    path: Path,
+    allow_external: bool,  # noqa: FBT001 - for partial
+    retries: int,
+) -> FileDescription:
     with open_file(path) as file, damage_reported(path):
         status = path.stat()
         datasets = tuple(
-            _describe(file, name, dataset)
-            for name, dataset in walk(file, allow_external=allow_external)
+            _describe(file, name, found, allow_external=allow_external)
+            for name, found in walk(file, allow_external=allow_external)
         )
-    return FileDescription(path, status.st_size, identity_of(status), datasets)
+    identity = identity_of(status)
+    return FileDescription(path, status.st_size, identity, datasets, allow_external, retries)
 
 
-def _describe(file: h5py.File, name: str, dataset: h5py.Dataset) -> Dataset:
+@contextmanager
+def _found(description: FileDescription, name: str) -> Iterator[tuple[h5py.File, Item | None]]:
+    """What a path leads to, and the file, which is open meanwhile."""
+    path, allow_external = description.path, description.allow_external
+    with open_file(path) as file, damage_reported(path):
+        opened = os.fstat(file.id.get_vfd_handle())
+        check_identity(path.name, opened, description.identity)
+        yield file, None if "\0" in name else find(file, name, allow_external=allow_external)
+
+
+def _leads_to_group(description: FileDescription, name: str) -> bool:
+    with _found(description, name) as (_, found):
+        if isinstance(found, Refused):
+            refused = _refused(name, np.dtype(object), "unknown", found)
+            _check_batchable(description.path.name, refused)
+        return isinstance(found, h5py.Group)
+
+
+def _looked_up(description: FileDescription, name: str) -> Dataset:
+    """The dataset that a path leads to, under that name."""
+    path = description.path
+    with _found(description, name) as (file, found):
+        if isinstance(found, h5py.Dataset | Refused):
+            return _describe(file, name, found, allow_external=description.allow_external)
+        have = {dataset.name: str(dataset) for dataset in description.datasets}
+        if found is None or any(each.startswith(f"{name}/") for each in have):
+            raise NoDatasetError(missing("dataset", name, path.name, have))
+        raise NoDatasetError(f"{name or '/'!r} in {path.name} is {_other_kind(found, name)}")
+
+
+def _other_kind(found: h5py.HLObject, name: str) -> str:
+    if not isinstance(found, h5py.Group):
+        return "a named type, not a dataset"
+    inside = [normal_path(f"{name}/{each}") for each in names_of(found)]
+    return f"a group of {listed(inside)}: name a dataset in it" if inside else "an empty group"
+
+
+def _describe(
+    file: h5py.File, name: str, found: h5py.Dataset | Refused, *, allow_external: bool
+) -> Dataset:
+    if isinstance(found, Refused):
+        return _refused(name, np.dtype(object), "unknown", found)
     try:
-        with open_sources(dataset):
-            return _readable(file, name, dataset)
+        with open_sources(found, allow_external=allow_external):
+            return _readable(file, name, found)
+    except UnsafeFileError as error:
+        refused = Refused(f"{name} is a virtual dataset, and {error}", outside=True)
+    except (DatasetError, FileError) as error:
+        refused = Refused(str(error))
+    except PrefetchError:
+        raise
     except RAISED as error:
-        if system_error(error) or not dataset.is_virtual:
+        if system_error(error):
             raise
-        return _refused(name, dataset, str(error))  # what it is made of is no fault of the file
+        refused = Refused(f"HDF5 cannot tell how it is stored: {error}")
+    # HDF5 is not asked for more than it knows without its sources.
+    return _refused(name, dtype_of(found), layout_of(found.id.get_create_plist()), refused)
 
 
-def _refused(name: str, dataset: h5py.Dataset, why: str) -> Dataset:
-    """HDF5 is not asked for more than it knows without its sources."""
-    layout = layout_of(dataset.id.get_create_plist())
-    dtype = dtype_of(dataset)
-    return Dataset(name, (), dtype, layout, None, (), 0, "general", why, refused=why)
+def _refused(name: str, dtype: np.dtype[np.generic], layout: str, refused: Refused) -> Dataset:
+    return Dataset(
+        name, (), dtype, layout, None, (), 0, "general", refused.why,
+        refused=refused.why, outside=refused.outside,
+    )  # fmt: skip
 
 
 def _readable(file: h5py.File, name: str, dataset: h5py.Dataset) -> Dataset:
@@ -204,4 +301,5 @@ def _readable(file: h5py.File, name: str, dataset: h5py.Dataset) -> Dataset:
         way=way,
         why=why,
         missing_filter=missing.name if missing else "",
+        refused=why_no_dtype(dataset) or missing_storage(dataset),
     )

@@ -13,6 +13,7 @@ import numpy as np
 
 from prefetcher.errors import FileChangedError
 from prefetcher.hdf5.faults import damage_reported
+from prefetcher.hdf5.links import raw
 from prefetcher.hdf5.opening import open_file
 from prefetcher.hdf5.virtual import open_sources
 from prefetcher.hdf5.ways import dtype_of
@@ -72,7 +73,7 @@ class Handle:
         return self._sources[name]
 
     def _opened(self, name: str) -> h5py.Dataset:
-        dataset = self._whole_file()[name]
+        dataset = self._whole_file()[raw(name)]
         self._sources[name] = self._undo.enter_context(open_sources(dataset))
         kind = dataset.shape, dtype_of(dataset)
         if kind != self._kinds[name]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -36,6 +38,25 @@ def unavailable(filters: Sequence[StoredFilter]) -> StoredFilter | None:
     if any(stored.from_plugin for stored in filters):
         plugins.register()
     return next((f for f in filters if not h5py.h5z.filter_avail(f.code)), None)
+
+
+def missing_storage(dataset: h5py.Dataset) -> str:
+    """Which file of a dataset's external storage is not there; "" where all are."""
+    properties = dataset.id.get_create_plist()
+    for at in range(properties.get_external_count()):
+        path = _external_path(dataset, os.fsdecode(properties.get_external(at)[0]))
+        if not path.exists():
+            return f"it keeps its bytes in {path}, which is missing"
+    return ""
+
+
+def _external_path(dataset: h5py.Dataset, name: str) -> Path:
+    """Where HDF5 looks for a file of external storage: not beside the file, if it is not told."""
+    prefix = os.environ.get("HDF5_EXTFILE_PREFIX", "")
+    if prefix.startswith("${ORIGIN}"):
+        folder = Path(dataset.file.filename).absolute().parent
+        prefix = str(folder) + prefix.removeprefix("${ORIGIN}")
+    return Path(prefix, name).absolute()
 
 
 def has_fill_value(properties: h5py.h5p.PropDCID) -> bool:

@@ -9,7 +9,7 @@ import glob
 import os
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -48,12 +48,21 @@ class Shards:
         """Bytes of all files together."""
         return sum(file.size for file in self.files)
 
+    def including(self, names: Collection[str]) -> Shards:
+        """The same with these looked up once and for all, whatever links lead to them.
+
+        Raises:
+            PrefetchError: As `dataset`.
+        """
+        return Shards(tuple(file.including(names) for file in self.files))
+
     def dataset(self, name: str) -> Dataset:
         """The dataset of that name with the rows of all files.
 
         Raises:
             NoDatasetError: A file has none of that name.
             DatasetError: It cannot be cut into batches, or its rows differ between the files.
+            FileError: As `FileDescription.dataset`.
         """
         first, *others = (file.dataset(name) for file in self.files)
         for file, other in zip(self.files[1:], others, strict=True):

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import h5py
 
-from prefetcher.errors import DatasetError, FileError
-from prefetcher.hdf5.faults import system_error
-from prefetcher.hdf5.opening import key_of, open_file
+from prefetcher.errors import DatasetError, FileError, UnsafeFileError
+from prefetcher.hdf5.links import Refused, find, key_of
+from prefetcher.hdf5.opening import open_file
 
 _DEEPEST = 32
 """Virtual datasets over each other: HDF5 takes some of a thread's stack for each."""
@@ -27,20 +27,24 @@ _SHOWN = 4
 
 
 @contextmanager
-def open_sources(dataset: h5py.Dataset) -> Iterator[list[h5py.Dataset]]:
+def open_sources(
+    dataset: h5py.Dataset, *, allow_external: bool = True
+) -> Iterator[list[h5py.Dataset]]:
     """Keeps all that a virtual dataset takes its rows from open, through others too.
 
     Missing sources are left out; of a dataset that is not virtual there are none. Do not ask for
     the shape of a virtual dataset before: HDF5 would open sources to answer.
 
     Raises:
-        DatasetError: The sources lead in a circle, or too deep.
+        DatasetError: The sources lead in a circle, or too deep, or one cannot be opened.
+        UnsafeFileError: One lies outside the file, be it through a link, and `allow_external` is
+            False; it was not opened.
         FileError: The file of a source is there, but cannot be used.
         OSError: The system could not read a source.
-        LookupError: A source is there and cannot be opened. Any other builtin of h5py too.
+        LookupError: A file is damaged. Any other builtin of h5py too.
     """
     with ExitStack() as undo:
-        opened = _Sources(undo)
+        opened = _Sources(undo, allow_external=allow_external)
         opened.add(dataset, [])
         yield list(opened.found.values())
 
@@ -48,8 +52,9 @@ def open_sources(dataset: h5py.Dataset) -> Iterator[list[h5py.Dataset]]:
 class _Sources:
     """The sources found so far, by what tells them apart, and the files that they lie in."""
 
-    def __init__(self, undo: ExitStack) -> None:
+    def __init__(self, undo: ExitStack, *, allow_external: bool) -> None:
         self._undo = undo
+        self._allow_external = allow_external
         self._files: dict[Path, h5py.File] = {}
         self.found: dict[tuple[int, int], h5py.Dataset] = {}
 
@@ -89,15 +94,14 @@ class _Sources:
             yield source
 
     def _open(self, primary: h5py.File, file: str, name: str) -> h5py.Dataset | None:
+        if file != "." and not self._allow_external:
+            raise UnsafeFileError(f"{name} of {file} is one of its sources")
         place = primary if file == "." else self._file(Path(primary.filename), file)
         if place is None:
             return None
-        try:
-            found = place[name]
-        except KeyError as error:
-            if system_error(error) or name in place:
-                raise
-            return None
+        found = find(place, name, allow_external=self._allow_external)
+        if isinstance(found, Refused) and not found.missing:
+            raise (UnsafeFileError if found.outside else DatasetError)(found.why)
         return found if isinstance(found, h5py.Dataset) else None
 
     def _file(self, primary: Path, name: str) -> h5py.File | None:

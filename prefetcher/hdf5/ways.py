@@ -23,9 +23,20 @@ def dtype_of(dataset: h5py.Dataset) -> np.dtype[np.generic]:
     """The dtype that h5py gives; object where numpy has no equivalent."""
     try:
         dtype: np.dtype[np.generic] = dataset.dtype
-    except TypeError:
+    except (TypeError, ValueError):
         return np.dtype(object)
     return dtype
+
+
+def why_no_dtype(dataset: h5py.Dataset) -> str:
+    """Why its elements cannot be had as numpy's; "" where they can."""
+    try:
+        in_memory = h5py.h5t.py_create(dataset.dtype, logical=True)
+    except (TypeError, ValueError) as error:
+        return f"its type is none of numpy's ({error})"
+    if h5py.h5t.find(dataset.id.get_type(), in_memory) is None:
+        return f"HDF5 cannot convert its type to {dataset.dtype}"
+    return ""
 
 
 def choose(file: h5py.File, dataset: h5py.Dataset) -> tuple[Way, str]:

@@ -157,3 +157,20 @@ sys.exit(main(["convert", {str(folder)!r}, {str(out)!r}]))
     assert main(["convert", str(folder), str(out), "--resume"]) == 0
     with h5py.File(out) as file:
         assert len(file["images"]) == 20
+
+
+def test_links_out_of_a_file_are_followed_if_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = np.arange(40.0).reshape(20, 2)
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file["x"] = rows
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["out"] = h5py.ExternalLink(str(tmp_path / "b.h5"), "/")
+    words = ["convert", str(tmp_path / "a.h5"), str(tmp_path / "c.h5"), "--x", "out/x"]
+    assert main(words) != 0
+    assert "--allow-external" in capsys.readouterr().err
+    assert not (tmp_path / "c.h5").exists()
+    assert main([*words, "--allow-external"]) == 0
+    with h5py.File(tmp_path / "c.h5") as file:
+        assert np.array_equal(file["x"][...], rows)

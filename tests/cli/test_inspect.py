@@ -158,4 +158,89 @@ def test_a_file_of_scalars_cannot_be_wrapped(
     with h5py.File(tmp_path / "scalar.h5", "w") as made:
         made["one"] = 1
     assert main(["inspect", str(tmp_path / "scalar.h5")]) == 0
-    assert "Nothing in it has rows" in capsys.readouterr().out
+    assert "Nothing in it has rows of numbers" in capsys.readouterr().out
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """A file in which some datasets cannot be read, or not trained on."""
+    with h5py.File(tmp_path / "b.h5", "w") as other:
+        other["x"] = np.zeros((20, 90))
+    with h5py.File(tmp_path / "mixed.h5", "w") as made:
+        made["numbers"] = np.zeros((20, 3), np.float32)
+        made["marks"] = np.zeros(20, bool)
+        made["out"] = h5py.ExternalLink(str(tmp_path / "b.h5"), "/x")
+        made["few"] = np.zeros((1, 50))
+        made["text"] = np.array([b"a" * 50] * 20)
+        made["records"] = np.zeros(20, [("a", "f8", (50,))])
+        made["complex"] = np.zeros((20, 50), complex)
+        made["wide"] = np.zeros((20, 50), np.longdouble)
+        made["bytes"] = np.zeros(20, "V90")
+        made["none"] = np.zeros((20, 0))
+        made["label"] = np.array([b"a"] * 20)
+        made.create_dataset("references", (20,), h5py.ref_dtype)
+        h5py.h5d.create(made.id, b"time", h5py.h5t.UNIX_D32LE, h5py.h5s.create_simple((20,)))
+    return tmp_path / "mixed.h5"
+
+
+def test_only_what_would_train_is_proposed(mixed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = as_json(capsys, str(mixed))
+    assert (found["x"], found["y"]) == ("numbers", "marks")
+    with wrapped(found) as sequence:
+        assert sequence[0][0].shape == (20, 3)
+
+
+def test_what_cannot_be_read_is_listed_with_its_reason(
+    mixed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused = {each["name"]: each["refused"] for each in as_json(capsys, str(mixed))["datasets"]}
+    assert "out is a link to /x in " in refused["out"]
+    assert "--allow-external" in refused["out"]
+    assert "its type is none of numpy's" in refused["time"]
+    assert {name for name, why in refused.items() if why} == {"out", "time"}
+    assert main(["inspect", str(mixed)]) == 0
+    text = capsys.readouterr().out
+    assert "out cannot be read: out is a link to /x in " in text
+    assert "time cannot be read: its type is none of numpy's" in text
+
+
+def test_links_out_of_the_file_are_followed_if_asked(
+    mixed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = as_json(capsys, str(mixed), "--allow-external")
+    assert found["x"] == "out"
+    assert "allow_external=True" in found["python"]
+    assert all("--allow-external" in line for line in found["convert"])
+    assert found["convert"], "h5py has to read it"
+    with wrapped(found) as sequence:
+        assert sequence[0][0].shape == (20, 90)
+
+
+def test_a_filter_that_nothing_has_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as made:
+        made["good"] = np.zeros((20, 2))
+        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        properties.set_chunk((20,))
+        properties.set_filter(32020, h5py.h5z.FLAG_OPTIONAL, ())
+        space = h5py.h5s.create_simple((20,))
+        h5py.h5d.create(made.id, b"packed", h5py.h5t.STD_U8LE, space, properties)
+    says = "HDF5 filter 32020, which neither HDF5 nor the hdf5plugin that is installed has"
+    found = as_json(capsys, str(tmp_path / "a.h5"))
+    assert (found["x"], found["y"]) == ("good", None)
+    assert says in found["datasets"][1]["refused"]
+    with pytest.raises(prefetcher.DatasetError, match=says):
+        prefetcher.PrefetchSequence(tmp_path / "a.h5", "packed", None)
+
+
+def test_what_a_file_says_must_train_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as made:
+        made["rows"], made["words"] = np.zeros((20, 2)), np.array([b"a"] * 20)
+        made.attrs["x"], made.attrs["y"] = '"rows"', '"words"'
+    found = as_json(capsys, str(tmp_path / "a.h5"))
+    assert (found["x"], found["y"]) == ("rows", None)
+    with wrapped(found) as sequence:
+        assert len(sequence) == 1

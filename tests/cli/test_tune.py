@@ -161,3 +161,18 @@ def test_too_little_memory_is_1(samples: MakeSamples, capsys: pytest.CaptureFixt
 )
 def test_sizes_as_people_write_them(text: str, count: int) -> None:
     assert byte_count(text) == count
+
+
+def test_links_out_of_the_file_are_followed_if_asked(
+    samples: MakeSamples,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    never_stalls: None,
+) -> None:
+    with h5py.File(tmp_path / "links.h5", "w") as file:
+        file["out"] = h5py.ExternalLink(str(samples(203)), "/")
+    words = [str(tmp_path / "links.h5"), "--x=out/x", "--y=out/y", "--demand=50"]
+    assert main(["tune", *words, *SIZES]) not in (0, tune.NOT_MET)
+    assert "--allow-external" in capsys.readouterr().err
+    found = as_json(capsys, 0, *words, "--allow-external")
+    assert "allow_external=True" in found["python"]

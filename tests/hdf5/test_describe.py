@@ -6,6 +6,7 @@ import ctypes
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import h5py
@@ -21,6 +22,7 @@ from prefetcher.errors import (
     UnsafeFileError,
 )
 from prefetcher.hdf5.describe import describe
+from prefetcher.hdf5.source import Source
 
 
 @pytest.fixture
@@ -172,8 +174,25 @@ def _virtual(file: h5py.File, outside: Path) -> None:
     file.create_virtual_dataset("x", layout)
 
 
+def _virtual_link(file: h5py.File, outside: Path) -> None:
+    """Over a name of its own file, which is a link out of it."""
+    file["link"] = h5py.ExternalLink(str(outside), "secret")
+    layout = h5py.VirtualLayout(shape=(5,), dtype="u1")
+    layout[:] = h5py.VirtualSource(".", "link", shape=(5,))
+    file.create_virtual_dataset("x", layout)
+
+
+def _virtual_storage(file: h5py.File, outside: Path) -> None:
+    file.create_dataset("raw", shape=(5,), dtype="u1", external=[(str(outside), 0, 5)])
+    layout = h5py.VirtualLayout(shape=(5,), dtype="u1")
+    layout[:] = h5py.VirtualSource(".", "raw", shape=(5,))
+    file.create_virtual_dataset("x", layout)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="inotify tells who opened a file")
-@pytest.mark.parametrize("make", [_link, _nested_link, _external_storage, _virtual])
+@pytest.mark.parametrize(
+    "make", [_link, _nested_link, _external_storage, _virtual, _virtual_link, _virtual_storage]
+)
 def test_what_points_outside_is_refused_without_opening_it(tmp_path: Path, make: object) -> None:
     outside = tmp_path / "outside.h5"
     with h5py.File(outside, "w") as file:
@@ -181,9 +200,13 @@ def test_what_points_outside_is_refused_without_opening_it(tmp_path: Path, make:
     assert callable(make)
     with h5py.File(tmp_path / "trap.h5", "w") as file:
         make(file, outside)
+        file["good"] = np.arange(5, dtype="u1")
     watch = Watch(outside)
+    found = describe(tmp_path / "trap.h5")
     with pytest.raises(UnsafeFileError, match=r"trap.h5 points outside itself.*allow_external"):
-        describe(tmp_path / "trap.h5")
+        found.dataset("x")
+    with closing(Source(found, ["good"])) as source:
+        source.read("good", [(0, 5)], [np.empty((5, 1), np.uint8)])
     assert not watch.opened()
     names = [d.name for d in describe(tmp_path / "trap.h5", allow_external=True).datasets]
     assert any(name.endswith(("x", "secret")) for name in names)

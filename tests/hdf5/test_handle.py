@@ -19,11 +19,11 @@ from helpers.leaks import open_hdf5_files
 
 from prefetcher.errors import (
     CorruptError,
+    DatasetError,
     FileBusyError,
     FileChangedError,
     FileError,
     FileMissingError,
-    NotHDF5Error,
     ReadError,
 )
 from prefetcher.hdf5.describe import describe
@@ -171,8 +171,10 @@ def test_metadata_that_could_not_be_read_is_not_damaged(
     monkeypatch.setattr(h5py.Group, "__getitem__", failing(h5py.Group.__getitem__, *errors))
     assert len(describe(path).datasets) == 2
     monkeypatch.setattr(h5py.Group, "__getitem__", failing(h5py.Group.__getitem__, kind("odd")))
-    with pytest.raises(NotHDF5Error, match=r"a.h5 is damaged.*odd"):
-        describe(path)
+    description = describe(path)
+    with pytest.raises(DatasetError, match=r"numbers in a.h5 cannot be read: HDF5 cannot .*odd"):
+        description.dataset("numbers")
+    assert description.dataset("records").rows == 50
 
 
 @pytest.mark.parametrize(
