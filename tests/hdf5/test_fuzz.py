@@ -12,6 +12,7 @@ each copy is a function of the file and a number: write the files with
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -135,6 +136,7 @@ def run(folder: Path, kind: str) -> Counter[str]:
 def in_a_child(folder: Path, kind: str) -> Counter[str]:
     child = subprocess.run(
         [sys.executable, "-X", "faulthandler", __file__, str(folder), kind],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},  # for `helpers`
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert child.returncode == 0, child.stderr[-2000:]
