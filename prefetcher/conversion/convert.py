@@ -23,7 +23,7 @@ from prefetcher.conversion.stream import Sample, write_stream
 from prefetcher.conversion.work import executor_for
 from prefetcher.errors import FileMissingError, SettingsError
 from prefetcher.hdf5.attributes import Names
-from prefetcher.wording import written
+from prefetcher.messages.wording import written
 from prefetcher.writing.codec import CodecName
 
 PathLike = str | os.PathLike[str]

@@ -21,7 +21,7 @@ from prefetcher.conversion.source import Failure, Field, Loaded, RowNumbers
 from prefetcher.conversion.work import in_order
 from prefetcher.errors import DatasetError, FileError, FileMissingError, SettingsError
 from prefetcher.hdf5.attributes import Names
-from prefetcher.wording import Word, written
+from prefetcher.messages.wording import Word, written
 
 IMAGES, LABELS = "images", "labels"
 

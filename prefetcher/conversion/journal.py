@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from prefetcher.errors import SettingsError
-from prefetcher.wording import written
+from prefetcher.messages.wording import written
 from prefetcher.writing.partial import partial_of
 
 

@@ -13,7 +13,7 @@ from prefetcher.hdf5.faults import RAISED, system_error
 from prefetcher.hdf5.handle import Handle
 from prefetcher.hdf5.places import Places, Rows
 from prefetcher.hdf5.properties import leaves_gaps
-from prefetcher.plan import Run
+from prefetcher.order.plan import Run
 from prefetcher.storage.protocol import Range
 
 SCRATCH_BYTES = 4 << 20

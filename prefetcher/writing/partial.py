@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from prefetcher.errors import CorruptError, FileBusyError, FileError
 from prefetcher.filters.encode import Encoded, Encoder
-from prefetcher.wording import written
+from prefetcher.messages.wording import written
 from prefetcher.writing.codec import CodecName
 from prefetcher.writing.growing import GrowingDataset, Witness
 from prefetcher.writing.names import check_names
