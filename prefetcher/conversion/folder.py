@@ -95,6 +95,13 @@ class PictureSource:
         columns = {name: values[rows] for name, values in self.columns.items()}
         return PicturePart(str(self.root), names, self.look, columns)
 
+    def has(self, path: Path) -> bool:
+        """Whether a file is one of the pictures."""
+        found = path.resolve()
+        return found.is_relative_to(self.root) and found.relative_to(self.root).as_posix() in set(
+            self.names
+        )
+
     def count_sizes(
         self, executor: Executor, ahead: int, progress: Callable[[int, int], None]
     ) -> Counter[tuple[int, int]]:
