@@ -25,9 +25,9 @@ from prefetcher.order.plan import Plan
 from prefetcher.pipeline.stats import Stats
 from prefetcher.pipeline.stream import Feed, Stream
 from prefetcher.state import Identity
-from prefetcher.tickets.tickets import callers
-from prefetcher.tickets.tickets.iteration import Iteration
-from prefetcher.tickets.tickets.tickets import Tickets
+from prefetcher.tickets import callers
+from prefetcher.tickets.iteration import Iteration
+from prefetcher.tickets.tickets import Tickets
 
 _logger = logging.getLogger("prefetcher")
 

@@ -21,7 +21,7 @@ from prefetcher.errors import StateError
 from prefetcher.hdf5.fingerprint import fingerprint
 from prefetcher.order.plan import Plan
 from prefetcher.pipeline.stream import Feed
-from prefetcher.tickets.tickets.iteration import Rest
+from prefetcher.tickets.iteration import Rest
 
 VERSION = 2
 """Of the JSON and of the order: a change to how the plan draws must raise it."""

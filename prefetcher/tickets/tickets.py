@@ -22,9 +22,9 @@ from __future__ import annotations
 import threading
 
 from prefetcher.order.plan import Place
-from prefetcher.tickets.tickets.callers import SHAPES, Asker
-from prefetcher.tickets.tickets.indexing import Indexing
-from prefetcher.tickets.tickets.iteration import Iteration, Rest
+from prefetcher.tickets.callers import SHAPES, Asker
+from prefetcher.tickets.indexing import Indexing
+from prefetcher.tickets.iteration import Iteration, Rest
 
 _MOST_ITERATORS = 64  # that began and did not end: far more than are ever alive at once
 

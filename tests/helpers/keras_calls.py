@@ -6,11 +6,10 @@ import random
 from collections.abc import Iterator, Sequence
 from itertools import count
 
-from prefetcher.tickets.tickets.callers import SHAPES, Asker
-from prefetcher.tickets.tickets.iteration import Iteration
-from prefetcher.tickets.tickets.tickets import Tickets
-
 from prefetcher.order.plan import Place
+from prefetcher.tickets.callers import SHAPES, Asker
+from prefetcher.tickets.iteration import Iteration
+from prefetcher.tickets.tickets import Tickets
 
 N = 7
 

@@ -14,11 +14,11 @@ import pytest
 from helpers.keras_calls import Keras, N, in_pass, shuffled
 from hypothesis import given
 from hypothesis import strategies as st
-from prefetcher.tickets.tickets.callers import SHAPES
-from prefetcher.tickets.tickets.tickets import Tickets
 
 from prefetcher.errors import SettingsError
 from prefetcher.order.plan import Place
+from prefetcher.tickets.callers import SHAPES
+from prefetcher.tickets.tickets import Tickets
 
 
 def keras(seed: int = 0, *, chatty: bool = False, known: bool = False) -> Keras:
