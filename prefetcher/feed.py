@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 
 import psutil
 
-from prefetcher.batch import Recipe
+from prefetcher.batch import Recipe, flatten
 from prefetcher.config import Settings, samples_of
 from prefetcher.errors import DatasetError, SettingsError
 from prefetcher.hdf5.shards import Shards, describe_all
@@ -70,9 +71,13 @@ def mixing_advice(feed: Feed) -> str | None:
 def _remedy(feed: Feed) -> str:
     if feed.plan.align > 1:
         path = feed.shards.files[0].path
+        words = ["prefetcher", "convert", str(path), f"{path.stem}-repacked.h5"]
+        for part in ("x", "y"):
+            if names := [name for name in flatten(getattr(feed.settings, part)) if name]:
+                words += [f"--{part}", *names]
         return (
-            f"write the file anew with shorter storage chunks (`prefetcher convert {path} "
-            f"{path.with_name(path.stem + '-mixed.h5').name}`), or pass a larger chunk_size"
+            f"write the file anew with shorter storage chunks (`{shlex.join(words)}`), or pass a "
+            "larger chunk_size"
         )
     return "pass a larger chunk_size, or block_size=1"
 

@@ -6,10 +6,9 @@ import argparse
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 from rich import box
@@ -19,12 +18,13 @@ from rich.table import Table
 from prefetcher.batch import flatten
 from prefetcher.cli import layout, output
 from prefetcher.cli.names import Choice, choose, said_by
-from prefetcher.config import Settings
-from prefetcher.errors import PrefetchError
+from prefetcher.config import Files, Settings
+from prefetcher.errors import DatasetError, PrefetchError
 from prefetcher.feed import feed_of, mixing_advice
 from prefetcher.filters.plugins import wanting
 from prefetcher.hdf5.attributes import Attributes, Names
-from prefetcher.hdf5.describe import Dataset, FileDescription, describe
+from prefetcher.hdf5.describe import Dataset, FileDescription
+from prefetcher.hdf5.shards import Shards, describe_all
 from prefetcher.messages.text import visible
 from prefetcher.order.sizes import CHUNK_SIZE
 from prefetcher.pipeline.stream import Feed
@@ -34,14 +34,19 @@ _CLASSES_SHOWN = 8  # what fits a line; --json has them all
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this command's options."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="an HDF5 file")
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="an HDF5 file; or a pattern, a manifest, or several files, which are one data set",
+    )
     output.add_sizes(parser)
     output.add_allow_external(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Describes the file and prints what was found."""
-    found = Found.of(arguments.file, allow_external=arguments.allow_external)
+    found = Found.of(arguments.files, allow_external=arguments.allow_external)
     sizes = _sizes(found, arguments.batch_size, arguments.chunk_size)
     if arguments.json:
         output.write_json(_as_json(found, sizes))
@@ -73,7 +78,7 @@ def _sizes(found: Found, batch_size: int, chunk_size: int | None) -> Sizes:
     if found.choice is not None:
         x, y = found.choice.x, found.choice.y
         asked = Settings(
-            found.file.path,
+            found.written,
             x,
             y,
             batch_size=batch_size,
@@ -88,18 +93,47 @@ def _sizes(found: Found, batch_size: int, chunk_size: int | None) -> Sizes:
 
 @dataclass(frozen=True)
 class Found:
-    """All that is known of a file."""
+    """All that is known of a file, or of several that are one data set."""
 
-    file: FileDescription
+    written: Files
+    """The files as the user wrote them."""
+    shards: Shards
     said: tuple[Attributes, ...]
     """What the file says of itself, then of each of its splits."""
     choice: Choice | None
 
     @classmethod
-    def of(cls, path: Path, *, allow_external: bool = False) -> Self:
-        """Looks into a file."""
-        file, said = describe(path, allow_external=allow_external), said_by(path)
-        return cls(file, said, choose(file, said))
+    def of(cls, files: Sequence[str], *, allow_external: bool = False) -> Self:
+        """Looks into the files."""
+        written = files[0] if len(files) == 1 else tuple(files)
+        shards = describe_all(written, allow_external=allow_external)
+        said = said_by(shards.files[0].path)
+        return cls(written, shards, said, choose(shards.files[0], said))
+
+    @property
+    def file(self) -> FileDescription:
+        """The first file, which the others are like."""
+        return self.shards.files[0]
+
+    @property
+    def datasets(self) -> tuple[Dataset, ...]:
+        """Those of the first file, with the rows that all files have of them together."""
+        if len(self.shards.files) == 1:
+            return self.file.datasets
+        return tuple(map(self._of_all, self.file.datasets))
+
+    @property
+    def of_choice(self) -> Dataset:
+        """One of the chosen datasets, which have as many rows each."""
+        if self.choice is None:
+            raise LookupError("nothing was chosen")
+        return self._of_all(self.choice.datasets[0])
+
+    def _of_all(self, dataset: Dataset) -> Dataset:
+        try:
+            return self.shards.dataset(dataset.name)
+        except DatasetError:  # it cannot be batched, or not all files have it
+            return dataset
 
     @property
     def repackings(self) -> list[layout.Repacking]:
@@ -109,10 +143,9 @@ class Found:
     @property
     def python(self) -> str | None:
         """The line that wraps the file; None where nothing in it would train."""
-        file, choice = self.file, self.choice
-        if choice is None:
+        if self.choice is None:
             return None
-        return choice.python(file.path, allow_external=file.allow_external)
+        return self.choice.python(self.written, allow_external=self.file.allow_external)
 
     @property
     def class_names(self) -> dict[str, tuple[str, ...]]:
@@ -133,14 +166,15 @@ def _ratio(dataset: Dataset) -> float | None:
 
 def _as_json(found: Found, sizes: Sizes) -> dict[str, Any]:
     file, choice = found.file, found.choice
-    batch, chunk = sizes.within(choice.datasets[0]) if choice else (0, 0)
+    batch, chunk = sizes.within(found.of_choice) if choice else (0, 0)
     return {
         "file": str(file.path),
-        "size_bytes": file.size,
+        "files": [str(each.path) for each in found.shards.files],
+        "size_bytes": found.shards.size,
         "batch_size": sizes.batch,
         "chunk_size": sizes.chunk,
         "mixing": sizes.mixing,
-        "datasets": [_dataset_json(dataset, sizes) for dataset in file.datasets],
+        "datasets": [_dataset_json(dataset, sizes) for dataset in found.datasets],
         "says": _said_json(found),
         "x": choice.x if choice else None,
         "y": choice.y if choice else None,
@@ -191,11 +225,12 @@ def _dataset_json(dataset: Dataset, sizes: Sizes) -> dict[str, Any]:
 
 def _print(found: Found, sizes: Sizes) -> None:
     console, file = output.data(), found.file
-    console.print(f"{escape(visible(file.path))}, {output.size(file.size)}")
+    name = str(file.path) if len(found.shards.files) == 1 else found.shards.name
+    console.print(f"{escape(visible(name))}, {output.size(found.shards.size)}")
     if not file.datasets:
         console.print("It holds no dataset.")
         return
-    console.print(_table(file.datasets, plain=not console.is_terminal))
+    console.print(_table(found.datasets, plain=not console.is_terminal))
     for line in (*_own_words(found), *_advice(found, sizes)):
         console.print(visible(line), markup=False, soft_wrap=True)
 
@@ -273,8 +308,8 @@ def _listed(names: Names) -> str:
 def _advice(found: Found, sizes: Sizes) -> Iterator[str]:
     """The lines below the table."""
     yield ""
-    yield from _ways(found.file.datasets)
-    for dataset in found.file.datasets:
+    yield from _ways(found.datasets)
+    for dataset in found.datasets:
         if why := _why_not(dataset):
             yield f"{dataset.name} cannot be read: {why}."
     yield from layout.lines(found.repackings)
@@ -282,7 +317,7 @@ def _advice(found: Found, sizes: Sizes) -> Iterator[str]:
     if not choice:
         yield "Nothing in it has rows of numbers that could be trained on as they are."
         return
-    counts = sizes.within(choice.datasets[0])
+    counts = sizes.within(found.of_choice)
     batch, chunk = (output.size(choice.row_bytes * count) for count in counts)
     yield (
         f"A batch of {sizes.batch} weighs {batch}, "
@@ -298,8 +333,8 @@ def _mixing(sizes: Sizes) -> Iterator[str]:
     if sizes.feed is None or sizes.mixing is None:
         return
     yield mixing_advice(sizes.feed) or (
-        f"If it is sorted by class, batches keep {100 * sizes.mixing:.0f} % of the label entropy "
-        "of a full permutation."
+        f"If it is sorted by class, batches keep {100 * min(sizes.mixing, 1):.0f} % of the label "
+        "entropy of a full permutation."
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prefetcher.batch import flatten, not_numbers
+from prefetcher.config import Files
 from prefetcher.errors import PrefetchError
 from prefetcher.hdf5.attributes import Attributes, Names, read_attributes
 from prefetcher.hdf5.describe import Dataset, FileDescription
@@ -31,11 +32,12 @@ class Choice:
         """Bytes of one sample."""
         return sum(dataset.row_bytes for dataset in self.datasets)
 
-    def python(self, file: Path, *, allow_external: bool = False) -> str:
-        """The line that wraps the file."""
+    def python(self, files: Files, *, allow_external: bool = False) -> str:
+        """The line that wraps the file or files."""
+        written = list(files) if isinstance(files, tuple) else str(files)
         names = "" if self.known else f", x={self.x!r}, y={self.y!r}"
         names += ", allow_external=True" if allow_external else ""
-        return f"prefetcher.PrefetchSequence({str(file)!r}{names})"
+        return f"prefetcher.PrefetchSequence({written!r}{names})"
 
 
 def said_by(path: Path) -> tuple[Attributes, ...]:

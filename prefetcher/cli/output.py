@@ -143,7 +143,10 @@ def at_least(smallest: int) -> Callable[[str], int]:
     """An argparse type: a whole number that is not below `smallest`."""
 
     def number(text: str) -> int:
-        value = int(text)
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
         if value < smallest:
             raise argparse.ArgumentTypeError(f"{value} is too few, write {smallest} or more")
         return value

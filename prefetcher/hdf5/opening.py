@@ -78,7 +78,9 @@ def _explained(path: Path, error: Exception) -> OSError:
             f"(after a crashed writer: h5clear -s {path.name})"
         )
     if path.is_dir():
-        return NotHDF5Error(f"{path.name} is a folder, not an HDF5 file")
+        return NotHDF5Error(
+            f"{path} is a folder, not an HDF5 file: name a file, or a pattern such as '*.h5' in it"
+        )
     if "truncated file" in str(error):
         return NotHDF5Error(f"{path.name} was cut short: copy or write it again ({error})")
     if system := system_error(error):

@@ -244,3 +244,33 @@ def test_what_a_file_says_must_train_too(
     assert (found["x"], found["y"]) == ("rows", None)
     with wrapped(found) as sequence:
         assert len(sequence) == 1
+
+
+def test_several_files_are_one_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(3):
+        with h5py.File(tmp_path / f"part-{number}.h5", "w") as made:
+            made["x"] = np.zeros((100, 8), np.float32)
+            made["y"] = np.zeros(100, np.int32)
+    pattern, listed = str(tmp_path / "part-*.h5"), sorted(map(str, tmp_path.iterdir()))
+    for words in ([pattern], listed):
+        found = as_json(capsys, *words)
+        assert found["files"] == listed
+        assert found["datasets"][0]["shape"] == [300, 8]
+        with eval(found["python"], {"prefetcher": prefetcher}) as sequence:
+            assert sequence.plan.num_samples == 300
+    assert main(["inspect", pattern]) == 0
+    assert "part-0.h5 and 2 more" in capsys.readouterr().out
+
+
+def test_a_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["inspect", "."]) == 1
+    assert ". is a folder, not an HDF5 file" in capsys.readouterr().err
+
+
+def test_a_number_that_is_none_is_named(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["inspect", str(file), "--batch-size", "many"])
+    assert "'many' is not a whole number" in capsys.readouterr().err

@@ -176,3 +176,9 @@ def test_links_out_of_the_file_are_followed_if_asked(
     assert "--allow-external" in capsys.readouterr().err
     found = as_json(capsys, 0, *words, "--allow-external")
     assert "allow_external=True" in found["python"]
+
+
+def test_a_step_that_is_no_number_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["tune", "samples.h5", "--step-ms", "abc"])
+    assert "'abc' is not a number above 0, such as 12" in capsys.readouterr().err
