@@ -169,10 +169,10 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
             TransformError: The transform failed.
         """
         self._stream.check()
-        iteration, trains = self._asker()
+        iteration, looks = self._asker()
         number = self._in_range(operator.index(index), iteration)
         with self._turn:
-            batch = self._stream.get(self._tickets.place(number, iteration, trains=trains))
+            batch = self._stream.get(self._tickets.place(number, iteration, looks=looks))
         self._warn_of_replays()
         return batch
 
@@ -326,7 +326,7 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
 
     def _batches(self) -> Iterator[Batch]:
         """A `for` loop, which asks through `self[index]` because a subclass may change that."""
-        iteration = self._tickets.begin()
+        iteration = self._tickets.begin(looks=self._callback_looks())
         for index in range(len(iteration)):
             before = getattr(self._asking, "loop", None)
             self._asking.loop = iteration
@@ -337,15 +337,19 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
             yield batch
 
     def _asker(self) -> tuple[Iteration | None, bool]:
-        """Whose request it is, None for plain indexing; and whether a state shall speak of it."""
+        """Whose request it is, None for plain indexing; and whether a callback only looks."""
         iteration: Iteration | None = getattr(self._asking, "loop", None)
-        if iteration is None:
-            iteration = self._tickets.of_keras(callers.keras_asks())
+        if iteration is None and (asker := callers.keras_asks()) is not None:
+            iteration = self._tickets.of_keras(asker)
             if iteration is not None:
-                return iteration, False  # it was said when that began
+                return iteration, False
+        return iteration, self._callback_looks()
+
+    def _callback_looks(self) -> bool:
+        """Whether a callback asks, of Keras's work on this very sequence."""
         if self._method is not None and callers.keras_method() is None:
             self._method = None
-        return iteration, self._method is None  # a callback that looks at the data trains nothing
+        return self._method is not None
 
     def _keras_begins(self, asker: callers.Asker) -> None:
         self._tickets.keras_begins(asker, trains=self._method in (None, "fit"))

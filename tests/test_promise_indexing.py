@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import keras
 import pytest
 from conftest import MakeSamples
-from helpers.callbacks import AtBatch, CountEpochs, raises
+from helpers.callbacks import AtBatch, Call, CountEpochs, raises
 from helpers.models import assert_each
 from helpers.sequences import BATCH, ids, passes, small
 
@@ -41,21 +41,6 @@ def assert_whole_and_different(loops: Iterable[list[int]]) -> None:
     orders = list(loops)
     assert [sorted(order) for order in orders] == [list(range(N))] * len(orders)
     assert all(one != other for one, other in itertools.combinations(orders, 2))
-
-
-class Call(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
-    """Calls `action` wherever a fit calls back: after each batch, after each epoch, or both."""
-
-    def __init__(self, action: Callable[[], object], when: str) -> None:
-        super().__init__()
-        if when != "epochs":
-            self.on_train_batch_end = self._call
-        if when != "batches":
-            self.on_epoch_end = self._call
-        self._action = action
-
-    def _call(self, *_: object, **__: object) -> None:
-        self._action()
 
 
 # loops after a fit

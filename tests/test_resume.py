@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+import random
 import shutil
 import signal
 from collections.abc import Callable, Iterable, Mapping
@@ -17,7 +18,7 @@ import keras
 import numpy as np
 import pytest
 from conftest import MakeSamples
-from helpers.callbacks import AtBatch, stop
+from helpers.callbacks import AtBatch, Call, stop
 from helpers.folders import another
 from helpers.resuming import BATCHES, EPOCHS, SAMPLES, Outcome, network, train
 from helpers.sequences import small
@@ -141,6 +142,27 @@ def test_a_training_that_a_callback_ended_is_over(samples: MakeSamples, tmp_path
         history.append(stopped.history)
     assert history[0] == history[1]
     assert len(history[0]["loss"]) == 2
+
+
+@pytest.mark.parametrize("when", ["batches", "epochs"])
+def test_callbacks_that_look_at_batches_change_no_training(
+    samples: MakeSamples, tmp_path: Path, when: str
+) -> None:
+    """Nor where it goes on: what they looked at was not trained."""
+    file, dice = samples(SAMPLES), random.Random(1)
+
+    def looking(sequence: Any) -> Any:
+        def look() -> None:
+            sequence[dice.randrange(len(sequence))]
+            next(iter(sequence))
+
+        return Call(look, when)
+
+    whole = train(file, tmp_path / "whole")
+    broken = BreakOff(BATCHES + 7)
+    with pytest.raises(BrokenOffError):
+        train(file, tmp_path / "cut", watching=looking, callbacks=[broken])
+    train(file, tmp_path / "cut", watching=looking).assert_same(whole)
 
 
 class Told(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types

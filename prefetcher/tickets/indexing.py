@@ -27,7 +27,7 @@ class Indexing:
         self.has_epochs = False
         """Whether the calls around epochs speak of these requests."""
         self._in_epoch = False
-        self._since = Drawn()  # what was asked for since the beginning
+        self._since: Drawn | None = None  # the requests after an epoch; None if there was none
         self._loop = 0  # a loop asked for the indices below this, in ascending order
 
     def ends_before(self, index: int) -> bool:
@@ -37,17 +37,18 @@ class Indexing:
         if self._in_epoch and self.has_epochs:
             return False
         goes_on = index >= _SURELY_A_LOOP and index in (self._loop, self._loop - 1)
-        return len(self._since) == len(self.iteration) and not goes_on
+        asked = self.iteration.drawn if self._since is None else self._since
+        return len(asked) == len(self.iteration) and not goes_on
 
     def begin(self, iteration: Iteration | None) -> None:
         """The next requests are of this iteration, or of one that is still to be begun."""
         self.iteration = iteration
-        self._since = Drawn() if iteration is None else iteration.drawn  # one until an epoch ends
+        self._since = None
         self._loop = 0
 
-    def asked(self, index: int) -> None:
-        """The iteration was asked for `index`."""
-        if index not in self._since:
+    def asks(self, index: int) -> None:
+        """The iteration is asked for `index`."""
+        if self._since is not None and index not in self._since:
             self._since[index] = len(self._since)
         if index == self._loop:
             self._loop += 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,16 +26,21 @@ class Iteration:
     Args:
         pass_number: The pass.
         rest: The positions of it that the iteration gives.
+        asker: Who asks: a ``for`` loop, an iterator of Keras, or anybody, by indexing.
         in_file_order: True makes the ticket of an index that index itself.
-        ahead: Whether the asker may ask for batches that it never trains on, as Keras does.
     """
 
     def __init__(
-        self, pass_number: int, rest: Rest, *, in_file_order: bool, ahead: bool = True
+        self,
+        pass_number: int,
+        rest: Rest,
+        asker: Literal["loop", "keras", "anybody"],
+        *,
+        in_file_order: bool,
     ) -> None:
         self.pass_number = pass_number
         self.rest = rest
-        self.ahead = ahead
+        self.asker = asker
         self.drawn = Drawn()
         self._in_file_order = in_file_order
 

@@ -11,7 +11,8 @@ Who asks (checked against Keras 3.15):
 - a ``for`` loop over the sequence, which holds its iteration;
 - an iterator of Keras, which callers.py recognises. It reads the number of batches when it begins,
   may go on over many epochs (`steps_per_epoch`), and never comes back to its beginning;
-- anybody else: plain indexing, which has one iteration at a time (indexing.py).
+- anybody else: plain indexing, which has one iteration at a time (indexing.py). Callbacks of Keras
+  that look at the data have another one, and the passes of training do not depend on them.
 
 A pass that is resumed has fewer positions to give. Drawing shapes or building the model alone may
 take them all, so until an epoch has ended Keras is given such a pass again.
@@ -20,6 +21,7 @@ take them all, so until an epoch has ended Keras is given such a pass again.
 from __future__ import annotations
 
 import threading
+from typing import Literal
 
 from prefetcher.order.plan import Place
 from prefetcher.tickets.callers import SHAPES, Asker
@@ -46,6 +48,7 @@ class Tickets:
         self._finished = False  # an iteration has had all of this pass
         self._resumed = False
         self._indexing = Indexing()
+        self._looking = Indexing()  # by callbacks
         self._keras: dict[Asker, Iteration] = {}  # the one that asked last is the last
         self._trained: Iteration | None = None  # the one that a state speaks of
 
@@ -54,32 +57,28 @@ class Tickets:
         return len(self._rest)
 
     def place(
-        self, index: int, iteration: Iteration | None = None, *, trains: bool = True
+        self, index: int, iteration: Iteration | None = None, *, looks: bool = False
     ) -> Place:
         """The place whose batch answers a request for `index` (0 to len - 1).
 
         Args:
             index: What was asked for.
             iteration: Whose request it is; None for plain indexing.
-            trains: Whether `after` shall speak of this iteration.
+            looks: True if a callback only looks at the data: then no state speaks of it, and the
+                passes of training do not depend on it.
         """
         with self._lock:
             if iteration is None:
-                iteration = self._indexed(index)
+                iteration = self._indexed(index, looks=looks)
             place = iteration.place(index)
-            if iteration is self._indexing.iteration:
-                self._indexing.asked(index)
-            if iteration.complete and iteration.rest is self._rest:
-                self._finished = True
-                self._resumed &= iteration.ahead
-            if trains:
-                self._trained = iteration
+            if not looks:
+                self._gave(iteration)
             return place
 
-    def begin(self) -> Iteration:
-        """A ``for`` loop begins."""
+    def begin(self, *, looks: bool = False) -> Iteration:
+        """A ``for`` loop begins; `looks` as in `place`."""
         with self._lock:
-            return self._next(ahead=False)
+            return self._next("loop", looks=looks)
 
     def keras_begins(self, asker: Asker, *, trains: bool = True) -> None:
         """An iterator of Keras begins.
@@ -91,17 +90,17 @@ class Tickets:
         with self._lock:
             self._indexing.has_epochs = False  # their calls speak of iterators that are known
             self._forget(asker)
-            self._keras[asker] = iteration = self._next()
+            self._keras[asker] = iteration = self._next("keras")
             if trains and asker != SHAPES:
                 self._trained = iteration
 
-    def of_keras(self, asker: Asker | None) -> Iteration | None:
-        """The iteration of an iterator of Keras; None if that is none, or never began."""
+    def of_keras(self, asker: Asker) -> Iteration | None:
+        """The iteration of an iterator of Keras; None if nobody saw it begin."""
         with self._lock:
             if asker in self._keras:
                 self._keras[asker] = self._keras.pop(asker)
                 return self._keras[asker]
-            self._indexing.has_epochs |= asker is not None
+            self._indexing.has_epochs = True
             return None
 
     def resume(self, pass_number: int, rest: Rest) -> None:
@@ -109,7 +108,7 @@ class Tickets:
         with self._lock:
             self._pass_number, self._rest, self._resumed = pass_number, rest, True
             self._finished = False
-            self._indexing = Indexing()
+            self._indexing, self._looking = Indexing(), Indexing()
             self._trained = None
 
     def after(self, trained: int | None) -> tuple[int, Rest]:
@@ -122,7 +121,7 @@ class Tickets:
             SettingsError: So many were not asked for.
         """
         with self._lock:
-            iteration = self._trained or self._next()
+            iteration = self._trained or self._next("anybody")
             left = iteration.left(trained)
             if len(left) == 0:
                 return iteration.pass_number + 1, range(self._num_batches)
@@ -166,20 +165,34 @@ class Tickets:
             if self._keras[asker].complete or len(self._keras) >= _MOST_ITERATORS:
                 del self._keras[asker]
 
-    def _indexed(self, index: int) -> Iteration:
+    def _indexed(self, index: int, *, looks: bool) -> Iteration:
         """The iteration of plain indexing that a request for `index` belongs to."""
-        iteration = self._indexing.iteration
-        if iteration is None or self._indexing.ends_before(index):
-            if iteration is not None and iteration.complete:
+        indexing = self._looking if looks else self._indexing
+        iteration = indexing.iteration
+        if iteration is None or indexing.ends_before(index):
+            if iteration is not None and iteration.complete and not looks:
                 self._resumed = False
-            iteration = self._next()
-            self._indexing.begin(iteration)
+            iteration = self._next("anybody", looks=looks)
+            indexing.begin(iteration)
+        indexing.asks(index)
         return iteration
 
-    def _next(self, *, ahead: bool = True) -> Iteration:
-        self._leave_pass()
+    def _gave(self, iteration: Iteration) -> None:
+        """A batch of it was asked for."""
+        if iteration.complete and iteration.rest is self._rest:
+            self._finished = True
+            # Keras may have drawn all of it without training, and anybody may be Keras.
+            self._resumed &= iteration.asker != "loop"
+        if iteration.asker != "keras":
+            self._trained = iteration
+
+    def _next(
+        self, asker: Literal["loop", "keras", "anybody"], *, looks: bool = False
+    ) -> Iteration:
+        if not looks:
+            self._leave_pass()
         in_file_order = self._in_file_order
-        return Iteration(self._pass_number, self._rest, in_file_order=in_file_order, ahead=ahead)
+        return Iteration(self._pass_number, self._rest, asker, in_file_order=in_file_order)
 
     def _leave_pass(self) -> None:
         """Goes on to the next pass if this one is over."""

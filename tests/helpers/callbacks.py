@@ -69,6 +69,21 @@ class AskLength(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no
     on_test_begin = on_test_end = on_test_batch_begin = on_test_batch_end = _ask
 
 
+class Call(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
+    """Calls `action` after each training batch ("batches"), after each epoch, or after "both"."""
+
+    def __init__(self, action: Callable[[], object], when: str) -> None:
+        super().__init__()
+        if when != "epochs":
+            self.on_train_batch_end = self._call
+        if when != "batches":
+            self.on_epoch_end = self._call
+        self._action = action
+
+    def _call(self, *_: object, **__: object) -> None:
+        self._action()
+
+
 def stop(model: Any) -> None:
     """What EarlyStopping does, in mid-epoch."""
     model.stop_training = True

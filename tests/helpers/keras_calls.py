@@ -49,7 +49,7 @@ class Keras:
         if self.known:
             self.tickets.keras_begins(SHAPES)
         for index in range(min(2, N)):
-            self.tickets.place(index, self._of(SHAPES), trains=not self.known)
+            self.tickets.place(index, self._of(SHAPES))
 
     def reset(self) -> None:
         """Before the first epoch of a fit and before each evaluation."""
@@ -94,7 +94,7 @@ class Keras:
     def step(self) -> Place:
         self._talk()
         index = self._iterator.pop(0)
-        place = self.tickets.place(index, self._of(self._asker), trains=not self.known)
+        place = self.tickets.place(index, self._of(self._asker))
         self._talk()
         return place
 

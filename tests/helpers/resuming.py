@@ -65,11 +65,15 @@ def train(
     folder: Path,
     *,
     callbacks: Sequence[Any] = (),
+    watching: Callable[[Any], Any] | None = None,
     model: dict[str, Any] | None = None,
     data: dict[str, Any] | None = None,
     **arguments: Any,
 ) -> Outcome:
-    """`prefetcher.fit` with a validation and with callbacks that count."""
+    """`prefetcher.fit` with a validation and with callbacks that count.
+
+    `watching` makes one more callback, of the sequence that is trained.
+    """
     net = network(**(model or {}))
     counting = [
         keras.callbacks.EarlyStopping(patience=50, min_delta=1.0, restore_best_weights=True),
@@ -78,11 +82,12 @@ def train(
     ]
     settings: dict[str, Any] = {"epochs": EPOCHS, "every": 5, "verbose": 0, **arguments}
     with small(file, **(data or {})) as samples, small(file, shuffle=False) as validation:
+        watchers = [] if watching is None else [watching(samples)]
         history = prefetcher.fit(
             net,
             samples,
             backup=folder,
-            callbacks=[*callbacks, *counting],
+            callbacks=[*callbacks, *watchers, *counting],
             validation_data=validation,
             **settings,
         )

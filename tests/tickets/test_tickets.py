@@ -209,6 +209,27 @@ def test_callbacks_that_index_take_nothing_from_a_fit(
     assert [sorted(one) for one in passes] == [in_pass(one[0].pass_number) for one in passes]
 
 
+@pytest.mark.parametrize("resumed", [True, False])
+def test_what_a_callback_looks_at_does_not_move_the_passes_of_a_fit(resumed: bool) -> None:
+    fit = keras(known=True)
+    if resumed:
+        fit.tickets.resume(0, range(N))
+    fit.reset()
+    for number in range(3):
+        fit.begin_epoch()
+        places = []
+        for index in range(N):
+            places.append(fit.step())
+            for other in range(N):
+                fit.tickets.place(other, looks=True)
+            fit.tickets.place(index, looks=True)
+            loop = fit.tickets.begin(looks=True)
+            for other in range(N):
+                fit.tickets.place(other, loop, looks=True)
+        fit.end_epoch()
+        assert places == in_pass(number)
+
+
 def test_after_a_fit_that_was_broken_off_plain_loops_go_from_pass_to_pass() -> None:
     """The epoch that never ended does not keep them in one pass."""
     fit = keras(known=True)
@@ -290,9 +311,8 @@ def test_tickets_in_order_take_no_memory(order: Sequence[int]) -> None:
     for index in order:
         tickets.place(index)
     in_order = order[0] == 0
-    iteration = tickets._indexing.iteration
-    assert iteration is not None
-    assert (len(iteration.drawn._others) == 0) is in_order
+    assert tickets._indexing.iteration is not None
+    assert (len(tickets._indexing.iteration.drawn._others) == 0) is in_order
 
 
 def epoch(tickets: Tickets) -> list[Place]:
@@ -355,7 +375,7 @@ def test_a_state_speaks_of_what_is_trained() -> None:
     fit.begin_epoch()
     for _ in range(3):
         fit.step()
-    fit.tickets.place(5, trains=False)
+    fit.tickets.place(5, looks=True)
     fit.tickets.keras_begins(99, trains=False)
     fit.tickets.keras_begins(SHAPES)
     assert fit.tickets.after(2) == (0, range(2, N))
