@@ -19,7 +19,7 @@ from prefetcher.cli import output
 from prefetcher.config import Settings
 from prefetcher.feed import feed_of
 from prefetcher.machine.limits import cpus_allowed
-from prefetcher.plan import Plan
+from prefetcher.order.plan import Plan
 from prefetcher.tuning import probe
 from prefetcher.tuning.device import Device
 from prefetcher.tuning.trial import tuned

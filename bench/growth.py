@@ -18,7 +18,7 @@ from bench.attempt import attempt
 from bench.part import Options, Part, Result, markdown, rotated
 from bench.usage import Memory
 from prefetcher.cli import output
-from prefetcher.plan import Plan
+from prefetcher.order.plan import Plan
 
 WIDTH = 16
 """float32 values in a row."""

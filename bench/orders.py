@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from prefetcher.plan import Plan
-from prefetcher.sizes import default_block_size
+from prefetcher.order.plan import Plan
+from prefetcher.order.sizes import default_block_size
 
 BATCH_SIZE = 32
 CHUNK_SIZE = 3200

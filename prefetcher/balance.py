@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from prefetcher.errors import PrefetchError
 from prefetcher.hdf5.describe import Dataset
 from prefetcher.hdf5.shards import ShardedSource
+from prefetcher.messages.suggestions import listed
+from prefetcher.order.plan import Samples, runs_of
 from prefetcher.pipeline.stream import Feed
-from prefetcher.plan import Samples, runs_of
-from prefetcher.suggestions import listed
 
 _PLACES = 5  # on each side, so ten reads in all: a few milliseconds, once
 _LABELS = 32  # neighbours that are read at each place: they show whether the labels are sorted

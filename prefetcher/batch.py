@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from prefetcher.clock import State, doing
 from prefetcher.config import Names, Transform
 from prefetcher.errors import TransformError
-from prefetcher.plan import Place
-from prefetcher.user_code import definition_of, line_of
+from prefetcher.messages.user_code import definition_of, line_of
+from prefetcher.order.plan import Place
 
 Arrays = Mapping[str, NDArray[Any]]
 Batch = tuple[Any, ...]

@@ -12,9 +12,9 @@ import keras
 from prefetcher.batch import Batch, flatten
 from prefetcher.errors import ProcessError, SettingsError
 from prefetcher.monitor import Monitor, claimed, wait_scope
+from prefetcher.order.plan import Place
 from prefetcher.pipeline.buffers import Meter
 from prefetcher.pipeline.stats import Counters, Stats
-from prefetcher.plan import Place
 from prefetcher.sequence import PrefetchSequence
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prefetcher.errors import RowsError, SettingsError
-from prefetcher.sizes import CHUNK_SIZE
+from prefetcher.order.sizes import CHUNK_SIZE
 
 File = str | os.PathLike[str]
 Files = File | Iterable[File]
@@ -64,12 +64,12 @@ class Settings:
         split: The group of the file that the names are within; None for the file itself.
         batch_size: Samples in a batch. 32, as in Keras.
         chunk_size: Samples read and shuffled together. None takes
-            `prefetcher.sizes.default_chunk_size`: 3200, which is 100 batches and 157 MB of 128x128
-            colour pictures, or more where storage chunks are long, as otherwise a chunk would mix
-            too few of them. A number is rounded down to whole batches, at least one.
+            `prefetcher.order.sizes.default_chunk_size`: 3200, which is 100 batches and 157 MB of
+            128x128 colour pictures, or more where storage chunks are long, as a chunk would mix
+            too few of them otherwise. A number is rounded down to whole batches, at least one.
         block_size: Neighbouring rows that stay together until they are in a chunk. None takes
-            `prefetcher.sizes.default_block_size`: about 1 MiB, whole storage chunks, at least 64
-            to a chunk.
+            `prefetcher.order.sizes.default_block_size`: about 1 MiB, whole storage chunks, at least
+            64 to a chunk.
         rows: The rows that are samples; None for all.
         shuffle: True shuffles each pass anew; False keeps the order of the file.
         seed: 0 to 2**64 - 1. The same seed gives the same order on every machine.

@@ -14,9 +14,14 @@ from prefetcher.errors import DatasetError, SettingsError
 from prefetcher.hdf5.shards import Shards, describe_all
 from prefetcher.machine.limits import cpus_allowed, memory_allowed
 from prefetcher.naming import named
+from prefetcher.order.plan import MOST_READERS, Plan
+from prefetcher.order.sizes import (
+    CHUNK_SIZE,
+    default_block_size,
+    default_chunk_size,
+    whole_chunk_size,
+)
 from prefetcher.pipeline.stream import Feed
-from prefetcher.plan import MOST_READERS, Plan
-from prefetcher.sizes import CHUNK_SIZE, default_block_size, default_chunk_size, whole_chunk_size
 
 _logger = logging.getLogger("prefetcher")
 

@@ -11,7 +11,7 @@ from prefetcher.errors import DatasetError, NoDatasetError, UnsafeFileError
 from prefetcher.hdf5.attributes import read_attributes
 from prefetcher.hdf5.describe import Dataset, FileDescription
 from prefetcher.hdf5.shards import Shards
-from prefetcher.suggestions import listed, missing
+from prefetcher.messages.suggestions import listed, missing
 
 
 def named(settings: Settings, shards: Shards) -> Settings:

@@ -16,18 +16,19 @@ from typing import Any, NoReturn, Self, SupportsIndex
 import keras
 import numpy as np
 
-from prefetcher import balance, callers
+from prefetcher import balance
 from prefetcher.batch import Batch
 from prefetcher.config import DEFAULT_X, DEFAULT_Y, Files, Names, Rows, Settings, Threads, Transform
 from prefetcher.errors import DatasetError, ProcessError, RowsError, SettingsError
 from prefetcher.feed import feed_of, mixing_advice
-from prefetcher.iteration import Iteration
 from prefetcher.monitor import Monitor, claimed, wait_scope
+from prefetcher.order.plan import Plan
 from prefetcher.pipeline.stats import Stats
 from prefetcher.pipeline.stream import Feed, Stream
-from prefetcher.plan import Plan
 from prefetcher.state import Identity
-from prefetcher.tickets import Tickets
+from prefetcher.tickets import callers
+from prefetcher.tickets.iteration import Iteration
+from prefetcher.tickets.tickets import Tickets
 
 _logger = logging.getLogger("prefetcher")
 

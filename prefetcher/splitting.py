@@ -16,7 +16,7 @@ from prefetcher.config import DEFAULT_X, Files, Rows, Settings, normal_path, sam
 from prefetcher.errors import DatasetError, RowsError, SettingsError
 from prefetcher.hdf5.attributes import read_attributes
 from prefetcher.hdf5.shards import ShardedSource, Shards, describe_all
-from prefetcher.permutation import shuffled
+from prefetcher.order.permutation import shuffled
 
 RowNumbers = NDArray[np.int64]
 

@@ -19,9 +19,9 @@ import numpy as np
 
 from prefetcher.errors import StateError
 from prefetcher.hdf5.fingerprint import fingerprint
-from prefetcher.iteration import Rest
+from prefetcher.order.plan import Plan
 from prefetcher.pipeline.stream import Feed
-from prefetcher.plan import Plan
+from prefetcher.tickets.iteration import Rest
 
 VERSION = 2
 """Of the JSON and of the order: a change to how the plan draws must raise it."""

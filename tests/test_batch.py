@@ -12,7 +12,7 @@ import pytest
 
 from prefetcher.batch import Recipe
 from prefetcher.errors import TransformError
-from prefetcher.plan import Place
+from prefetcher.order.plan import Place
 
 ARRAYS = {"a": np.arange(3), "b": np.arange(3) * 10, "c": np.arange(3) * 100}
 HERE = Place(1, 2)

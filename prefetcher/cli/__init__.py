@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from prefetcher.cli import convert, demo, inspect, output, report, top, tune
 from prefetcher.errors import PrefetchError
-from prefetcher.text import visible
+from prefetcher.messages.text import visible
 
 DONE = 0
 FAILED = 1

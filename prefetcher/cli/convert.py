@@ -16,7 +16,7 @@ from prefetcher.conversion.options import Options
 from prefetcher.conversion.plan import Plan
 from prefetcher.errors import FileError
 from prefetcher.machine.limits import cpus_allowed
-from prefetcher.wording import as_flags
+from prefetcher.messages.wording import as_flags
 from prefetcher.writing.codec import CODECS
 
 PARTLY_DONE = 3

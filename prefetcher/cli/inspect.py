@@ -25,9 +25,9 @@ from prefetcher.feed import feed_of, mixing_advice
 from prefetcher.filters.plugins import wanting
 from prefetcher.hdf5.attributes import Attributes, Names
 from prefetcher.hdf5.describe import Dataset, FileDescription, describe
+from prefetcher.messages.text import visible
+from prefetcher.order.sizes import CHUNK_SIZE
 from prefetcher.pipeline.stream import Feed
-from prefetcher.sizes import CHUNK_SIZE
-from prefetcher.text import visible
 
 _CLASSES_SHOWN = 8  # what fits a line; --json has them all
 
@@ -60,7 +60,7 @@ class Sizes:
 
     @property
     def mixing(self) -> float | None:
-        """As `prefetcher.plan.Plan.mixing`; None where nothing can be batched."""
+        """As `prefetcher.order.plan.Plan.mixing`; None where nothing can be batched."""
         return round(self.feed.plan.mixing, 3) if self.feed else None
 
     def within(self, dataset: Dataset) -> tuple[int, int]:

@@ -25,7 +25,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from prefetcher.errors import SettingsError
-from prefetcher.text import visible
+from prefetcher.messages.text import visible
 
 PLAIN_LINE_SECONDS = 5.0
 """Between two lines of progress where no terminal is watching: rare enough for a log file."""

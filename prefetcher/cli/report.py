@@ -11,13 +11,13 @@ from typing import Any, Final
 
 from prefetcher.cli import output
 from prefetcher.errors import SettingsError
+from prefetcher.messages.text import visible
 from prefetcher.monitor import read_log
 from prefetcher.report.compare import differences
 from prefetcher.report.figures import can_draw
 from prefetcher.report.page import page
 from prefetcher.report.picture import write_png
 from prefetcher.report.reports import Report, reports
-from prefetcher.text import visible
 
 CHECK_FAILED: Final = 4
 """The exit code of a check that did not pass, as everywhere in this command line."""

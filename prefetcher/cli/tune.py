@@ -19,8 +19,8 @@ from prefetcher.feed import feed_of
 from prefetcher.hdf5.shards import describe_all
 from prefetcher.machine.limits import cpus_allowed, memory_allowed
 from prefetcher.monitor import read_log
+from prefetcher.order.plan import MOST_READERS
 from prefetcher.pipeline.stream import Feed
-from prefetcher.plan import MOST_READERS
 from prefetcher.tuning.choose import SPARE, Choice
 from prefetcher.tuning.demand import pace_of
 from prefetcher.tuning.probe import Probe, survey

@@ -20,8 +20,8 @@ from prefetcher.conversion.options import Options
 from prefetcher.conversion.source import Failure, Field, Loaded, RowNumbers
 from prefetcher.errors import DatasetError, NoDatasetError
 from prefetcher.hdf5.attributes import Names
-from prefetcher.suggestions import missing
-from prefetcher.wording import written
+from prefetcher.messages.suggestions import missing
+from prefetcher.messages.wording import written
 from prefetcher.writing.growing import storable
 
 Held = Mapped | Packed | NDArray[Any]

@@ -23,8 +23,9 @@ from prefetcher.conversion.stream import Sample, write_stream
 from prefetcher.conversion.work import executor_for
 from prefetcher.errors import FileMissingError, SettingsError
 from prefetcher.hdf5.attributes import Names
-from prefetcher.wording import written
+from prefetcher.messages.wording import written
 from prefetcher.writing.codec import CodecName
+from prefetcher.writing.partial import partial_of
 
 PathLike = str | os.PathLike[str]
 
@@ -73,20 +74,28 @@ class Conversion:
         self._out = Path(out)
         self._source = _source(source, options)
         try:
-            self._refuse_own_source(source)
+            self._keep_apart([self._out, partial_of(self._out)], source)
             self.plan: Plan = make_plan(self._source, self._out, options)
             how = ShardedFiles if options.shards else SingleFile
             self._work = how(self._source, self.plan, self._out, options)
+            files = [*self._work.outputs, *self._work.paths, report_of(self._out)]
+            self._keep_apart(files, source)
             self._rows_finished = self._work.rows_finished if options.resume else 0
         except BaseException:
             self._source.close()
             raise
 
-    def _refuse_own_source(self, source: PathLike | Mapping[str, Any]) -> None:
-        if not isinstance(source, Mapping) and self._out.exists() and self._out.samefile(source):
-            raise SettingsError(
-                f"{self._out.name} is read and cannot be written: give another name"
-            )
+    def _keep_apart(self, files: Sequence[Path], source: PathLike | Mapping[str, Any]) -> None:
+        """Raises `SettingsError` if one of the files that will be written is read."""
+        given = source.values() if isinstance(source, Mapping) else [source]
+        read = [Path(each) for each in given if isinstance(each, str | os.PathLike)]
+        read += [self._options.labels] if self._options.labels else []
+        pictures = self._source if isinstance(self._source, PictureSource) else None
+        for path in files:
+            if path.exists() and (
+                any(map(path.samefile, read)) or (pictures and pictures.has(path))
+            ):
+                raise SettingsError(f"{path.name} is read and cannot be written: give another name")
 
     def run(self, executor: Executor | None = None, progress: Progress | None = None) -> Converted:
         """Writes what was planned, unless it is there already; as `convert`."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from prefetcher.conversion.options import OnError
 from prefetcher.conversion.source import Failure
 from prefetcher.errors import FileError
-from prefetcher.wording import written
+from prefetcher.messages.wording import written
 
 LISTED = 10
 """Failures that an error lists: enough to see what is wrong, few enough to read."""

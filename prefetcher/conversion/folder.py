@@ -21,7 +21,7 @@ from prefetcher.conversion.source import Failure, Field, Loaded, RowNumbers
 from prefetcher.conversion.work import in_order
 from prefetcher.errors import DatasetError, FileError, FileMissingError, SettingsError
 from prefetcher.hdf5.attributes import Names
-from prefetcher.wording import Word, written
+from prefetcher.messages.wording import Word, written
 
 IMAGES, LABELS = "images", "labels"
 
@@ -94,6 +94,13 @@ class PictureSource:
         names = tuple(self.names[row] for row in rows)
         columns = {name: values[rows] for name, values in self.columns.items()}
         return PicturePart(str(self.root), names, self.look, columns)
+
+    def has(self, path: Path) -> bool:
+        """Whether a file is one of the pictures."""
+        found = path.resolve()
+        return found.is_relative_to(self.root) and found.relative_to(self.root).as_posix() in set(
+            self.names
+        )
 
     def count_sizes(
         self, executor: Executor, ahead: int, progress: Callable[[int, int], None]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from prefetcher.errors import SettingsError
-from prefetcher.wording import written
+from prefetcher.messages.wording import written
 from prefetcher.writing.partial import partial_of
 
 
@@ -48,6 +48,7 @@ class Journal:
     def write(self, content: dict[str, Any]) -> None:
         """Replaces what was written before, in one step."""
         partial = self._path.with_name(self._path.name + ".new")
+        partial.unlink(missing_ok=True)  # a link is not written through
         partial.write_text(json.dumps({"fingerprint": self._fingerprint, **content}), "utf-8")
         partial.replace(self._path)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from prefetcher.conversion.source import Failure
 from prefetcher.conversion.table import Line, read_lines
 from prefetcher.errors import FileError, SettingsError
-from prefetcher.wording import written
+from prefetcher.messages.wording import written
 
 _SHOWN = 40
 """Letters of a value that a message shows."""

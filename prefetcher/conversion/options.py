@@ -11,7 +11,7 @@ from typing import Any, Literal
 from prefetcher.config import flag
 from prefetcher.errors import SettingsError
 from prefetcher.hdf5.attributes import Names
-from prefetcher.wording import written
+from prefetcher.messages.wording import written
 from prefetcher.writing.codec import CODECS, CodecName, check
 
 Resize = Literal["stretch", "pad", "crop"]

@@ -22,7 +22,7 @@ from prefetcher.conversion.order import Portion, portions
 from prefetcher.conversion.source import RowNumbers, Source
 from prefetcher.errors import FileError
 from prefetcher.hdf5.attributes import encode
-from prefetcher.wording import written
+from prefetcher.messages.wording import written
 from prefetcher.writing.codec import CodecName, Trial, choose, measure, storage_rows
 from prefetcher.writing.partial import Layout
 

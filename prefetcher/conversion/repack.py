@@ -19,8 +19,8 @@ from prefetcher.errors import DatasetError, SettingsError
 from prefetcher.hdf5.attributes import Attributes, Names, read_attributes
 from prefetcher.hdf5.describe import Dataset, describe
 from prefetcher.hdf5.source import Source as Reader
-from prefetcher.plan import runs_of
-from prefetcher.wording import written
+from prefetcher.messages.wording import written
+from prefetcher.order.plan import runs_of
 
 
 @dataclass(frozen=True)

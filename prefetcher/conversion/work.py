@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from prefetcher.errors import ReadError
 from prefetcher.machine.limits import cpus_allowed
-from prefetcher.wording import written
+from prefetcher.messages.wording import written
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

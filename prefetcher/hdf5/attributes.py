@@ -16,8 +16,8 @@ from prefetcher.errors import NoDatasetError
 from prefetcher.hdf5.faults import RAISED, damage_reported, system_error
 from prefetcher.hdf5.links import Refused, find, link_of, names_of
 from prefetcher.hdf5.opening import open_file
+from prefetcher.messages.suggestions import missing
 from prefetcher.storage.retry import Retry
-from prefetcher.suggestions import missing
 
 Names = str | tuple[str, ...]
 """The name of a dataset, or of several."""

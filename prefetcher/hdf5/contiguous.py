@@ -14,7 +14,7 @@ import numpy as np
 from prefetcher.clock import State, doing
 from prefetcher.hdf5.places import Places
 from prefetcher.hdf5.proof import Probe
-from prefetcher.plan import Run
+from prefetcher.order.plan import Run
 from prefetcher.storage.protocol import Piece, Range, StoredBytes
 
 _BRIDGED = np.empty(32 << 10, np.uint8)

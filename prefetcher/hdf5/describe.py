@@ -36,9 +36,9 @@ from prefetcher.hdf5.properties import (
 from prefetcher.hdf5.storage_chunks import most_stored
 from prefetcher.hdf5.virtual import open_sources
 from prefetcher.hdf5.ways import Way, choose, dtype_of, why_no_dtype
+from prefetcher.messages.suggestions import listed, missing
 from prefetcher.storage.protocol import Identity, check_identity, identity_of
 from prefetcher.storage.retry import Retry
-from prefetcher.suggestions import listed, missing
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import numpy as np
 
 from prefetcher.hdf5.describe import Dataset
 from prefetcher.hdf5.shards import ShardedSource, Shards
-from prefetcher.plan import Run
+from prefetcher.order.plan import Run
 
 WHOLE_BYTES = 1 << 20
 """A dataset of up to 1 MiB, as most labels are, is read whole: that costs a millisecond."""

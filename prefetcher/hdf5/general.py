@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from prefetcher.clock import State, doing
-from prefetcher.errors import CorruptError, FileMissingError, PrefetchError
+from prefetcher.errors import CorruptError, FileMissingError, PrefetchError, ReadError
 from prefetcher.hdf5.faults import RAISED, system_error
 from prefetcher.hdf5.handle import Handle
 from prefetcher.hdf5.places import Places, Rows
 from prefetcher.hdf5.properties import leaves_gaps, missing_storage, storage_files
-from prefetcher.plan import Run
+from prefetcher.order.plan import Run
 from prefetcher.storage.protocol import Range
 
 SCRATCH_BYTES = 4 << 20
@@ -89,8 +89,11 @@ class GeneralWay:
             self._handle.drop()
             if isinstance(error, PrefetchError):
                 raise
-            if system := system_error(error):
-                raise system from error
-            if missing := missing_storage(self._storage):
-                raise FileMissingError(f"{self._name} cannot be read: {missing}") from error
-            raise CorruptError(f"HDF5 cannot read it: {error}") from error
+            # No name holds the new error: it holds this frame, and so open files.
+            raise system_error(error) or self._why(error) from error
+
+    def _why(self, error: Exception) -> ReadError | FileMissingError:
+        """The error for what the system can read and HDF5 cannot."""
+        if missing := missing_storage(self._storage):
+            return FileMissingError(f"{self._name} cannot be read: {missing}")
+        return CorruptError(f"HDF5 cannot read it: {error}")

@@ -9,7 +9,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from prefetcher.plan import Run
+from prefetcher.order.plan import Run
 
 Rows = NDArray[np.uint8]
 """Rows as bytes: C-contiguous, shape (rows, bytes of one row)."""

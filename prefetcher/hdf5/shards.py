@@ -23,7 +23,7 @@ from prefetcher.hdf5.describe import Dataset, FileDescription, describe
 from prefetcher.hdf5.manifest import is_manifest, read_manifest
 from prefetcher.hdf5.places import Places, Rows
 from prefetcher.hdf5.source import Source
-from prefetcher.plan import Run
+from prefetcher.order.plan import Run
 from prefetcher.storage.protocol import Range
 
 

@@ -28,7 +28,7 @@ from prefetcher.hdf5.index import walk_index
 from prefetcher.hdf5.places import Places, Rows, after
 from prefetcher.hdf5.proof import Probe, agrees
 from prefetcher.hdf5.storage_chunks import StorageChunkWay
-from prefetcher.plan import Run
+from prefetcher.order.plan import Run
 from prefetcher.storage.local import LocalBytes
 from prefetcher.storage.protocol import Range
 from prefetcher.storage.retry import Retry

@@ -22,7 +22,7 @@ from prefetcher.hdf5.index import ChunkIndex, StoredChunk
 from prefetcher.hdf5.places import Places
 from prefetcher.hdf5.proof import Probe
 from prefetcher.hdf5.properties import stored_filters
-from prefetcher.plan import Run
+from prefetcher.order.plan import Run
 from prefetcher.storage.protocol import Range, StoredBytes
 
 Elements = NDArray[np.generic]

@@ -14,11 +14,11 @@ from typing import Final, TextIO
 
 from prefetcher.config import flag
 from prefetcher.errors import PrefetchError, ProcessError, SettingsError
+from prefetcher.messages.text import visible
 from prefetcher.monitor.log import LogFile
 from prefetcher.monitor.reading import read_log
 from prefetcher.monitor.recorder import Recorder
 from prefetcher.pipeline.stats import Stats
-from prefetcher.text import visible
 from prefetcher.verdict.judge import judge
 
 _logger = logging.getLogger("prefetcher")

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prefetcher.hdf5.describe import Dataset
+from prefetcher.order.plan import ChunkPlan, Part, Plan, Run, runs_of
 from prefetcher.pipeline.buffers import Meter, Pool
-from prefetcher.plan import ChunkPlan, Part, Plan, Run, runs_of
 
 Bytes = NDArray[np.uint8]
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from prefetcher.clock import WORK, Clock, State
+from prefetcher.order.plan import Place
 from prefetcher.pipeline.buffers import Meter
-from prefetcher.plan import Place
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from prefetcher.config import AUTO, IDLE_SECONDS, Settings, Workers
 from prefetcher.errors import ClosedError, ProcessError
 from prefetcher.hdf5.describe import Dataset
 from prefetcher.hdf5.shards import ShardedSource, Shards
+from prefetcher.order.plan import Place, Plan
 from prefetcher.pipeline.auto import Adjuster, Climber
 from prefetcher.pipeline.buffers import Meter
 from prefetcher.pipeline.channel import Channel, Closed
@@ -32,7 +33,6 @@ from prefetcher.pipeline.chunk import bytes_needed, columns
 from prefetcher.pipeline.engine import Engine
 from prefetcher.pipeline.stats import Counters, Stats
 from prefetcher.pipeline.workers import Shared
-from prefetcher.plan import Place, Plan
 
 _LOOSE_BATCHES = 4  # what the caller works on, what it just asked for, and two that tf.data keeps
 _EXIT_PATIENCE = 5.0  # seconds that the interpreter's exit waits for a read or a transform

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from prefetcher.batch import Batch, Recipe
 from prefetcher.clock import Clock, State
+from prefetcher.order.plan import ChunkPlan, Part, Plan
 from prefetcher.pipeline.channel import Channel, Closed, Idle
 from prefetcher.pipeline.chunk import Chunk, Column, RowSource, read_batch
-from prefetcher.plan import ChunkPlan, Part, Plan
 
 T = TypeVar("T")
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from prefetcher.messages.text import visible
 from prefetcher.report.timeline import Timeline
-from prefetcher.text import visible
 
 _FAR: Final = 4.0  # a rate that is so many times the fastest curve would press that flat
 _ROOM: Final = 1.15  # above the highest line

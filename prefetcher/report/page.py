@@ -10,12 +10,12 @@ from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING, Final
 
+from prefetcher.messages.text import visible
 from prefetcher.report.charts import CHARTS, LIGHT, Chart, Palette, Style, draw
 from prefetcher.report.compare import Scale, differences
 from prefetcher.report.figures import sheet
 from prefetcher.report.reports import Report
 from prefetcher.report.timeline import Timeline
-from prefetcher.text import visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

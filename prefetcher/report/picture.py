@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from prefetcher.messages.text import visible
 from prefetcher.report.charts import CHARTS, LIGHT, Style, draw, legend_rows
 from prefetcher.report.compare import Scale, differences
 from prefetcher.report.figures import sheet
 from prefetcher.report.reports import Report
-from prefetcher.text import visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure

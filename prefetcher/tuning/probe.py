@@ -14,9 +14,9 @@ from prefetcher.config import Workers
 from prefetcher.errors import ClosedError, ReadError
 from prefetcher.machine.reasons import Reasons
 from prefetcher.machine.system import System
+from prefetcher.order.plan import Plan
 from prefetcher.pipeline.stats import StageStats, Stats
 from prefetcher.pipeline.stream import Feed, Stream
-from prefetcher.plan import Plan
 from prefetcher.tuning.choose import Capacities
 from prefetcher.tuning.device import Device
 

@@ -17,7 +17,7 @@ from prefetcher.errors import SettingsError
 from prefetcher.filters import plugins
 from prefetcher.filters.decode import Decoder, why_left_to_hdf5
 from prefetcher.hdf5.properties import stored_filters
-from prefetcher.wording import written
+from prefetcher.messages.wording import written
 
 CodecName = Literal["none", "gzip", "lz4", "zstd"]
 CODECS: tuple[CodecName, ...] = ("none", "gzip", "lz4", "zstd")

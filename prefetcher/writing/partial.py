@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from prefetcher.errors import CorruptError, FileBusyError, FileError
 from prefetcher.filters.encode import Encoded, Encoder
-from prefetcher.wording import written
+from prefetcher.messages.wording import written
 from prefetcher.writing.codec import CodecName
 from prefetcher.writing.growing import GrowingDataset, Witness
 from prefetcher.writing.names import check_names
@@ -77,6 +77,7 @@ class PartialFile:
         """
         check_names(layouts)
         partial = partial or partial_of(path)
+        _make_way(partial)
         # Not libver="latest": its headers carry the time, and the same rows would differ in bytes.
         made = cls(path, partial, _opened(partial, "w"))
         try:
@@ -215,6 +216,14 @@ class PartialFile:
             raise
         except (OSError, RuntimeError) as error:  # HDF5's own errors are of either kind
             raise _explained(self._partial, error) from error
+
+
+def _make_way(partial: Path) -> None:
+    """Removes a link, which would be written through, and refuses what is no file."""
+    if partial.is_symlink():
+        partial.unlink()
+    if partial.exists() and not partial.is_file():
+        raise FileError(f"{partial.name} is no regular file: remove it")
 
 
 def _opened(partial: Path, mode: str) -> h5py.File:

@@ -7,7 +7,7 @@ from typing import Any
 
 from prefetcher.errors import SettingsError
 from prefetcher.hdf5.attributes import Names
-from prefetcher.suggestions import missing
+from prefetcher.messages.suggestions import missing
 
 
 def is_name(part: str, value: object) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,8 +15,12 @@ import h5py
 import numpy as np
 import pytest
 from helpers.photographs import cut
+from PIL import ExifTags, Image
 
 from prefetcher.cli import convert, main
+from prefetcher.conversion.convert import Conversion
+from prefetcher.conversion.journal import Journal
+from prefetcher.conversion.options import Options
 from prefetcher.hdf5.attributes import read_attributes
 
 
@@ -93,6 +99,163 @@ def test_repack_and_shards(folder: Path) -> None:
     assert main([*words, "--shards=2"]) == 0
     said = read_attributes(folder.parent / "out-00001-of-00002.h5")
     assert (said.x, said.y) == ("x", ("y", "z"))
+
+
+def test_a_dry_run_counts_the_sizes_of_pictures(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where all have to have one; turned upright as they will be."""
+    for number in range(7):
+        Image.new("RGB", (9, 5 + number)).save(folder / "grass" / f"other{number}.png")
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (5, 9)).save(folder / "grass" / "turned.jpg", exif=turned)
+    words = ["convert", str(folder), str(folder.parent / "out.h5"), "--dry-run"]
+    assert main(words) == 1
+    printed, told = capsys.readouterr()
+    assert (
+        "8 sizes of pictures (height x width): 24x24 20, 5x9 2, 6x9 1, 7x9 1, 8x9 1, and 3 others 3"
+        in printed
+    )
+    assert told.endswith(
+        "the pictures have 8 sizes: write --size H W, or --on-error skip to leave out all that "
+        "differ from the first\n"
+    )
+    assert main([*words, "--on-error", "skip", "--json"]) == 0
+    sizes = json.loads(capsys.readouterr().out)["sizes"]
+    assert sizes[:2] == [
+        {"height": 24, "width": 24, "pictures": 20}, {"height": 5, "width": 9, "pictures": 2},
+    ]  # fmt: skip
+    assert main([*words, "--size", "8", "8"]) == 0
+    assert "sizes" not in capsys.readouterr().out
+    for path in [*folder.glob("grass/other*"), folder / "grass" / "turned.jpg"]:
+        path.unlink()
+    (folder / "grass" / "9999.png").write_bytes(b"junk")
+    assert main(words) == 0
+    assert "sizes" not in capsys.readouterr().out
+
+
+def test_a_column_that_has_no_paths_is_one_sentence(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = folder.parent / "log.csv"
+    table.write_text("n,center,speed\n" + "".join(f"{n},grass/000{n}.png,{n}\n" for n in (0, 1, 3)))
+    out = folder.parent / "out.h5"
+    words = ["convert", str(folder), str(out), "--labels", str(table)]
+    for given in ([], ["--path-col", "speed"], ["--path-col", "speed", "--on-error", "skip"]):
+        assert main([*words, *given]) == 1
+        told = capsys.readouterr().err
+        column = "speed" if given else "n"
+        assert told == (
+            f"prefetcher: --path-col: no line of log.csv has a path in column '{column}' "
+            "(the first is '0'): its column 'center' has some\n"
+        )
+    assert main([*words, "--path-col", "centre"]) == 1
+    assert "--path-col: log.csv has no column 'centre'; it has n, center" in capsys.readouterr().err
+    table.write_text("path,v\nnowhere/0.png,1\n")
+    assert main(words) == 1
+    assert "'nowhere/0.png'): they are relative to the folder\n" in capsys.readouterr().err
+    assert not out.exists()
+
+
+ARGUMENT = re.compile(
+    r"\b(x|y|size|resize|color|labels|path_col|label_cols|codec|split|shuffle|seed|on_error|workers|"
+    r"shards|resume)( ?=|\b.*_)"
+)
+"""A setting as Python writes it."""
+
+MESSAGES: dict[str, tuple[str, list[str], str]] = {
+    "damaged": ("tiles", [], "leave them out with --on-error skip"),
+    "a label": ("tiles", ["--labels", "log.csv"], "leave them out with --on-error skip"),
+    "no table": ("tiles", ["--path-col", "p"], "--path-col and --label-col are columns of a table"),
+    "no column": (
+        "tiles", ["--labels", "log.csv", "--label-col", "w"], "--label-col: log.csv has no column",
+    ),
+    "a split": ("tiles", ["--split", "a=0.5,b=0.4"], "--split a=0.5,b=0.4: write names and shares"),
+    "a seed": ("tiles", ["--seed", str(2**64)], f"--seed {2**64}: write a number"),
+    "mixed": ("tiles", [], "write --labels for a table"),
+    "unreadable": ("tiles", [], "write --size height width to see why"),
+    "no disk": ("tiles", ["--on-error", "skip"], "a smaller size or --codec auto"),
+    "a file": ("a.h5", ["--size", "8", "8"], "--labels and --size are for folders"),
+    "no inputs": ("a.h5", [], "write --x"),
+    "last names": ("a.h5", ["--x", "a/x", "b/x"], "--x a/x b/x"),
+    "arrays": ("a.npz", [], "--x and --y choose some"),
+    "no package": ("tiles", ["--codec", "zstd"], "--codec zstd needs .* or write --codec gzip"),
+    "another": ("tiles", ["--resume", "--on-error", "skip"], "leave out --resume"),
+    "no partial": ("tiles", ["--resume", "--on-error", "skip", "--shuffle"], "without --resume"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", MESSAGES)
+def test_messages_name_flags(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    source, words, message = MESSAGES[kind]
+    monkeypatch.chdir(folder.parent)
+    prepare(kind, folder, monkeypatch)
+    assert main(["convert", source, "out.h5", *words]) == 1
+    told = capsys.readouterr().err.splitlines()
+    said = next(line for line in told if line.startswith("prefetcher: "))
+    assert re.search(message, said), said
+    assert not ARGUMENT.search(said), said
+
+
+def prepare(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What makes the conversion fail in that way."""
+    here = folder.parent
+    (folder / "grass" / "0000.png").write_bytes(b"junk")
+    (here / "log.csv").write_text("path,v\ngrass/0001.png,1\ngrass/0003.png,\n")
+    with h5py.File(here / "a.h5", "w") as file:
+        file["a/x"] = file["b/x"] = np.arange(3)
+    np.savez(here / "a.npz", a=np.arange(3), b=np.arange(4))
+    if kind == "mixed":
+        (folder / "loose.png").write_bytes(b"junk")
+    if kind == "unreadable":
+        for path in folder.rglob("*.*"):
+            path.write_bytes(b"junk")
+    if kind == "no disk":
+        usage = shutil.disk_usage(here)._replace(free=10)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    if kind == "no package":
+        monkeypatch.setattr("prefetcher.writing.codec.available", lambda: ("none", "gzip"))
+    if kind in ("another", "no partial"):
+        settings = Options(on_error="skip", shuffle=True)
+        with Conversion(folder, here / "out.h5", settings) as conversion:
+            Journal(here / "out.h5", conversion.plan.fingerprint).write(
+                {"portion": 0, "rows": 0, "bytes": 9, "datasets": {}, "failures": {}}
+            )
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["--split", "a=0.5,b=0.5", "--shuffle"], ["--shards", "3"], ["--codec", "gzip"]]
+)
+def test_going_on_with_what_is_finished_does_nothing_and_says_so(
+    folder: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    (folder / "grass" / "0000.png").write_bytes(b"junk")
+    out = folder.parent / "out.h5"
+    words = ["convert", str(folder), str(out), "--on-error", "skip", *words]
+    assert main(words) == 3
+    capsys.readouterr()
+    before = {path: path.stat().st_mtime_ns for path in folder.parent.iterdir()}
+    assert main([*words, "--resume"]) == 3
+    printed, told = capsys.readouterr()
+    assert "finished already, made of this source with these settings: nothing is left" in told
+    assert "Leave out --resume to make it anew" in told
+    assert "19 rows" in printed
+    assert "1 were left out" in printed
+    assert main([*words, "--resume", "--json"]) == 3
+    result = json.loads(capsys.readouterr().out)
+    assert (result["was_finished"], result["rows"], result["skipped"]) == (True, 19, 1)
+    assert main([*words, "--resume", "--dry-run"]) == 0
+    assert "finished already" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in folder.parent.iterdir()} == before
+    (folder / "grass" / "0001.png").unlink()  # another source: made anew
+    assert main([*words, "--resume"]) == 3
+    assert "finished already" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

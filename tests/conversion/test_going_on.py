@@ -106,7 +106,45 @@ def test_going_on_with_other_settings_is_refused(tiles: Path, tmp_path: Path) ->
         convert(tiles, out, resume=True, shuffle=True)
     convert(tiles, out, shuffle=True)  # begins anew
     assert names_in(tmp_path) == ["out.h5"]
-    convert(tiles, out, resume=True)  # nothing to go on with
+    assert not convert(tiles, out, resume=True).was_finished  # nothing to go on with
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"split": {"a": 0.5, "b": 0.5}}, {"codec": "gzip", "shuffle": True}, {"on_error": "skip"}],
+)
+def test_what_is_finished_is_not_made_again(
+    folder: Path, tmp_path: Path, how: dict[str, Any]
+) -> None:
+    out = tmp_path / "out.h5"
+    if how.get("on_error"):
+        spoil(folder, 3)
+    first = convert(folder, out, size=(8, 8), **how)
+    before = out.stat().st_mtime_ns
+    again = convert(folder, out, size=(8, 8), resume=True, **how)
+    assert again.was_finished
+    assert not first.was_finished
+    assert (again.files, again.rows, again.skipped, again.report, again.nbytes) == (
+        first.files, first.rows, first.skipped, first.report, first.nbytes,
+    )  # fmt: skip
+    assert out.stat().st_mtime_ns == before
+    for other in ({"size": (8, 9)}, {"size": (8, 8), "color": "grey"}):
+        assert not convert(folder, out, resume=True, **{**how, **other}).was_finished
+    min(folder.rglob("*.jpg")).unlink()
+    assert not convert(folder, out, resume=True, **{**how, **other}).was_finished
+    out.write_bytes(b"something else")
+    assert not convert(folder, out, resume=True, **{**how, **other}).was_finished
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_a_file_that_is_being_made_anew_goes_on(tiles: Path, tmp_path: Path) -> None:
+    """Though the one of before is still there, and whole."""
+    out = tmp_path / "out.h5"
+    convert(tiles, out)
+    with pytest.raises(KeyboardInterrupt):
+        convert(tiles, out, progress=stopping_after(30))
+    assert not convert(tiles, out, resume=True).was_finished
+    assert names_in(tmp_path) == ["out.h5"]
 
 
 @pytest.mark.usefixtures("small_steps")

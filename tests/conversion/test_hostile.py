@@ -24,7 +24,7 @@ from prefetcher.conversion import checks, npz, picture
 from prefetcher.conversion.convert import Conversion
 from prefetcher.conversion.options import Options
 from prefetcher.conversion.picture import Look, decode
-from prefetcher.errors import DatasetError, FileError, PrefetchError
+from prefetcher.errors import DatasetError, FileError, PrefetchError, SettingsError
 from prefetcher.hdf5.attributes import read_attributes
 
 COUNT = 25 * len(CLASSES)
@@ -387,6 +387,47 @@ def test_what_never_began_leaves_no_partial_file(
     with pytest.raises(TypeError, match="no such kind"):
         convert({"x": np.arange(5)}, tmp_path / "out.h5")
     assert not names_in(tmp_path)
+
+
+def test_what_is_read_is_not_written_over(folder: Path, tmp_path: Path) -> None:
+    """Under any name of what is written: the file, its partial one, a shard, the report."""
+    array = tmp_path / "x.npy"
+    np.save(array, np.arange(9))
+    table = tmp_path / "out.h5.skipped.jsonl"
+    table.write_text('{"path": "grass/0000.png", "v": 1}\n')
+    linked = tmp_path / "linked.h5"
+    linked.symlink_to(array)
+    picture = folder / "grass" / "0000.png"
+    cases: list[tuple[Any, Path, dict[str, Any]]] = [
+        (array, array, {}),
+        (array, linked, {}),
+        ({"x": array}, array, {}),
+        (folder, table, {"labels": table}),
+        (folder, tmp_path / "out.h5", {"labels": table}),
+        (folder, picture, {}),
+        (folder / "grass", picture, {}),
+    ]
+    for number, source in enumerate((array, {"x": array})):
+        shard = tmp_path / f"y{number}-00001-of-00002.h5"
+        shard.symlink_to(array)
+        cases.append((source, tmp_path / f"y{number}.h5", {"shards": 2}))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
+    for source, out, how in cases:
+        with pytest.raises(SettingsError, match="is read and cannot be written"):
+            convert(source, out, **how)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()} == before
+
+
+def test_a_link_in_the_place_of_what_is_written_is_not_followed(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    for name in ("out.h5.partial", "out.h5.partial.json.new", "out.h5.skipped.jsonl"):
+        (tmp_path / name).symlink_to(precious)
+    convert({"x": np.arange(9)}, tmp_path / "out.h5")
+    assert precious.read_text() == "mine"
+    os.mkfifo(tmp_path / "out.h5.partial")
+    with pytest.raises(FileError, match=r"out\.h5\.partial is no regular file"):
+        Task(lambda: convert({"x": np.arange(9)}, tmp_path / "out.h5")).result()
 
 
 def test_deep_json(tiles: Path, tmp_path: Path) -> None:

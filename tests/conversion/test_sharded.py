@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from helpers.photographs import CLASSES, photograph
 
 from prefetcher import PrefetchSequence, convert
 from prefetcher.conversion import plan, sharded
+from prefetcher.conversion.convert import Conversion
+from prefetcher.conversion.options import Options
 from prefetcher.errors import FileError
 from prefetcher.hdf5.attributes import read_attributes
 from prefetcher.hdf5.manifest import read_manifest
@@ -136,6 +139,46 @@ def test_shards_that_are_done_are_not_written_again(
     convert(tiles, out, shards=5, workers=1, resume=True)
     assert ran == [f"data-0000{number}-of-00005.h5" for number in (1, 3, 4)]
     assert written(out.parent) == written(whole)
+
+
+def test_shards_that_are_done_need_no_room_any_more(
+    tiles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk has room for what is left, not for all."""
+    out, told = fresh(tmp_path, "out") / "data.h5", 0
+
+    def progress(rows: int, _: int) -> None:
+        nonlocal told
+        told += rows
+        if told >= 80:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert(tiles, out, shards=5, workers=1, progress=progress)
+    with Conversion(tiles, out, Options(shards=5)) as conversion:
+        need = conversion.plan.nbytes
+    usage = shutil.disk_usage(out.parent)
+    for free, fits in ((need // 6, False), (need // 4, True)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: usage._replace(free=free))
+        with pytest.raises(FileError, match="needs"):
+            convert(tiles, out, shards=5)
+        with nullcontext() if fits else pytest.raises(FileError, match=r"needs 4\.\d+e-05 GB"):
+            assert convert(tiles, out, shards=5, resume=True).rows == COUNT
+
+
+def test_a_finished_conversion_is_told_from_a_broken_one(tiles: Path, tmp_path: Path) -> None:
+    out = fresh(tmp_path, "out") / "data.h5"
+    split: dict[str, Any] = {"split": {"a": 0.5, "b": 0.5}, "shards": 2}
+    first = convert(tiles, out, **split)
+    again = convert(tiles, out, resume=True, **split)
+    assert (again.was_finished, again.rows, again.files, again.nbytes) == (
+        True, COUNT, first.files, first.nbytes,
+    )  # fmt: skip
+    assert not convert(tiles, out, resume=True, seed=1, **split).was_finished
+    first.files[1].unlink()
+    assert not convert(tiles, out, resume=True, seed=1, **split).was_finished
+    next(out.parent.glob("*.h5")).unlink()
+    assert not convert(tiles, out, resume=True, seed=1, **split).was_finished
 
 
 def test_more_shards_than_rows(tiles: Path, tmp_path: Path) -> None:

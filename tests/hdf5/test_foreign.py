@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from helpers.beside_h5py import EQUAL, REFUSED, Verdict, verdicts
+from helpers.beside_h5py import EQUAL, REFUSED, UNCOMPARED, Verdict, verdicts
 
 REFUSALS = {
     "anndata-dense": {"obs/kind/categories", "obs/names"},
@@ -14,8 +14,10 @@ REFUSALS = {
     "matlab": {"cells"},
     "netcdf-classic": {"scalar"},
     "netcdf-text": {"names", "ragged"},
-    "nexus": {"entry/title"},
-    "outside": {"storage", "view"},
+    "new-neighbours": {"quad", "record", "time"},
+    "nexus": {"entry/outside", "entry/title"},
+    "old-neighbours": {"quad", "record", "time"},
+    "outside": {"link", "storage", "view"},
     "pytables-records": {"again/ragged", "detector/ragged"},
     "types-compounds": {"ragged"},
     "types-new-compounds": {"ragged"},
@@ -27,6 +29,8 @@ REFUSALS = {
     "types-text": {"vlen"},
 }
 """The datasets that cannot be cut into batches of one fixed size, or lead out of their file."""
+UNNAMED = "bad\udcff"
+"""A name that is not UTF-8: h5py cannot ask for it, so there is nothing to compare with."""
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +56,15 @@ def test_each_dataset_equals_h5py_or_is_refused_for_its_own_sake(
         str(verdict)[:300]
         for name, found in judged.items()
         for verdict in found
-        if verdict.kind != (REFUSED if verdict.dataset in REFUSALS.get(name, set()) else EQUAL)
+        if verdict.kind != expected(name, verdict.dataset)
     ]
     assert faults == []
+
+
+def expected(file: str, dataset: str) -> str:
+    if dataset == UNNAMED:
+        return UNCOMPARED
+    return REFUSED if dataset in REFUSALS.get(file, set()) else EQUAL
 
 
 def test_what_is_refused_was_looked_at(judged: dict[str, list[Verdict]]) -> None:

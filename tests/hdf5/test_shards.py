@@ -19,7 +19,7 @@ from prefetcher.errors import SettingsError
 from prefetcher.hdf5.attributes import encode
 from prefetcher.hdf5.manifest import Shard, checksum, write_manifest
 from prefetcher.hdf5.shards import ShardedSource, describe_all
-from prefetcher.plan import runs_of
+from prefetcher.order.plan import runs_of
 from prefetcher.storage.local import LocalBytes
 
 LENGTHS = (7, 1, 12, 5)

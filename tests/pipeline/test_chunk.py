@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from prefetcher.hdf5.describe import Dataset
+from prefetcher.order.plan import Plan, Run
 from prefetcher.pipeline.buffers import Meter
 from prefetcher.pipeline.chunk import Chunk, bytes_needed, columns, is_placed, read_batch
-from prefetcher.plan import Plan, Run
 
 SMALL, LARGE = 2, 1000
 """Elements of a row: 16 bytes are gathered, 8000 are placed."""

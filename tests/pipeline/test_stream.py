@@ -22,12 +22,12 @@ from prefetcher.batch import Recipe
 from prefetcher.config import Settings, Workers
 from prefetcher.errors import ClosedError, ReadError, TransformError
 from prefetcher.hdf5.shards import ShardedSource, describe_all
+from prefetcher.order.plan import Part, Plan, Run
 from prefetcher.pipeline import buffers
 from prefetcher.pipeline import stream as stream_module
 from prefetcher.pipeline.auto import Climber, Decision, Pace
 from prefetcher.pipeline.chunk import Chunk, Done, RowSource
 from prefetcher.pipeline.stream import Feed, Stream
-from prefetcher.plan import Part, Plan, Run
 
 N, BATCH, CHUNK = 203, 5, 20
 AUTO_MOST = 4

@@ -12,8 +12,8 @@ from helpers.leaks import pipeline_threads
 from prefetcher.config import Settings, Workers
 from prefetcher.errors import ReadError, TransformError
 from prefetcher.feed import feed_of
+from prefetcher.order.plan import Plan
 from prefetcher.pipeline.stream import Feed
-from prefetcher.plan import Plan
 from prefetcher.tuning import probe as probe_module
 from prefetcher.tuning.probe import Probe, StageProbe, capacities, probe, stall_pct, survey
 

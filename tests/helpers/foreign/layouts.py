@@ -191,7 +191,7 @@ def outside(path: Path) -> None:
     with h5py.File(path, "w") as file:
         file["own"] = ROWS
         file["link"] = h5py.ExternalLink(other.name, "x")
-        file.create_dataset("storage", ROWS.shape, "i4", external=[(raw.name, 0, ROWS.nbytes)])
+        file.create_dataset("storage", ROWS.shape, "i4", external=[(str(raw), 0, ROWS.nbytes)])
         layout = h5py.VirtualLayout(ROWS.shape, "i4")
         layout[:] = h5py.VirtualSource(other.name, "x", ROWS.shape)
         file.create_virtual_dataset("view", layout)

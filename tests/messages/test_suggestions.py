@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prefetcher.suggestions import listed, missing, nearest
+from prefetcher.messages.suggestions import listed, missing, nearest
 
 NAMES = ["images", "labels", "angles", "meta/time", "train/frames", "val/frames"]
 

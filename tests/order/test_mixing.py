@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from prefetcher.mixing import CLASSES, expected_mixing
-from prefetcher.plan import Plan
+from prefetcher.order.mixing import CLASSES, expected_mixing
+from prefetcher.order.plan import Plan
 
 WITHIN = 0.02
 ROWS_LOOKED_AT = 1_500_000

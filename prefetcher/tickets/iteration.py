@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prefetcher.errors import SettingsError
-from prefetcher.plan import Place
+from prefetcher.order.plan import Place
 
 Rest = Sequence[int] | NDArray[np.int64]
 """Positions of a pass that are still to be trained, ascending: a range where it can be one."""

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
+from helpers.keras_calls import Keras, N, in_pass, shuffled
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
-from test_tickets import Keras, N, in_pass, shuffled
 
-from prefetcher.iteration import Iteration
-from prefetcher.plan import Place
-from prefetcher.tickets import Tickets
+from prefetcher.order.plan import Place
+from prefetcher.tickets.iteration import Iteration
+from prefetcher.tickets.tickets import Tickets
 
 MOST_LOOKS = 2  # single batches that are looked at before a plain loop
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prefetcher.text import visible
+from prefetcher.messages.text import visible
 
 
 def test_what_a_terminal_would_act_on_is_made_visible() -> None:

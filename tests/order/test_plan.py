@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from prefetcher.plan import Place, Plan, runs_of
-from prefetcher.sizes import default_block_size
+from prefetcher.order.plan import Place, Plan, runs_of
+from prefetcher.order.sizes import default_block_size
 
 FROZEN_ORDER = [6, 34, 13, 26, 24, 21, 4, 36, 25, 20, 5, 27, 7, 35, 12, 37]
 

@@ -13,7 +13,7 @@ An epoch that ended is a beginning: a plain loop after it asks for each index an
 
 from __future__ import annotations
 
-from prefetcher.iteration import Drawn, Iteration
+from prefetcher.tickets.iteration import Drawn, Iteration
 
 _SURELY_A_LOOP = 4  # a shuffled order rarely begins with so many indices in ascending order
 

@@ -21,10 +21,10 @@ from __future__ import annotations
 
 import threading
 
-from prefetcher.callers import SHAPES, Asker
-from prefetcher.indexing import Indexing
-from prefetcher.iteration import Iteration, Rest
-from prefetcher.plan import Place
+from prefetcher.order.plan import Place
+from prefetcher.tickets.callers import SHAPES, Asker
+from prefetcher.tickets.indexing import Indexing
+from prefetcher.tickets.iteration import Iteration, Rest
 
 _MOST_ITERATORS = 64  # that began and did not end: far more than are ever alive at once
 

@@ -8,8 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefetcher.plan import Plan
-from prefetcher.sizes import CHUNK_SIZE, default_block_size, default_chunk_size, whole_chunk_size
+from prefetcher.order.plan import Plan
+from prefetcher.order.sizes import (
+    CHUNK_SIZE,
+    default_block_size,
+    default_chunk_size,
+    whole_chunk_size,
+)
 
 MOST_BYTES = 256 << 20
 """What chunks may grow to, all in memory together."""

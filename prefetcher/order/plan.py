@@ -22,9 +22,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from prefetcher.mixing import expected_mixing
-from prefetcher.permutation import dealt, inverse, key_of, permuted
-from prefetcher.sizes import SMALLEST_MIX
+from prefetcher.order.mixing import expected_mixing
+from prefetcher.order.permutation import dealt, inverse, key_of, permuted
+from prefetcher.order.sizes import SMALLEST_MIX
 
 Samples = range | NDArray[np.int64]
 """The file row of each sample, in the order the user named them."""
@@ -180,8 +180,8 @@ class Plan:
         """How well a file sorted by class is mixed, compared with a full permutation (1.0).
 
         It is the expected entropy of the labels in a batch, as a share of what a full permutation
-        gives, for ten classes of equal size (`prefetcher.mixing`). Near 0, batches hold one class.
-        Dealing can reach slightly more than 1.
+        gives, for ten classes of equal size (`prefetcher.order.mixing`). Near 0, batches hold one
+        class. Dealing can reach slightly more than 1.
         """
         if not self.shuffle:
             return 0.0

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefetcher.permutation import dealt, permuted
+from prefetcher.order.permutation import dealt, permuted
 
 
 @pytest.mark.parametrize("size", [9, 600, 65_536])
@@ -15,7 +15,7 @@ def test_few_blocks_are_looked_up_and_many_computed_to_the_same_order(
     monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     looked_up = permuted(size, np.uint64(7), np.arange(size))
-    monkeypatch.setattr("prefetcher.permutation._TABLE_BITS", 0)
+    monkeypatch.setattr("prefetcher.order.permutation._TABLE_BITS", 0)
     assert permuted(size, np.uint64(7), np.arange(size)).tolist() == looked_up.tolist()
 
 

@@ -1,0 +1,1 @@
+"""What a message says: names, values and lines of code, in a form that is safe to show."""

@@ -1,0 +1,1 @@
+"""Which rows come when: the plan of all batches of all passes. Pure."""

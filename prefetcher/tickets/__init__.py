@@ -1,0 +1,1 @@
+"""Which batch a request gets, whoever asks. Pure but for `callers`."""
