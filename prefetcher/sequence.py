@@ -14,11 +14,12 @@ from types import TracebackType
 from typing import Any, NoReturn, Self, SupportsIndex
 
 import keras
+import numpy as np
 
 from prefetcher import balance
 from prefetcher.batch import Batch
 from prefetcher.config import DEFAULT_X, DEFAULT_Y, Files, Names, Rows, Settings, Threads, Transform
-from prefetcher.errors import ProcessError, RowsError, SettingsError
+from prefetcher.errors import DatasetError, ProcessError, RowsError, SettingsError
 from prefetcher.feed import feed_of, mixing_advice
 from prefetcher.monitor import Monitor, claimed, wait_scope
 from prefetcher.order.plan import Plan
@@ -133,6 +134,8 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         )
         self._settings = settings
         self._feed = feed_of(settings)
+        if settings.transform is None and keras.backend.backend() == "torch":
+            _refuse_uint64(self._feed)
         for advice in (mixing_advice(self._feed), balance.warning(self._feed)):
             if advice is not None:
                 warnings.warn(advice, UserWarning, stacklevel=2)
@@ -392,6 +395,16 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         new = warning not in self._warned
         self._warned.add(warning)
         return new
+
+
+def _refuse_uint64(feed: Feed) -> None:
+    """Keras has no PyTorch dtype for it, which it says in mid-fit."""
+    for dataset in feed.datasets:
+        if dataset.dtype.newbyteorder("=") == np.uint64:
+            raise DatasetError(
+                f"{dataset} in {feed.where} holds uint64, which Keras takes on every backend but "
+                "PyTorch: pass a transform that returns int64 or float32"
+            )
 
 
 def _run_info(feed: Feed) -> dict[str, object]:

@@ -196,3 +196,17 @@ def test_numbers_need_none(plain: Path, kind: str) -> None:
         model = keras.Sequential([keras.layers.Dense(1)])
         model.compile("sgd", "mse")
         model.fit(sequence, verbose=0)
+
+
+def test_uint64_is_refused_where_keras_has_none(plain: Path) -> None:
+    with h5py.File(plain, "r+") as file:
+        file["big"] = X.astype(">u8")
+    if keras.backend.backend() == "torch":
+        with pytest.raises(prefetcher.DatasetError, match=r"big .*uint64.* every backend but PyT"):
+            PrefetchSequence(plain, "big", "labels")
+    refused = keras.backend.backend() == "torch"
+    small = (lambda x, y: (x.astype(np.float32), y)) if refused else None
+    with PrefetchSequence(plain, "big", "labels", transform=small) as sequence:
+        model = keras.Sequential([keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        model.fit(sequence, verbose=0)

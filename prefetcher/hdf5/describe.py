@@ -26,7 +26,13 @@ from prefetcher.hdf5.faults import RAISED, damage_reported, system_error
 from prefetcher.hdf5.general import SCRATCH_BYTES
 from prefetcher.hdf5.links import Item, Refused, find, names_of, walk
 from prefetcher.hdf5.opening import open_file
-from prefetcher.hdf5.properties import layout_of, missing_storage, stored_filters, unavailable
+from prefetcher.hdf5.properties import (
+    layout_of,
+    missing_storage,
+    storage_files,
+    stored_filters,
+    unavailable,
+)
 from prefetcher.hdf5.storage_chunks import most_stored
 from prefetcher.hdf5.virtual import open_sources
 from prefetcher.hdf5.ways import Way, choose, dtype_of, why_no_dtype
@@ -301,5 +307,5 @@ def _readable(file: h5py.File, name: str, dataset: h5py.Dataset) -> Dataset:
         way=way,
         why=why,
         missing_filter=missing.name if missing else "",
-        refused=why_no_dtype(dataset) or missing_storage(dataset),
+        refused=why_no_dtype(dataset) or missing_storage(storage_files(dataset)),
     )

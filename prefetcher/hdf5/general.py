@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from prefetcher.clock import State, doing
-from prefetcher.errors import CorruptError, PrefetchError
+from prefetcher.errors import CorruptError, FileMissingError, PrefetchError, ReadError
 from prefetcher.hdf5.faults import RAISED, system_error
 from prefetcher.hdf5.handle import Handle
 from prefetcher.hdf5.places import Places, Rows
-from prefetcher.hdf5.properties import leaves_gaps
+from prefetcher.hdf5.properties import leaves_gaps, missing_storage, storage_files
 from prefetcher.order.plan import Run
 from prefetcher.storage.protocol import Range
 
@@ -31,7 +31,9 @@ class GeneralWay:
         dataset = handle.dataset(name)
         self._shape: tuple[int, ...] = dataset.shape[1:]
         self._dtype: np.dtype[np.generic] = dataset.dtype
-        self._gaps = any(map(leaves_gaps, (dataset, *handle.sources(name))))
+        behind = (dataset, *handle.sources(name))
+        self._gaps = any(map(leaves_gaps, behind))
+        self._storage = [path for each in behind for path in storage_files(each)]
         self._row_bytes: int = dataset.dtype.itemsize * math.prod(self._shape)
         self._storage_rows: int = dataset.chunks[0] if dataset.chunks else 1
         self._step = min(self._rows_at_once(), len(dataset))
@@ -87,5 +89,11 @@ class GeneralWay:
             self._handle.drop()
             if isinstance(error, PrefetchError):
                 raise
-            damage = f"HDF5 cannot read it: {error}"
-            raise system_error(error) or CorruptError(damage) from error
+            # No name holds the new error: it holds this frame, and so open files.
+            raise system_error(error) or self._why(error) from error
+
+    def _why(self, error: Exception) -> ReadError | FileMissingError:
+        """The error for what the system can read and HDF5 cannot."""
+        if missing := missing_storage(self._storage):
+            return FileMissingError(f"{self._name} cannot be read: {missing}")
+        return CorruptError(f"HDF5 cannot read it: {error}")

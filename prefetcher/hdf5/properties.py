@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import h5py
@@ -40,14 +40,17 @@ def unavailable(filters: Sequence[StoredFilter]) -> StoredFilter | None:
     return next((f for f in filters if not h5py.h5z.filter_avail(f.code)), None)
 
 
-def missing_storage(dataset: h5py.Dataset) -> str:
-    """Which file of a dataset's external storage is not there; "" where all are."""
+def storage_files(dataset: h5py.Dataset) -> list[Path]:
+    """The files of a dataset's external storage, where HDF5 looks for them."""
     properties = dataset.id.get_create_plist()
-    for at in range(properties.get_external_count()):
-        path = _external_path(dataset, os.fsdecode(properties.get_external(at)[0]))
-        if not path.exists():
-            return f"it keeps its bytes in {path}, which is missing"
-    return ""
+    names = (properties.get_external(at)[0] for at in range(properties.get_external_count()))
+    return [_external_path(dataset, os.fsdecode(name)) for name in names]
+
+
+def missing_storage(files: Iterable[Path]) -> str:
+    """Which of these files is not there, as what is wrong with a dataset; "" where all are."""
+    gone = next((path for path in files if not path.exists()), None)
+    return f"it keeps its bytes in {gone}, which is missing" if gone else ""
 
 
 def _external_path(dataset: h5py.Dataset, name: str) -> Path:

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from prefetcher.errors import DatasetError, NoDatasetError, UnsafeFileError
+from prefetcher.errors import DatasetError, FileMissingError, NoDatasetError, UnsafeFileError
 from prefetcher.hdf5.attributes import read_attributes
 from prefetcher.hdf5.describe import describe
 from prefetcher.hdf5.source import Source
@@ -217,3 +217,16 @@ def test_a_path_out_of_the_file_is_followed_if_asked(linked: Path) -> None:
 def test_what_is_no_dataset_is_told(linked: Path, name: str, says: str) -> None:
     with pytest.raises(NoDatasetError, match=says):
         describe(linked).dataset(name)
+
+
+def test_storage_that_is_gone_is_no_damage(tmp_path: Path) -> None:
+    raw = tmp_path / "raw.bin"
+    raw.write_bytes(ROWS.tobytes())
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", ROWS.shape, "u1", external=[(str(raw), 0, ROWS.nbytes)])
+    assert rows_of(tmp_path / "a.h5", "x", allow_external=True) == ROWS.tobytes()
+    description = describe(tmp_path / "a.h5", allow_external=True)
+    with closing(Source(description, ["x"])) as source:
+        raw.unlink()
+        with pytest.raises(FileMissingError, match=r"x cannot be read: .*raw.bin, which is miss"):
+            source.read("x", [(0, 20)], [np.empty((20, 4), np.uint8)])
