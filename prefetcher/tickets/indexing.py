@@ -2,8 +2,8 @@
 
 Nobody says so. A request ends it when each index was asked for since a beginning, unless the
 request goes on with a loop. In a loop over 0, 1, 2, ... the next index is the same batch again, as
-somebody may have looked at it before the loop. So is the last index once more, because two loops
-that take turns ask for each index twice.
+somebody may have looked at it before the loop. So is the last index once more where two loops take
+turns: they ask for each index twice.
 
 Epochs begin and end it too, if their calls speak of these requests: in a loop of the user's own
 that calls `on_epoch_end`, or where an iterator of Keras was not recognised as one. Then nothing
@@ -29,6 +29,8 @@ class Indexing:
         self._in_epoch = False
         self._since: Drawn | None = None  # the requests after an epoch; None if there was none
         self._loop = 0  # a loop asked for the indices below this, in ascending order
+        self._twice = False  # and for the last of them once more
+        self._turns = False  # so it was with the one before, as in two loops that take turns
 
     def ends_before(self, index: int) -> bool:
         """Whether a request for `index` begins another iteration."""
@@ -36,7 +38,8 @@ class Indexing:
             return True
         if self._in_epoch and self.has_epochs:
             return False
-        goes_on = index >= _SURELY_A_LOOP and index in (self._loop, self._loop - 1)
+        next_one, again = index == self._loop, index == self._loop - 1 and self._turns
+        goes_on = index >= _SURELY_A_LOOP and (next_one or again)
         asked = self.iteration.drawn if self._since is None else self._since
         return len(asked) == len(self.iteration) and not goes_on
 
@@ -44,16 +47,18 @@ class Indexing:
         """The next requests are of this iteration, or of one that is still to be begun."""
         self.iteration = iteration
         self._since = None
-        self._loop = 0
+        self._loop, self._turns, self._twice = 0, False, False
 
     def asks(self, index: int) -> None:
         """The iteration is asked for `index`."""
         if self._since is not None and index not in self._since:
             self._since[index] = len(self._since)
         if index == self._loop:
-            self._loop += 1
-        elif index != self._loop - 1:
-            self._loop = int(index == 0)
+            self._loop, self._turns, self._twice = index + 1, self._twice, False
+        elif index == self._loop - 1:
+            self._twice = True
+        else:
+            self._loop, self._turns, self._twice = int(index == 0), False, False
 
     def epoch_begins(self) -> bool:
         """An epoch begins; returns whether another iteration begins with it."""
