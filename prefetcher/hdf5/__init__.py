@@ -1,1 +1,1 @@
-"""Rows out of HDF5 files: what a file holds, and the ways to read it. Imports h5py, as writing does."""
+"""Rows out of HDF5 files: what a file holds and how it is read. Imports h5py, as writing does."""
