@@ -100,6 +100,12 @@ def test_unshuffle_undoes_shuffle(element: int, data: bytes) -> None:
     assert decoder.decode(as_bytes(planes), 0).tobytes() == data
 
 
+def test_elements_larger_than_the_data_are_not_shuffled() -> None:
+    """As in HDF5. A damaged setting of billions would take minutes, plane by plane."""
+    decoder = Decoder([StoredFilter(SHUFFLE, (1 << 31,))], 6)
+    assert decoder.decode(as_bytes(b"sample"), 0).tobytes() == b"sample"
+
+
 def test_what_is_left_to_hdf5() -> None:
     gzip = StoredFilter(GZIP, (4,))
     assert why_left_to_hdf5([StoredFilter(SHUFFLE, (4,)), gzip]) is None
