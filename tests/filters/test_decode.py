@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefetcher.errors import CorruptError, DatasetError
+from prefetcher.filters import plugins
 from prefetcher.filters.decode import (
     FLETCHER32,
     GZIP,
@@ -122,5 +123,8 @@ def test_a_filter_that_is_not_installed_is_named_when_it_is_wanted(
     monkeypatch.setattr(h5py.h5z, "filter_avail", lambda code: code != GZIP)
     found = describe(tmp_path / "a.h5")
     assert [d.name for d in found.datasets] == ["x"]
+    with pytest.raises(DatasetError, match=r"needs the HDF5 filter gzip-4.*registered filters"):
+        found.dataset("x")
+    monkeypatch.setattr(plugins, "register", lambda: None)
     with pytest.raises(DatasetError, match=r"needs the HDF5 filter gzip-4.*pip install hdf5plugin"):
         found.dataset("x")
