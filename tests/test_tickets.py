@@ -337,6 +337,36 @@ def test_what_a_callback_looks_at_does_not_move_the_passes_of_a_fit(resumed: boo
         assert places == in_pass(number)
 
 
+def test_a_loop_does_not_go_on_with_what_a_callback_looked_at() -> None:
+    fit = keras(known=True)
+    fit.reset()
+    fit.begin_epoch()
+    fit.tickets.place(3, looks=True)
+    assert [fit.step() for _ in range(N)] == in_pass(0)
+    fit.end_epoch()
+    assert indexed(fit.tickets) == in_pass(1)
+
+
+def test_where_keras_is_recognised_its_epochs_do_not_hold_up_a_plain_loop() -> None:
+    """Even if a loop of the user's own told of epochs before."""
+    fit = keras(known=True)
+    fit.tickets.epoch_begin()
+    fit.tickets.epoch_end()
+    fit.reset()
+    fit.epoch(3, end=False)
+    assert [indexed(fit.tickets) for _ in range(2)] == [in_pass(0), in_pass(1)]
+
+
+def test_where_an_iterator_of_keras_began_unseen_its_epochs_count() -> None:
+    """As behind a sequence that knows its own length."""
+    tickets = Tickets(N, in_file_order=False)
+    tickets.epoch_begin(by_keras=True)
+    assert tickets.of_keras(7) is None
+    assert indexed(tickets, [*range(N), *range(N)]) == in_pass(0) * 2
+    tickets.epoch_end(by_keras=True)
+    assert indexed(tickets) == in_pass(1)
+
+
 def test_after_a_fit_that_was_broken_off_plain_loops_go_from_pass_to_pass() -> None:
     """The epoch that never ended does not keep them in one pass."""
     fit = keras(known=True)
@@ -501,6 +531,14 @@ def test_a_resumed_pass_is_over_when_a_for_loop_had_what_was_left() -> None:
     assert fit is not None
     assert len(fit) == len(tickets) == N
     assert tickets.place(0, fit) == (4, 0)
+
+
+def test_a_resumed_pass_is_over_when_a_plain_loop_had_what_was_left() -> None:
+    tickets = Tickets(N, in_file_order=False)
+    tickets.resume(3, range(4, N))
+    assert indexed(tickets, range(N - 4)) == in_pass(3)[4:]
+    assert indexed(tickets) == in_pass(4)
+    assert len(tickets) == N
 
 
 def test_an_iterator_of_before_a_resume_does_not_end_the_resumed_pass() -> None:
