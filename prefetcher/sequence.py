@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import operator
 import os
 import threading
@@ -25,14 +24,10 @@ from prefetcher.monitor import Monitor, claimed, wait_scope
 from prefetcher.order.plan import Plan
 from prefetcher.pipeline.stats import Stats
 from prefetcher.pipeline.stream import Feed, Stream
+from prefetcher.remarks import Remarks
 from prefetcher.state import Identity
-from prefetcher.tickets import callers
-from prefetcher.tickets.iteration import Iteration
+from prefetcher.tickets.askers import Askers
 from prefetcher.tickets.tickets import Tickets
-
-_logger = logging.getLogger("prefetcher")
-
-_MANY_REPLAYS = 100  # a TensorFlow fit makes 2; this many mean that somebody asks at random
 
 
 class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has no types
@@ -143,9 +138,8 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         self._tickets = Tickets(self.plan.num_batches, in_file_order=not settings.shuffle)
         # Held while a batch is waited for, so that tickets and the stream keep the same order.
         self._turn = threading.Lock()
-        self._asking = threading.local()  # .loop: the iteration of the `for` loop that asks
-        self._method: str | None = None  # of Keras, which began the last epoch
-        self._warned: set[str] = set()
+        self._askers = Askers(self._tickets)
+        self._remarks = Remarks(self._feed.where, shuffle=settings.shuffle)
         self._monitor = claimed(monitor)
         self._stream = Stream(self._feed, self._monitor, _run_info(self._feed))
         weakref.finalize(self, self._stream.abandon)
@@ -155,8 +149,7 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
 
         After `load_state_dict`, until that pass has ended: those of it that are left.
         """
-        if (asker := callers.keras_begins()) is not None:  # through a sequence that wraps this one
-            self._keras_begins(asker)
+        self._askers.length_read()
         return len(self._tickets)
 
     def __getitem__(self, index: SupportsIndex) -> Batch:
@@ -172,11 +165,11 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
             TransformError: The transform failed.
         """
         self._stream.check()
-        iteration, looks = self._asker()
-        number = self._in_range(operator.index(index), iteration)
+        request = self._askers.request()
+        number = self._in_range(operator.index(index), request.batches)
         with self._turn:
-            batch = self._stream.get(self._tickets.place(number, iteration, looks=looks))
-        self._warn_of_replays()
+            batch = self._stream.get(self._askers.place(number, request))
+        self._remarks.on_replays(*self._stream.replays)
         return batch
 
     def __iter__(self) -> Iterator[Batch]:
@@ -198,18 +191,13 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
     def on_epoch_begin(self) -> None:
         """For Keras: an epoch begins."""
         self._stream.check_process()
-        by_keras = callers.keras_adapter_calls()
-        if by_keras:
-            self._method = callers.keras_method()
-            self._warn_of_predict()
-        self._tickets.epoch_begin(by_keras=by_keras)
+        if self._askers.epoch_begin() == "predict":
+            self._remarks.on_predict()
 
     def on_epoch_end(self) -> None:
         """For Keras: an epoch ended, or a fit is about to begin."""
         self._stream.check_process()
-        self._tickets.epoch_end(
-            reset=callers.keras_resets(), by_keras=callers.keras_adapter_calls()
-        )
+        self._askers.epoch_end()
 
     def state_dict(self, trained: int | None = None) -> dict[str, Any]:
         """Where training stands in the data, for JSON: below 4 KB, if batches came in order.
@@ -329,72 +317,17 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
 
     def _batches(self) -> Iterator[Batch]:
         """A `for` loop, which asks through `self[index]` because a subclass may change that."""
-        iteration = self._tickets.begin(looks=self._callback_looks())
-        for index in range(len(iteration)):
-            before = getattr(self._asking, "loop", None)
-            self._asking.loop = iteration
-            try:
+        loop = self._askers.loop()
+        for index in range(len(loop)):
+            with self._askers.of_loop(loop):
                 batch = self[index]
-            finally:
-                self._asking.loop = before
             yield batch
 
-    def _asker(self) -> tuple[Iteration | None, bool]:
-        """Whose request it is, None for plain indexing; and whether a callback only looks."""
-        iteration: Iteration | None = getattr(self._asking, "loop", None)
-        if iteration is None and (asker := callers.keras_asks()) is not None:
-            iteration = self._tickets.of_keras(asker)
-            if iteration is not None:
-                return iteration, False
-        return iteration, self._callback_looks()
-
-    def _callback_looks(self) -> bool:
-        """Whether a callback asks, of Keras's work on this very sequence."""
-        if self._method is not None and callers.keras_method() is None:
-            self._method = None
-        return self._method is not None
-
-    def _keras_begins(self, asker: callers.Asker) -> None:
-        self._tickets.keras_begins(asker, trains=self._method in (None, "fit"))
-
-    def _in_range(self, index: int, iteration: Iteration | None) -> int:
-        count = len(self._tickets if iteration is None else iteration)
-        number = index + count if index < 0 else index
-        if not 0 <= number < count:
-            raise RowsError(f"batch {index} of {self!r}: ask for 0 to {count - 1}")
+    def _in_range(self, index: int, batches: int) -> int:
+        number = index + batches if index < 0 else index
+        if not 0 <= number < batches:
+            raise RowsError(f"batch {index} of {self!r}: ask for 0 to {batches - 1}")
         return number
-
-    def _warn_of_predict(self) -> None:
-        if self._method == "predict" and self._settings.shuffle and self._first("predict"):
-            warnings.warn(
-                f"predict over {self._feed.where} with shuffle=True: row i of the result is not "
-                "sample i of the file. Make a PrefetchSequence with shuffle=False for it",
-                UserWarning,
-                stacklevel=callers.user_stacklevel(),
-            )
-
-    def _warn_of_replays(self) -> None:
-        """Warns once if many batches are read one by one, in the thread that asks for them."""
-        replays, batches = self._stream.replays
-        if replays < _MANY_REPLAYS or 4 * replays < batches or not self._first("replays"):
-            return
-        if self._settings.shuffle:
-            _logger.warning(
-                "batches of %r are asked for again, or by several iterators that take turns, and "
-                "each of them is read on its own: make a PrefetchSequence for each iterator",
-                self,
-            )
-        else:
-            _logger.warning(
-                "batches of %r are asked for in random order but kept in file order, so each is "
-                "read on its own: write fit(..., shuffle=False), or shuffle=True here",
-                self,
-            )
-
-    def _first(self, warning: str) -> bool:
-        new = warning not in self._warned
-        self._warned.add(warning)
-        return new
 
 
 def _refuse_uint64(feed: Feed) -> None:

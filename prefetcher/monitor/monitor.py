@@ -86,7 +86,7 @@ class Monitor:
         """Writes the line "run" and starts the thread "prefetch-monitor". Never raises.
 
         After a stop it goes on in the same log: the same `run_id`, the next `part`, and `t_s`
-        counted on. Starting a monitor that runs does nothing.
+        counted on. Starting a monitor that runs does nothing, nor does it in a forked process.
 
         Args:
             run: what the sequence knows of itself (backend, wait_scope, settings, file).

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from itertools import count, islice
 from types import FrameType
 from typing import Final
@@ -17,6 +17,7 @@ from typing import Final
 _ADAPTER: Final = "keras.src.trainers.data_adapters.py_dataset_adapter"
 _METHODS: Final = frozenset({"fit", "evaluate", "predict"})
 _LENGTH: Final = frozenset({"num_batches", "__len__"})
+_ASKERS: Final = "prefetcher.askers"
 _NEAR: Final = 8  # calls between a sequence and the adapter: those of sequences that wrap it
 
 SHAPES: Final = "get_tf_dataset"
@@ -52,7 +53,7 @@ def keras_asks() -> Asker | None:
 
 
 def keras_begins() -> Asker | None:
-    """The iterator of Keras that begins by reading the length which the caller of this gives."""
+    """The iterator of Keras that begins by reading the length of the sequence which calls this."""
     for frame in islice(_callers(), _NEAR):
         if frame.f_code.co_name not in _LENGTH:  # a sequence that wraps another reads through these
             asker = _asker(frame) if _in_adapter(frame) else None
@@ -60,9 +61,18 @@ def keras_begins() -> Asker | None:
     return None
 
 
-def keras_adapter_calls() -> bool:
-    """Whether Keras's adapter makes the call, and not a loop of the user's own."""
-    return any(_in_adapter(frame) for frame in islice(_callers(), _NEAR))
+def keras_adapter() -> object | None:
+    """Keras's adapter if that makes the call; None for a loop of the user's own."""
+    for frame in islice(_callers(), _NEAR):
+        if _in_adapter(frame):
+            return frame.f_locals.get("self")
+    return None
+
+
+def keras_works_with(adapters: Container[object]) -> bool:
+    """Whether Keras's `fit`, `evaluate` or `predict` with one of these runs on this thread."""
+    iterators = (frame.f_locals.get("epoch_iterator") for frame in _callers() if _is_method(frame))
+    return any(getattr(each, "data_adapter", None) in adapters for each in iterators)
 
 
 def keras_resets() -> bool:
@@ -78,27 +88,33 @@ def keras_resets() -> bool:
 
 def keras_method() -> str | None:
     """Keras's "fit", "evaluate" or "predict" that runs on this thread, the innermost of them."""
-    for frame in _callers():
-        if frame.f_code.co_name in _METHODS and _module(frame).startswith("keras."):
-            return frame.f_code.co_name
-    return None
+    return next((frame.f_code.co_name for frame in _callers() if _is_method(frame)), None)
 
 
 def user_stacklevel() -> int:
     """The `stacklevel` for a warning in the caller that is to show the user's line."""
-    for level, frame in zip(count(1), _callers(), strict=False):
+    for level, frame in zip(count(1), _stack(), strict=False):
         if not _module(frame).startswith(("keras.", "prefetcher.")):
             return level
     return 1
 
 
 def _callers() -> Iterator[FrameType]:
-    """Yields the stack from the first frame that is not in this module, innermost first."""
+    """Yields the stack from the sequence on that is asked, innermost first."""
+    return (frame for frame in _stack() if _module(frame) != _ASKERS)
+
+
+def _stack() -> Iterator[FrameType]:
+    """Yields the stack above this module, innermost first."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the way there is
     while frame is not None:
         if frame.f_globals is not globals():
             yield frame
         frame = frame.f_back
+
+
+def _is_method(frame: FrameType) -> bool:
+    return frame.f_code.co_name in _METHODS and _module(frame).startswith("keras.")
 
 
 def _module(frame: FrameType) -> str:

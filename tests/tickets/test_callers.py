@@ -35,11 +35,11 @@ class Noting(keras.utils.Sequence):  # type: ignore[misc]  # keras has no types
         return np.zeros((2, 3)), np.zeros((2, 1))
 
     def on_epoch_begin(self) -> None:
-        self.epochs.append(("begin", callers.keras_adapter_calls(), callers.keras_method()))
+        self.epochs.append(("begin", callers.keras_adapter() is not None, callers.keras_method()))
 
     def on_epoch_end(self) -> None:
         kind = "reset" if callers.keras_resets() else "end"
-        self.epochs.append((kind, callers.keras_adapter_calls(), callers.keras_method()))
+        self.epochs.append((kind, callers.keras_adapter() is not None, callers.keras_method()))
 
 
 class Around(keras.utils.Sequence):  # type: ignore[misc]  # keras has no types
