@@ -17,7 +17,7 @@ from typing import Final
 _ADAPTER: Final = "keras.src.trainers.data_adapters.py_dataset_adapter"
 _METHODS: Final = frozenset({"fit", "evaluate", "predict"})
 _LENGTH: Final = frozenset({"num_batches", "__len__"})
-_ASKERS: Final = "prefetcher.askers"
+_ASKERS: Final = f"{__package__}.askers"
 _NEAR: Final = 8  # calls between a sequence and the adapter: those of sequences that wrap it
 
 SHAPES: Final = "get_tf_dataset"
