@@ -61,25 +61,30 @@ def mixing_advice(feed: Feed) -> str | None:
         return None
     return (
         f"{feed.where} is shuffled less than it could be: a chunk of {plan.chunk_size} samples has "
-        f"only {plan.blocks_in_chunk} blocks of {plan.block_size} neighbouring rows, so the "
-        f"batches of a file that is sorted by class keep {100 * plan.mixing:.0f} % of the label "
-        f"entropy of a full permutation. If the rows are in no order, nothing is wrong. Else "
+        f"no more blocks than {plan.blocks_in_chunk}, of {plan.block_size} neighbouring rows, so "
+        f"the batches of a file sorted by class keep {100 * plan.mixing:.0f} % of the label "
+        "entropy of a full permutation. If the rows are in no order, nothing is wrong. Else "
         f"{_remedy(feed)}"
     )
 
 
 def _remedy(feed: Feed) -> str:
-    if feed.plan.align > 1:
-        path = feed.shards.files[0].path
-        words = ["prefetcher", "convert", str(path), f"{path.stem}-repacked.h5"]
-        for part in ("x", "y"):
-            if names := [name for name in flatten(getattr(feed.settings, part)) if name]:
-                words += [f"--{part}", *names]
-        return (
-            f"write the file anew with shorter storage chunks (`{shlex.join(words)}`), or pass a "
-            "larger chunk_size"
-        )
-    return "pass a larger chunk_size, or block_size=1"
+    if feed.plan.align == 1:
+        return "pass a larger chunk_size, or block_size=1"
+    return f"{_rewriting(feed)}, or pass a larger chunk_size"
+
+
+def _rewriting(feed: Feed) -> str:
+    """How to have shorter storage chunks: a line to paste, where one does it."""
+    settings = feed.settings
+    if len(feed.shards.files) > 1 or settings.sample_weight is not None:
+        return "write it anew with shorter storage chunks, as `prefetcher convert` does"
+    path = feed.shards.files[0].path
+    words = ["prefetcher", "convert", str(path), str(path.with_name(f"{path.stem}-repacked.h5"))]
+    for part, names in (("x", settings.x), ("y", settings.y)):
+        words += [f"--{part}", *flatten(names)] if names is not None else []
+    words += ["--codec", "auto"] if any(dataset.filters for dataset in feed.datasets) else []
+    return f"write it anew with shorter storage chunks (`{shlex.join(words)}`)"
 
 
 def _auto_most(feed: Feed) -> int:

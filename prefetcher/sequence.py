@@ -186,7 +186,8 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         """The same as `len`; Keras reads it before it makes an iterator."""
         self._stream.check_process()
         self._tickets.num_batches_read()
-        return len(self)
+        self._askers.length_read()
+        return self._tickets.left
 
     def on_epoch_begin(self) -> None:
         """For Keras: an epoch begins."""

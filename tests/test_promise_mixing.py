@@ -72,9 +72,10 @@ def test_where_memory_does_not_reach_it_is_said(heavy: Path) -> None:
     with train:
         assert train.plan.mixing < 0.9
     (told,) = (str(each.message) for each in caught)
-    assert "only 8 blocks of 400 neighbouring rows" in told
+    repacked = heavy.with_name("heavy-repacked.h5")
+    assert "no more blocks than 8, of 400 neighbouring rows" in told
     assert f"keep {100 * train.plan.mixing:.0f} % of the label entropy" in told
-    assert f"`prefetcher convert {heavy} heavy-repacked.h5 --x x --y y`" in told
+    assert f"`prefetcher convert {heavy} {repacked} --x x --y y`" in told
 
 
 @pytest.mark.parametrize("how", [{"shuffle": False}, {"block_size": 3200}, {"chunk_size": 12_800}])
@@ -84,5 +85,6 @@ def test_nothing_is_said_where_the_order_was_asked_for(heavy: Path, how: dict[st
 
 
 def test_inspect_says_it_too(heavy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    repacked = heavy.with_name("heavy-repacked.h5")
     assert main(["inspect", str(heavy)]) == 0
-    assert f"`prefetcher convert {heavy} heavy-repacked.h5 --x x --y y`" in capsys.readouterr().out
+    assert f"`prefetcher convert {heavy} {repacked} --x x --y y`" in capsys.readouterr().out

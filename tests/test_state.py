@@ -42,7 +42,7 @@ def test_what_follows_is_what_would_have_followed(
         assert (cut + left) % BATCHES == 0
         rest = [ids(batch) for batch in sequence]
         assert len(rest) == left
-        assert len(sequence) == left, "until the next pass begins"
+        assert len(sequence) == BATCHES, "the next pass is whole"
         rest += [ids(batch) for batch in sequence]
     assert taken + rest == whole[: len(taken + rest)]
 
@@ -176,3 +176,15 @@ def test_more_than_was_handed_out_cannot_have_been_trained(samples: MakeSamples)
         sequence[0]
         with pytest.raises(SettingsError, match="trained=2"):
             sequence.state_dict(trained=2)
+
+
+def test_plain_loops_after_a_resumed_pass_are_whole(samples: MakeSamples) -> None:
+    """They ask for the length before the request with which the next pass begins."""
+    with small(samples(N)) as sequence:
+        taken = [ids(sequence[index]) for index in range(7)]
+        state = sequence.state_dict()
+    with small(samples(N)) as sequence:
+        sequence.load_state_dict(state)
+        loops = [[ids(sequence[i]) for i in range(len(sequence))] for _ in range(3)]
+    assert [len(loop) for loop in loops] == [BATCHES - 7, BATCHES, BATCHES]
+    assert [taken + loops[0], *loops[1:]] == passes(samples(N), 3)

@@ -92,7 +92,7 @@ def guess(datasets: tuple[Dataset, ...]) -> Choice | None:
     if not usable:
         return None
     # A single row beside others is a mean, or the like.
-    x = max(usable, key=lambda dataset: (dataset.rows > 1, dataset.row_bytes))
+    x = max(usable, key=lambda dataset: (dataset.rows > 1, dataset.row_bytes, dataset.rows))
     partners = [
         dataset
         for dataset in usable

@@ -53,8 +53,13 @@ class Tickets:
         self._trained: Iteration | None = None  # the one that a state speaks of
 
     def __len__(self) -> int:
-        """Batches that the next iteration gives: all, or what a resumed pass has left."""
-        return len(self._rest)
+        """Batches that the next loop gives: all, or what a resumed pass has left."""
+        return self._num_batches if self._is_over or self._was_indexed else len(self._rest)
+
+    @property
+    def left(self) -> int:
+        """The same for Keras, which may have drawn a resumed pass without training on it."""
+        return self._num_batches if self._is_over else len(self._rest)
 
     def place(
         self, index: int, iteration: Iteration | None = None, *, looks: bool = False
@@ -78,6 +83,8 @@ class Tickets:
     def begin(self, *, looks: bool = False) -> Iteration:
         """A ``for`` loop begins; `looks` as in `place`."""
         with self._lock:
+            if self._was_indexed and not looks:
+                self._resumed = False
             return self._next("loop", looks=looks)
 
     def keras_begins(self, asker: Asker, *, trains: bool = True) -> None:
@@ -196,7 +203,18 @@ class Tickets:
 
     def _leave_pass(self) -> None:
         """Goes on to the next pass if this one is over."""
-        if self._finished and not self._resumed:
+        if self._is_over:
             self._pass_number += 1
             self._rest = range(self._num_batches)
         self._finished = False
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether the next iteration begins another pass."""
+        return self._finished and not self._resumed
+
+    @property
+    def _was_indexed(self) -> bool:
+        """Whether a plain loop outside an epoch had all of this pass."""
+        plain, in_epoch = self._indexing.iteration, self._indexing.in_epoch
+        return plain is not None and plain.complete and plain.rest is self._rest and not in_epoch

@@ -77,9 +77,9 @@ def test_errors(file: Path, tmp_path: Path, said: Run) -> None:
 
 
 def test_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    """As `prefetcher inspect *` is, in a folder of a stranger's files."""
+    """As a number taken from a stranger's file may be."""
     with pytest.raises(SystemExit):
-        main(["inspect", "a.h5", ESC])
+        main(["inspect", "a.h5", "--batch-size", ESC])
     err = capsys.readouterr().err
     assert SEEN in err
     assert "\x1b" not in err

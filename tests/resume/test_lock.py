@@ -54,6 +54,7 @@ def test_a_training_of_this_process_that_was_broken_off_is_in_nobodys_way(tmp_pa
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+@pytest.mark.filterwarnings("ignore:os.fork")  # the child does nothing but end
 def test_a_forked_child_holds_nothing_when_its_parent_ends(tmp_path: Path) -> None:
     lock = FolderLock(tmp_path)
     lock.hold()

@@ -371,7 +371,7 @@ def test_drawing_shapes_does_not_use_up_a_resumed_pass(left: int) -> None:
     for index in range(left):
         tickets.place(index)
     tickets.num_batches_read()
-    assert len(tickets) == left
+    assert tickets.left == left
     tickets.epoch_end(reset=True)
     assert epoch(tickets) == in_pass(3)[-left:]
 
@@ -432,6 +432,16 @@ def test_a_resumed_pass_is_over_when_a_plain_loop_had_what_was_left() -> None:
     assert indexed(tickets, range(N - 4)) == in_pass(3)[4:]
     assert indexed(tickets) == in_pass(4)
     assert len(tickets) == N
+
+
+def test_after_a_resumed_pass_the_length_is_whole_before_the_next_request() -> None:
+    """A plain loop asks for the length first: the rest's would cut the next pass short."""
+    tickets = Tickets(N, in_file_order=False)
+    tickets.resume(3, range(4, N))
+    assert indexed(tickets, range(len(tickets))) == in_pass(3)[4:]
+    assert len(tickets) == N
+    loop = tickets.begin()
+    assert [tickets.place(index, loop) for index in range(len(loop))] == in_pass(4)
 
 
 def test_an_iterator_of_before_a_resume_does_not_end_the_resumed_pass() -> None:
