@@ -161,6 +161,7 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         Raises:
             RowsError: `index` is outside of -len to len - 1.
             ClosedError: The sequence was closed.
+            ProcessError: This process was forked from the one that made the sequence.
             ReadError: Reading failed. Asking again tries again.
             TransformError: The transform failed.
         """
@@ -212,6 +213,7 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
 
         Raises:
             SettingsError: So many batches were not handed out.
+            ProcessError: This process was forked from the one that made the sequence.
         """
         self._stream.check_process()
         pass_number, rest = self._tickets.after(trained)

@@ -48,12 +48,14 @@ def assert_whole_and_different(loops: Iterable[list[int]]) -> None:
 
 @LOOPS
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
+@pytest.mark.parametrize("batch", [1, BATCH])
 @pytest.mark.parametrize("epochs", [1, 3])
 @pytest.mark.parametrize("steps", [1, 5, STEPS - 1, STEPS])
 def test_loops_after_a_fit_of_short_epochs(
-    samples: MakeSamples, model: Any, steps: int, epochs: int, loop: Any
+    samples: MakeSamples, model: Any, steps: int, epochs: int, batch: int, loop: Any
 ) -> None:
-    with small(samples(N)) as train:
+    """Batches of one sample make a pass that is longer than tf.data runs ahead."""
+    with small(samples(N), batch_size=batch) as train:
         model.fit(train, steps_per_epoch=steps, epochs=epochs, verbose=0)
         assert_whole_and_different(loop(train) for _ in range(3))
 
