@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,6 +13,7 @@ from prefetcher.config import Settings, samples_of
 from prefetcher.errors import DatasetError, SettingsError
 from prefetcher.hdf5.shards import Shards, describe_all
 from prefetcher.machine.limits import cpus_allowed, memory_allowed
+from prefetcher.messages.repacking import convert_line
 from prefetcher.naming import named
 from prefetcher.order.plan import MOST_READERS, Plan
 from prefetcher.order.sizes import (
@@ -79,12 +79,15 @@ def _rewriting(feed: Feed) -> str:
     settings = feed.settings
     if len(feed.shards.files) > 1 or settings.sample_weight is not None:
         return "write it anew with shorter storage chunks, as `prefetcher convert` does"
-    path = feed.shards.files[0].path
-    words = ["prefetcher", "convert", str(path), str(path.with_name(f"{path.stem}-repacked.h5"))]
-    for part, names in (("x", settings.x), ("y", settings.y)):
-        words += [f"--{part}", *flatten(names)] if names is not None else []
-    words += ["--codec", "auto"] if any(dataset.filters for dataset in feed.datasets) else []
-    return f"write it anew with shorter storage chunks (`{shlex.join(words)}`)"
+    line = convert_line(
+        feed.shards.files[0].path,
+        tuple(flatten(settings.x)),
+        tuple(flatten(settings.y or ())),
+        filters=[name for dataset in feed.datasets for name in dataset.filters],
+        allow_external=settings.allow_external,
+    )
+    how = f" (`{line}`)" if line else ", as `prefetcher convert` does"
+    return f"write it anew with shorter storage chunks{how}"
 
 
 def _auto_most(feed: Feed) -> int:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from prefetcher.batch import flatten
 from prefetcher.cli import output
 from prefetcher.cli.names import Choice, group_of, guess
 from prefetcher.hdf5.describe import Dataset, FileDescription
+from prefetcher.messages.repacking import convert_line
 
 _LARGE: Final = 16 << 20  # bytes of a storage chunk, which is decoded by one thread, at once
 _SMALL: Final = 64 << 10  # bytes: so many are decoded in the time that one takes beside that
 _AROUND_S: Final = 50e-6  # what a storage chunk takes beside its bytes; 30 to 75 us were measured
 _MANY: Final = 64  # storage chunks; with fewer it does not matter what one takes
-_PLAIN: Final = ("shuffle", "fletcher32")  # filters that make nothing smaller
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,35 +126,14 @@ def _pieces(shape: Sequence[int], chunk: Sequence[int]) -> int:
 
 
 def _command(file: FileDescription, choice: Choice, group: str) -> str | None:
-    """The line to paste; None where `convert` could not do it, or no shell would take it."""
-    x, y = tuple(flatten(choice.x)), tuple(flatten(choice.y or ()))
-    names = [*x, *y]
-    last_names = {name.rpartition("/")[2] for name in names}
-    words = ["prefetcher", "convert", _word(file.path), _word(_free(file.path, group))]
-    words += ["--x", *map(shlex.quote, x)]
-    words += ["--y", *map(shlex.quote, y)] if y else []
-    if any(name not in _PLAIN for each in choice.datasets for name in each.filters):
-        words += ["--codec", "auto"]
-    words += ["--allow-external"] if file.allow_external else []
-    line = " ".join(words)
-    unusual = any(name.startswith("-") for name in names) or not line.isprintable()
-    return None if unusual or len(last_names) < len(names) else line
-
-
-def _word(path: Path) -> str:
-    """A path as the shell takes it, and not for a flag."""
-    text = str(path)
-    return shlex.quote(f"./{text}" if text.startswith("-") else text)
-
-
-def _free(path: Path, group: str) -> Path:
-    """A name beside the file that nothing has yet, and that says which group of it this is."""
-    part = "".join(f"-{name}" for name in group.split("/") if name)
-    for number in range(1, 1000):
-        name = f"{path.stem}{part}-repacked{f'-{number}' if number > 1 else ''}.h5"
-        if not path.with_name(name).exists():
-            break
-    return path.with_name(name)
+    return convert_line(
+        file.path,
+        tuple(flatten(choice.x)),
+        tuple(flatten(choice.y or ())),
+        filters=[name for each in choice.datasets for name in each.filters],
+        allow_external=file.allow_external,
+        group=group,
+    )
 
 
 def lines(found: Sequence[Repacking]) -> Iterator[str]:
