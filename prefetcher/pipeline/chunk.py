@@ -120,12 +120,18 @@ class Chunk:
 
     A part is written by one reader, a batch is taken by one batcher, and no batch is taken before
     all parts are done that it is drawn from: so every row has one owner at a time.
+
+    Args:
+        plan: Which rows, and where each goes.
+        columns: The buffers that it takes its memory from.
+        wanted: Batches that will be taken out of it.
     """
 
-    def __init__(self, plan: ChunkPlan, columns: Sequence[Column]) -> None:
+    def __init__(self, plan: ChunkPlan, columns: Sequence[Column], wanted: int) -> None:
         self.plan = plan
         self._columns = columns
         self._lock = threading.Lock()
+        self._wanted = wanted
         self._leading_left = plan.leading
         self._left = plan.parts[-1].stop
         self._holds: dict[str, _Gathered | _Placed] | None = None
@@ -156,10 +162,20 @@ class Chunk:
         return part.start < self.plan.leading
 
     def batch(self, index: int) -> dict[str, NDArray[Any]]:
-        """The arrays of one batch, by dataset. Each batch may be asked for once."""
+        """The arrays of one batch, by dataset. Each batch may be asked for once, then `taken`."""
         return {
             name: hold.column.typed(hold.batch(index)) for name, hold in self._allocated().items()
         }
+
+    def taken(self) -> None:
+        """One more batch is out. The last one gives the memory back, whoever still has the chunk.
+
+        The reader that handed it on may not have let go of it yet.
+        """
+        with self._lock:
+            self._wanted -= 1
+            if not self._wanted:
+                self._holds = None
 
     def _allocated(self) -> Mapping[str, _Gathered | _Placed]:
         """The buffers; taken by whoever comes first, so that a planned chunk holds no memory."""

@@ -67,7 +67,7 @@ class Shared:
 
     def chunk(self, number: int, lead: int | None = None) -> Chunk:
         """A planned chunk that holds no memory yet."""
-        return Chunk(self.plan.chunk(number, lead), self.columns)
+        return Chunk(self.plan.chunk(number, lead), self.columns, self.batches_wanted(number))
 
     def leads(self, ordinal: int) -> bool:
         """Whether a batch comes before its chunk: the run's first, if more of that is wanted."""
@@ -77,10 +77,14 @@ class Shared:
         return index + 1 < self.plan.batches_in(number)
 
     def batches_wanted(self, number: int) -> int:
-        """Batches that will be taken out of the whole chunk."""
+        """Batches that will be taken out of a chunk."""
         first, index = self.plan.chunk_of(self.first)
-        gone = index + self.leads(self.first) if number == first else 0
-        return self.plan.batches_in(number) - gone
+        return self.plan.batches_in(number) - (index if number == first else 0)
+
+    def batches_of_whole(self, number: int) -> int:
+        """Those of them that wait for the whole chunk."""
+        first, _ = self.plan.chunk_of(self.first)
+        return self.batches_wanted(number) - (number == first and self.leads(self.first))
 
     def fail(self, chunk: Chunk, part: Part, error: BaseException) -> None:
         """A part could not be read: the error takes the place of what it belonged to."""
@@ -133,8 +137,9 @@ def read_parts(shared: Shared, tasks: Iterable[Task], clock: Clock) -> None:
     clock.begin()
     for chunk, part in tasks:
         try:
-            clock.switch(State.WAIT_OUT)
-            shared.chunks.reserve(chunk.number)
+            if not chunk.leads(part):  # whose chunk has room, and is wanted though the rest failed
+                clock.switch(State.WAIT_OUT)
+                shared.chunks.reserve(chunk.number)
             clock.switch(State.GATHER)
             done = chunk.read(part, shared.source)
             clock.samples += part.stop - part.start
@@ -142,7 +147,7 @@ def read_parts(shared: Shared, tasks: Iterable[Task], clock: Clock) -> None:
             if done.lead:
                 shared.lead.put(shared.first, chunk)
             if done.chunk:
-                shared.chunks.put(chunk.number, chunk, takes=shared.batches_wanted(chunk.number))
+                shared.chunks.put(chunk.number, chunk, takes=shared.batches_of_whole(chunk.number))
                 clock.items += 1
         except Closed:
             return
@@ -164,6 +169,7 @@ def make_batches(shared: Shared, ordinals: Iterable[int], clock: Clock) -> None:
             chunk = shared.lead.get(ordinal) if leads else shared.chunks.look(number)
             clock.switch(State.GATHER)
             arrays, planned = chunk.batch(index), chunk.plan
+            chunk.taken()
             del chunk
             if not leads:
                 shared.chunks.take(number)  # not before: with the last take its memory is another's

@@ -2,53 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 import pytest
+from helpers.numbered import NumberedRows, dataset
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from prefetcher.hdf5.describe import Dataset
-from prefetcher.order.plan import Plan, Run
+from prefetcher.order.plan import Plan
 from prefetcher.pipeline.buffers import Meter
 from prefetcher.pipeline.chunk import Chunk, bytes_needed, columns, is_placed, read_batch
 
 SMALL, LARGE = 2, 1000
 """Elements of a row: 16 bytes are gathered, 8000 are placed."""
-
-
-class NumberedRows:
-    """Every element of row i is i."""
-
-    def __init__(self) -> None:
-        self.reads: list[Run] = []
-        self.expected: list[tuple[str, Run]] = []
-
-    def expect(self, name: str, runs: Sequence[Run]) -> None:
-        self.expected += [(name, run) for run in runs]
-
-    def read(self, name: str, runs: Sequence[Run], out: Sequence[NDArray[np.uint8]]) -> None:
-        self.reads += runs
-        rows = np.concatenate([np.arange(*run) for run in runs])
-        assert sum(map(len, out)) == len(rows)
-        for array in out:
-            array.view(np.int64)[:], rows = rows[: len(array), None], rows[len(array) :]
-
-
-def dataset(name: str, width: int) -> Dataset:
-    return Dataset(
-        name=name,
-        shape=(10**6, width),
-        dtype=np.dtype(np.int64),
-        layout="contiguous",
-        storage_chunk=None,
-        filters=(),
-        stored_bytes=0,
-        way="contiguous",
-        why="",
-    )
 
 
 DATASETS = [dataset("small", SMALL), dataset("large", LARGE)]
@@ -60,7 +24,7 @@ def test_buffers_are_counted_for_the_samples_that_there_are(samples: int) -> Non
     plan = Plan(range(samples), batch_size=8, chunk_size=32, block_size=4)
     meter = Meter()
     made = columns(DATASETS, plan, 2, 3, meter)
-    chunks = [Chunk(plan.chunk(number), made) for number in range(2)]
+    chunks = [Chunk(plan.chunk(number), made, 4) for number in range(2)]
     for chunk in chunks:
         chunk._allocated()
     loose = [column.batch(plan.batch_rows(0)) for column in made for _ in range(3)]
@@ -84,7 +48,7 @@ def test_every_batch_holds_the_rows_of_its_plan(
     plan = Plan(range(5, 5 + n), batch_size, batch_size * batches, 1, seed, shuffle)
     used = columns(DATASETS, plan, chunks=2, batches=4, meter=Meter())
     for number in range(plan.num_chunks):
-        chunk = Chunk(plan.chunk(number), used)
+        chunk = Chunk(plan.chunk(number), used, plan.batches_in(number))
         done = [chunk.read(part, NumberedRows()) for part in chunk.plan.parts]
         assert [each.chunk for each in done] == [False] * (len(done) - 1) + [True]
         assert not any(each.lead for each in done)
@@ -105,7 +69,7 @@ def test_a_batch_that_leads_is_there_when_its_parts_are_whichever_is_done_last(
     planned = plan.chunk(1, lead)
     used = columns(DATASETS, plan, 2, 4, Meter())
     for last in (part for part in planned.parts if part.start < planned.leading):
-        chunk = Chunk(planned, used)
+        chunk = Chunk(planned, used, plan.batches_in(1) - lead)
         for part in planned.parts:
             if chunk.leads(part) and part is not last:
                 assert chunk.read(part, NumberedRows()) == (False, False)
@@ -121,7 +85,7 @@ def test_a_batch_that_leads_is_there_when_its_parts_are_whichever_is_done_last(
 @pytest.mark.parametrize(("shuffle", "most"), [(True, 40), (False, 16)])
 def test_neighbouring_rows_are_read_together(shuffle: bool, most: int) -> None:
     plan = Plan(range(10_000), 8, 1600, 40, seed=1, shuffle=shuffle)
-    chunk = Chunk(plan.chunk(1), columns(DATASETS[1:], plan, 2, 4, Meter()))
+    chunk = Chunk(plan.chunk(1), columns(DATASETS[1:], plan, 2, 4, Meter()), 4)
     source = NumberedRows()
     for part in chunk.plan.parts:
         chunk.read(part, source)
@@ -131,7 +95,7 @@ def test_neighbouring_rows_are_read_together(shuffle: bool, most: int) -> None:
 
 def test_all_of_a_chunk_is_expected_before_it_is_read() -> None:
     plan = Plan(range(1000), 8, 320, 40, seed=1)
-    chunk = Chunk(plan.chunk(1), columns(DATASETS, plan, 2, 4, Meter()))
+    chunk = Chunk(plan.chunk(1), columns(DATASETS, plan, 2, 4, Meter()), 4)
     source = NumberedRows()
     chunk.expect(source)
     for name in ("small", "large"):
@@ -143,7 +107,7 @@ def test_a_planned_chunk_holds_no_memory_and_a_full_one_what_was_promised() -> N
     plan = Plan(range(1000), 8, 320, 40)
     meter = Meter()
     used = columns(DATASETS, plan, chunks=2, batches=4, meter=meter)
-    chunk = Chunk(plan.chunk(0), used)
+    chunk = Chunk(plan.chunk(0), used, 40)
     assert meter.now == 0
     for part in chunk.plan.parts:
         chunk.read(part, NumberedRows())
@@ -156,7 +120,7 @@ def test_who_keeps_a_batch_keeps_no_more_than_that_batch() -> None:
     plan = Plan(range(320), 8, 320, 40)
     meter = Meter()
     used = columns(DATASETS, plan, chunks=1, batches=1, meter=meter)
-    chunk = Chunk(plan.chunk(0), used)
+    chunk = Chunk(plan.chunk(0), used, 40)
     for part in chunk.plan.parts:
         chunk.read(part, NumberedRows())
     kept = chunk.batch(3)
@@ -166,9 +130,27 @@ def test_who_keeps_a_batch_keeps_no_more_than_that_batch() -> None:
     assert meter.now == sum(array.nbytes for array in kept.values())
 
 
+def test_the_last_batch_gives_the_memory_back_whoever_still_has_the_chunk() -> None:
+    """As the reader that handed it on, and was told to wait before it could let go of it."""
+    plan = Plan(range(16), 8, 16, 1)
+    meter = Meter()
+    used = columns(DATASETS, plan, 1, 1, meter)
+    chunk = Chunk(plan.chunk(0), used, 2)
+    for part in chunk.plan.parts:
+        chunk.read(part, NumberedRows())
+    for index in range(2):
+        chunk.batch(index)
+        chunk.taken()
+    before = meter.allocations
+    again = Chunk(plan.chunk(1), used, 2)
+    again.read(again.plan.parts[0], NumberedRows())
+    assert meter.allocations == before
+    del chunk
+
+
 def test_a_batch_can_be_taken_once() -> None:
     plan = Plan(range(16), 8, 16, 1)
-    chunk = Chunk(plan.chunk(0), columns(DATASETS, plan, 1, 1, Meter()))
+    chunk = Chunk(plan.chunk(0), columns(DATASETS, plan, 1, 1, Meter()), 2)
     for part in chunk.plan.parts:
         chunk.read(part, NumberedRows())
     chunk.batch(0)
