@@ -52,7 +52,7 @@ class Channel(Generic[T]):
         self._lock = threading.RLock()
         self._filled = threading.Condition(self._lock)
         self._emptied = threading.Condition(self._lock)
-        self._items: dict[int, tuple[T, int]] = {}
+        self._items: dict[int, T] = {}
         self._lowest = first
         self._taken: set[int] = set()
         self._closed = False
@@ -77,8 +77,8 @@ class Channel(Generic[T]):
             if self._ended(number):
                 raise Closed
 
-    def put(self, number: int, item: T, takes: int = 1) -> None:
-        """Waits for room, then delivers an item that leaves once it was got `takes` times.
+    def put(self, number: int, item: T) -> None:
+        """Waits for room, then delivers an item, which leaves when it is taken.
 
         Raises:
             Closed: The channel was closed, or failed before this number.
@@ -86,12 +86,12 @@ class Channel(Generic[T]):
         """
         with self._lock:
             self.reserve(number)
-            self._items[number] = item, takes
+            self._items[number] = item
             if self._getters:
                 self._filled.notify_all()
 
     def get(self, number: int) -> T:
-        """Waits for item `number` and takes one of its takes.
+        """Waits for item `number` and takes it.
 
         Raises:
             Closed: The channel was closed.
@@ -117,18 +117,14 @@ class Channel(Generic[T]):
                 raise Closed
             if number not in self._items and self._error is not None:
                 raise self._error
-            return self._items[number][0]
+            return self._items[number]
 
     def take(self, number: int) -> None:
-        """Takes one of the takes of an item that was looked at. Does nothing if it was closed."""
+        """Takes an item that was looked at. Does nothing if the channel was closed."""
         with self._lock:
             if number not in self._items:
                 return
-            item, takes = self._items[number]
-            if takes > 1:
-                self._items[number] = item, takes - 1
-                return
-            del item, self._items[number]  # its memory is free before anybody learns of the room
+            del self._items[number]  # its memory is free before anybody learns of the room
             self._taken.add(number)
             while self._lowest in self._taken:
                 self._taken.remove(self._lowest)

@@ -149,13 +149,16 @@ class Chunk:
 
     def read(self, part: Part, source: RowSource) -> Done:
         """Reads one part of every column, and tells what is complete with it."""
-        for name, hold in self._allocated().items():
-            source.read(name, part.runs, hold.destinations(part.start, part.stop))
+        self._fill(part, source)  # on its own, so that no name here holds memory that it counts out
         samples, leads = part.stop - part.start, self.leads(part)
         with self._lock:
             self._left -= samples
             self._leading_left -= samples if leads else 0
             return Done(lead=leads and not self._leading_left, chunk=not self._left)
+
+    def _fill(self, part: Part, source: RowSource) -> None:
+        for name, hold in self._allocated().items():
+            source.read(name, part.runs, hold.destinations(part.start, part.stop))
 
     def leads(self, part: Part) -> bool:
         """Whether the leading batch may need this part."""
@@ -167,15 +170,16 @@ class Chunk:
             name: hold.column.typed(hold.batch(index)) for name, hold in self._allocated().items()
         }
 
-    def taken(self) -> None:
-        """One more batch is out. The last one gives the memory back, whoever still has the chunk.
+    def taken(self) -> bool:
+        """One more batch is out. Whether it was the last, which gives the memory back.
 
-        The reader that handed it on may not have let go of it yet.
+        It does so whoever has the chunk: the reader that handed it on may not have let go of it.
         """
         with self._lock:
             self._wanted -= 1
             if not self._wanted:
                 self._holds = None
+            return not self._wanted
 
     def _allocated(self) -> Mapping[str, _Gathered | _Placed]:
         """The buffers; taken by whoever comes first, so that a planned chunk holds no memory."""

@@ -81,11 +81,6 @@ class Shared:
         first, index = self.plan.chunk_of(self.first)
         return self.plan.batches_in(number) - (index if number == first else 0)
 
-    def batches_of_whole(self, number: int) -> int:
-        """Those of them that wait for the whole chunk."""
-        first, _ = self.plan.chunk_of(self.first)
-        return self.batches_wanted(number) - (number == first and self.leads(self.first))
-
     def fail(self, chunk: Chunk, part: Part, error: BaseException) -> None:
         """A part could not be read: the error takes the place of what it belonged to."""
         if chunk.leads(part):
@@ -147,7 +142,7 @@ def read_parts(shared: Shared, tasks: Iterable[Task], clock: Clock) -> None:
             if done.lead:
                 shared.lead.put(shared.first, chunk)
             if done.chunk:
-                shared.chunks.put(chunk.number, chunk, takes=shared.batches_of_whole(chunk.number))
+                shared.chunks.put(chunk.number, chunk)
                 clock.items += 1
         except Closed:
             return
@@ -169,10 +164,10 @@ def make_batches(shared: Shared, ordinals: Iterable[int], clock: Clock) -> None:
             chunk = shared.lead.get(ordinal) if leads else shared.chunks.look(number)
             clock.switch(State.GATHER)
             arrays, planned = chunk.batch(index), chunk.plan
-            chunk.taken()
+            last = chunk.taken()
             del chunk
-            if not leads:
-                shared.chunks.take(number)  # not before: with the last take its memory is another's
+            if last:
+                shared.chunks.take(number)  # not before: now its memory is another's
             batch = shared.finished(arrays, planned, ordinal)
             del arrays
             clock.switch(State.WAIT_OUT)

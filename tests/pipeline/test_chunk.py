@@ -138,9 +138,11 @@ def test_the_last_batch_gives_the_memory_back_whoever_still_has_the_chunk() -> N
     chunk = Chunk(plan.chunk(0), used, 2)
     for part in chunk.plan.parts:
         chunk.read(part, NumberedRows())
+    last = []
     for index in range(2):
         chunk.batch(index)
-        chunk.taken()
+        last.append(chunk.taken())
+    assert last == [False, True]
     before = meter.allocations
     again = Chunk(plan.chunk(1), used, 2)
     again.read(again.plan.parts[0], NumberedRows())
