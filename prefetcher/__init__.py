@@ -8,6 +8,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from prefetcher.backends import import_with_keras
+from prefetcher.columns.column import Column
+from prefetcher.columns.fields import Field
+from prefetcher.columns.rows import Row, Window
 from prefetcher.errors import (
     BackendError,
     ClosedError,
@@ -45,6 +48,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PrefetchSequence",
+    "Row",
+    "Window",
+    "Field",
+    "Column",
     "split",
     "folds",
     "fit",

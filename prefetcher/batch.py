@@ -1,4 +1,4 @@
-"""What a batch looks like: from arrays by dataset to the structure that Keras gets.
+"""What a batch looks like: from rows of datasets to the structure that Keras gets.
 
 Pure functions of their input: they run on any batcher, in any number at once.
 """
@@ -15,12 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prefetcher.clock import State, doing
+from prefetcher.columns.column import Column, View
+from prefetcher.columns.memory import InMemory
 from prefetcher.config import Names, Transform
 from prefetcher.errors import TransformError
 from prefetcher.messages.user_code import definition_of, line_of
 from prefetcher.order.plan import Place
 
-Arrays = Mapping[str, NDArray[Any]]
+Made = tuple[View, Callable[[NDArray[Any]], NDArray[Any]]]
+"""Which rows a value is made of, and how."""
 Batch = tuple[Any, ...]
 """(x,), (x, y) or (x, y, sample_weight); each an array, or a tuple or dict of arrays."""
 
@@ -39,44 +42,55 @@ class Recipe:
     """Turns the arrays of one batch into (x, y, ...), the user's transform applied.
 
     Args:
-        parts: Names of x, y and sample weights, as many as there are.
+        parts: x, y and sample weights, as many as there are: names, columns, and arrays.
+        values: How the value of each name and column is made.
         transform: The user's function, or None.
         seed: Keys the generator of a transform that has a parameter named `rng`.
     """
 
     def __init__(
-        self, parts: tuple[Names, ...], transform: Transform | None = None, seed: int = 0
+        self,
+        parts: tuple[Names, ...],
+        values: Mapping[str | Column, Made],
+        transform: Transform | None = None,
+        seed: int = 0,
     ) -> None:
         self.parts = parts
-        self.names = tuple(dict.fromkeys(name for part in parts for name in flatten(part)))
+        self._values = values
         self._transform = transform
         self._seed = seed
-        self._takes_rng = transform is not None and _has_rng(transform)
+        self._extras = _extras(transform, len(parts)) if transform is not None else frozenset()
 
-    def make(self, arrays: Arrays, place: Place, where: Callable[[], str]) -> Batch:
+    def make(
+        self,
+        arrays: Mapping[View | InMemory, NDArray[Any]],
+        rows: NDArray[np.int64],
+        place: Place,
+        where: Callable[[], str],
+    ) -> Batch:
         """The batch at `place`.
 
         Args:
-            arrays: One array (samples, ...) for each name.
+            arrays: An array (samples, ...) for each view, and for what is in memory.
+            rows: The numbers of the samples, int64 (samples,).
             place: Keys the transform's generator.
             where: Says which rows of which file these are, for an error message.
 
         Raises:
             TransformError: The transform raised, or its result is no batch of these samples.
         """
-        batch = tuple(_pack(part, arrays) for part in self.parts)
+        batch = tuple(self._pack(part, arrays) for part in self.parts)
         if self._transform is None:
             return batch
-        samples = len(next(iter(arrays.values())))
         try:
             with doing(State.TRANSFORM):
-                changed = self._call(self._transform, batch, place)
+                changed = self._call(self._transform, batch, rows, place)
         except Exception as error:
             raise TransformError(
                 f"transform raised {type(error).__name__}: {error} (at {where()})"
                 f"{line_of(error, self._transform)}"
             ) from error
-        wrong = self._wrong(changed, samples)
+        wrong = self._wrong(changed, len(rows))
         if wrong:
             what, remedy = wrong
             raise TransformError(
@@ -111,10 +125,28 @@ class Recipe:
         """The keys of the dict that the model's inputs are, if they are one."""
         return self.parts[0].keys() if isinstance(self.parts[0], dict) else ()
 
-    def _call(self, transform: Transform, batch: Batch, place: Place) -> object:
-        if not self._takes_rng:
-            return transform(*batch)
-        return transform(*batch, rng=np.random.default_rng([self._seed, *place]))
+    def _pack(self, part: Names, arrays: Mapping[View | InMemory, NDArray[Any]]) -> Any:
+        if isinstance(part, dict):
+            return {key: self._pack(each, arrays) for key, each in part.items()}
+        if isinstance(part, tuple):
+            return tuple(self._pack(each, arrays) for each in part)
+        if isinstance(part, InMemory):
+            array = arrays[part]
+        else:
+            view, make = self._values[part]
+            array = make(arrays[view])
+        # No backend takes foreign byte order.
+        return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+    def _call(
+        self, transform: Transform, batch: Batch, rows: NDArray[np.int64], place: Place
+    ) -> object:
+        extras: dict[str, Any] = {}
+        if "rng" in self._extras:
+            extras["rng"] = np.random.default_rng([self._seed, *place])
+        if "rows" in self._extras:
+            extras["rows"] = rows
+        return transform(*batch, **extras)
 
 
 def not_numbers(dtype: np.dtype[Any]) -> str:
@@ -136,21 +168,13 @@ def flatten(structure: Any) -> Iterator[Any]:
         yield structure
 
 
-def _pack(names: Names, arrays: Arrays) -> Any:
-    if isinstance(names, dict):
-        return {key: _pack(name, arrays) for key, name in names.items()}
-    if isinstance(names, tuple | list):
-        return tuple(_pack(name, arrays) for name in names)
-    array = arrays[names]
-    # No backend takes foreign byte order.
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
-
-
-def _has_rng(transform: Transform) -> bool:
+def _extras(transform: Transform, parts: int) -> frozenset[str]:
+    """What it wants besides the parts of the batch: further parameters of these names."""
     try:
-        return "rng" in inspect.signature(transform).parameters
+        parameters = inspect.signature(transform).parameters
     except (TypeError, ValueError):  # a builtin may have no signature
-        return False
+        return frozenset()
+    return frozenset({"rng", "rows"}.intersection(list(parameters)[parts:]))
 
 
 _PARTS = ("x", "y", "sample_weight")

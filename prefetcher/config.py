@@ -12,6 +12,8 @@ from typing import Any, Final, Literal, NamedTuple, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
+from prefetcher.columns.column import Column
+from prefetcher.columns.memory import InMemory
 from prefetcher.errors import RowsError, SettingsError
 from prefetcher.order.sizes import CHUNK_SIZE
 
@@ -19,8 +21,9 @@ File = str | os.PathLike[str]
 Files = File | Iterable[File]
 """A path, a pattern such as "train-*.h5", a manifest, or a list of these in order of their rows."""
 
-Names = str | tuple["Names", ...] | dict[str, "Names"]
-"""A dataset's name, or a tuple or dict of names for models with several inputs or outputs."""
+Names = str | Column | InMemory | tuple["Names", ...] | dict[str, "Names"]
+"""A dataset's name, a column or an array; or a tuple or dict of these, for several inputs or
+outputs."""
 
 Rows = slice | tuple[int, int] | Sequence[int] | NDArray[Any] | None
 """Which rows to use: a slice, a (start, stop) pair, an index array, a boolean mask, or all.
@@ -203,18 +206,35 @@ def normal_path(name: str) -> str:
 
 
 def _names(part: str, names: Any) -> Names | None:
-    """The same names as plain strings, tuples and dicts, without leading slashes."""
-    if names is None:
-        return None
+    """The same as strings, columns, `InMemory`, tuples and dicts, without leading slashes."""
+    if names is None or isinstance(names, InMemory):
+        return names
     if isinstance(names, str):
         return normal_path(names)
+    if isinstance(names, Column):
+        return names.renamed(normal_path)
+    if hasattr(names, "__array__") and not hasattr(names, "file"):  # which h5py's datasets have
+        return _in_memory(part, names)
     if isinstance(names, dict) and names:
         return {key: _name_in(part, name) for key, name in names.items()}
     if isinstance(names, tuple | list) and names:
         return tuple(_name_in(part, name) for name in names)
     if isinstance(name := getattr(names, "name", None), str):
         raise SettingsError(f"{part}={names!r}: pass its name, {part}={name.strip('/')!r}")
-    raise SettingsError(f"{part}={names!r}: expected a dataset's name, or a tuple or dict of names")
+    raise SettingsError(
+        f"{part}={names!r}: expected a dataset's name, a column or an array, or a tuple or dict of "
+        "these"
+    )
+
+
+def _in_memory(part: str, values: Any) -> InMemory:
+    array = np.asarray(values)
+    if not array.ndim or array.dtype.hasobject:
+        raise SettingsError(
+            f"{part} is an array {array.dtype} {array.shape}: pass one with a number, or an array "
+            "of numbers, for each sample"
+        )
+    return InMemory(array)
 
 
 def _split(name: Any) -> str | None:

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import psutil
+from numpy.typing import NDArray
 
-from prefetcher.batch import Recipe, flatten
+from prefetcher.batch import Made, Recipe, flatten
+from prefetcher.columns.column import Column, Span, View
+from prefetcher.columns.memory import InMemory
 from prefetcher.config import Settings, samples_of
-from prefetcher.errors import DatasetError, SettingsError
+from prefetcher.errors import SettingsError
 from prefetcher.hdf5.shards import Shards, describe_all
 from prefetcher.machine.limits import cpus_allowed, memory_allowed
 from prefetcher.messages.repacking import convert_line
-from prefetcher.naming import named
-from prefetcher.order.plan import MOST_READERS, Plan
-from prefetcher.order.sizes import (
-    CHUNK_SIZE,
-    default_block_size,
-    default_chunk_size,
-    whole_chunk_size,
-)
+from prefetcher.naming import leaves, named, value_of
+from prefetcher.needs import needs_of
+from prefetcher.order.plan import MOST_READERS, Samples
+from prefetcher.order.sizes import whole_chunk_size
 from prefetcher.pipeline.stream import Feed
+from prefetcher.planning import held_bytes, planned
 
 _logger = logging.getLogger("prefetcher")
 
@@ -41,14 +41,48 @@ def feed_of(settings: Settings) -> Feed:
         settings.file, allow_external=settings.allow_external, retries=settings.retries
     )
     settings = named(settings, shards)
-    parts = (settings.x, settings.y, settings.sample_weight)
-    recipe = Recipe(
-        tuple(part for part in parts if part is not None), settings.transform, settings.seed
+    made = _made(settings, shards)
+    shards = shards.including([view.dataset for view, _ in made.values()])
+    needs, length = needs_of(shards, (view for view, _ in made.values()))
+    samples = samples_of(settings.rows, length, shards.name)
+    feed = _fitting(
+        Feed(
+            settings,
+            shards,
+            planned(settings, samples, needs),
+            _recipe(settings, made),
+            needs,
+            _values(settings, samples, length),
+        )
     )
-    shards = shards.including(recipe.names)
-    feed = Feed(settings, shards, _plan(settings, shards, recipe.names), recipe)
-    feed = _fitting(feed)
     return replace(feed, auto_most=_auto_most(feed))
+
+
+def _made(settings: Settings, shards: Shards) -> dict[str | Column, Made]:
+    """Which rows each name and column needs, and what is made of them."""
+    made: dict[str | Column, Made] = {}
+    for _, leaf in leaves(settings):
+        if not isinstance(leaf, InMemory):
+            view = View(leaf, Span()) if isinstance(leaf, str) else leaf.view
+            made[leaf] = view, value_of(leaf, shards).make
+    if not made:
+        raise SettingsError("x and y are arrays: name a dataset of the file in one of them")
+    return made
+
+
+def _recipe(settings: Settings, made: dict[str | Column, Made]) -> Recipe:
+    parts = (settings.x, settings.y, settings.sample_weight)
+    given = tuple(part for part in parts if part is not None)
+    return Recipe(given, made, settings.transform, settings.seed)
+
+
+def _values(settings: Settings, samples: Samples, length: int) -> dict[InMemory, NDArray[Any]]:
+    """What is in memory, by the number of the sample."""
+    return {
+        leaf: leaf.of_all(part, samples, length)
+        for part, leaf in leaves(settings)
+        if isinstance(leaf, InMemory)
+    }
 
 
 def mixing_advice(feed: Feed) -> str | None:
@@ -110,7 +144,7 @@ def _fitting(feed: Feed) -> Feed:
     fitting = _fitting_chunk_size(feed, have // 2)
     sizes = (
         f"chunk_queue={feed.settings.chunk_queue} chunks of {plan.largest_chunk} samples of "
-        f"{feed.row_bytes} bytes and batch_queue={feed.settings.batch_queue} batches of "
+        f"{held_bytes(feed.needs)} bytes and batch_queue={feed.settings.batch_queue} batches of "
         f"{plan.largest_batch} need {need / 1e9:.1f} GB, this machine has {have / 1e9:.1f} GB"
     )
     if not fitting:
@@ -130,58 +164,8 @@ def _fitting(feed: Feed) -> Feed:
 def _fitting_chunk_size(feed: Feed, most: int) -> int:
     """The largest chunk with which `most` bytes are enough; 0 if no whole batch fits."""
     plan, chunks = feed.plan, feed.settings.chunk_queue
-    beside = feed.memory_bytes - chunks * plan.largest_chunk * feed.row_bytes
-    fitting = (most - beside) // (chunks * feed.row_bytes)
+    beside = feed.memory_bytes - chunks * plan.largest_chunk * held_bytes(feed.needs)
+    fitting = (most - beside) // (chunks * held_bytes(feed.needs))
     if fitting < plan.batch_size:
         return 0
     return whole_chunk_size(fitting, plan.batch_size, plan.align)
-
-
-def _check_lengths(shards: Shards, names: Sequence[str]) -> None:
-    """Row i of every dataset must be the same sample, in each file."""
-    for file in shards.files:
-        datasets = [file.dataset(name) for name in names]
-        found = ", ".join(f"{dataset.name} {dataset.rows} rows" for dataset in datasets)
-        if len({dataset.rows for dataset in datasets}) > 1:
-            raise DatasetError(
-                f"{file.path.name} has {found}: x, y and sample_weight need as many rows each"
-            )
-        if any(dataset.rows * dataset.row_bytes == 0 for dataset in datasets):
-            raise DatasetError(f"{file.path.name} has {found}: there is nothing to batch")
-
-
-def _plan(settings: Settings, shards: Shards, names: Sequence[str]) -> Plan:
-    _check_lengths(shards, names)
-    datasets = [shards.dataset(name) for name in names]
-    samples = samples_of(settings.rows, datasets[0].rows, shards.name)
-    if settings.drop_remainder and len(samples) < settings.batch_size:
-        raise SettingsError(
-            f"drop_remainder=True leaves no batch: {len(samples)} samples do not fill one of "
-            f"{settings.batch_size}. Write batch_size={len(samples)} or less, or leave it out"
-        )
-    # The widest dataset sets the pace, so blocks follow its storage chunks.
-    align = max(datasets, key=lambda dataset: dataset.row_bytes).storage_rows
-    row_bytes = sum(dataset.row_bytes for dataset in datasets)
-    chunk_size, block_size = _sizes(settings, len(samples), row_bytes, align)
-    return Plan(
-        samples=samples,
-        batch_size=settings.batch_size,
-        chunk_size=chunk_size,
-        block_size=block_size,
-        seed=settings.seed,
-        shuffle=settings.shuffle,
-        drop_remainder=settings.drop_remainder,
-        align=align,
-    )
-
-
-def _sizes(settings: Settings, samples: int, row_bytes: int, align: int) -> tuple[int, int]:
-    """Samples in a chunk and in a block, as the user wrote them or as they fit the file."""
-    batch_size, wanted = settings.batch_size, settings.chunk_size
-    block_size = settings.block_size or default_block_size(wanted or CHUNK_SIZE, row_bytes, align)
-    if wanted is not None:
-        return whole_chunk_size(wanted, batch_size, align), block_size
-    # A block size that the user wrote is meant for the usual chunk, so that does not grow with it.
-    mixed = 1 if settings.block_size else block_size
-    chunks = settings.chunk_queue
-    return default_chunk_size(samples, batch_size, mixed, row_bytes, align, chunks), block_size

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 from prefetcher.batch import flatten, not_numbers
+from prefetcher.columns.column import Column, Stored, Value
+from prefetcher.columns.fields import written_field
+from prefetcher.columns.memory import InMemory
+from prefetcher.columns.rows import Row
 from prefetcher.config import DEFAULT_X, DEFAULT_Y, Settings
 from prefetcher.errors import DatasetError, NoDatasetError, UnsafeFileError
 from prefetcher.hdf5.attributes import read_attributes
 from prefetcher.hdf5.describe import Dataset, FileDescription
 from prefetcher.hdf5.shards import Shards
 from prefetcher.messages.suggestions import listed, missing
+
+Rename = Callable[[str], str | Column]
+
+PARTS = ("x", "y", "sample_weight")
 
 
 def named(settings: Settings, shards: Shards) -> Settings:
@@ -30,27 +39,81 @@ def named(settings: Settings, shards: Shards) -> Settings:
         _check_split(split, first)
         settings = _within(split, settings)
     settings = _with_own_names(settings, first, split or "")
-    for part in ("x", "y", "sample_weight"):
-        for name in flatten(getattr(settings, part)):
-            if name is not None:
-                dataset = _check(part, name, shards)
-                if settings.transform is None:
-                    _check_numbers(f"{part}={name!r}", dataset, shards.name)
+    found = {part: _found(part, getattr(settings, part), shards) for part in PARTS}
+    settings = replace(settings, **found)
+    for part, leaf in leaves(settings):
+        if not isinstance(leaf, InMemory):
+            _check(part, leaf, shards, numbers=settings.transform is None)
     return settings
+
+
+def leaves(settings: Settings) -> Iterator[tuple[str, Any]]:
+    """Yields each name, column and array, and the parameter that it stands in."""
+    for part in PARTS:
+        for leaf in flatten(getattr(settings, part)):
+            if leaf is not None:
+                yield part, leaf
+
+
+def written(names: Any) -> Any:
+    """The same structure as text, for a log."""
+    if isinstance(names, dict):
+        return {key: written(name) for key, name in names.items()}
+    if isinstance(names, tuple):
+        return [written(name) for name in names]
+    return names if names is None else str(names)
+
+
+def value_of(leaf: str | Column, shards: Shards) -> Value:
+    """What a batch holds for a name or a column.
+
+    Raises:
+        PrefetchError: There is no such dataset, or no such value can be made of it.
+    """
+    name = leaf if isinstance(leaf, str) else leaf.dataset
+    dataset = shards.dataset(name)
+    stored = Stored(dataset.dtype, dataset.row_shape)
+    return (Row(leaf) if isinstance(leaf, str) else leaf).value(stored)
 
 
 def _within(split: str, settings: Settings) -> Settings:
     """The names as paths from the file's root."""
-
-    def path(names: Any) -> Any:
-        if isinstance(names, dict):
-            return {key: path(name) for key, name in names.items()}
-        if isinstance(names, tuple):
-            return tuple(map(path, names))
-        return names and f"{split}/{names}"
-
-    parts = {part: path(getattr(settings, part)) for part in ("x", "y", "sample_weight")}
+    parts = {part: _renamed(getattr(settings, part), _in_group(split)) for part in PARTS}
     return replace(settings, split=None, **parts)
+
+
+def _in_group(group: str) -> Rename:
+    return lambda name: f"{group}/{name}"
+
+
+def _renamed(names: Any, rename: Rename) -> Any:
+    """The same structure with other names of datasets."""
+    if isinstance(names, dict):
+        return {key: _renamed(name, rename) for key, name in names.items()}
+    if isinstance(names, tuple):
+        return tuple(_renamed(name, rename) for name in names)
+    if isinstance(names, Column):
+        return names.renamed(rename)
+    return rename(names) if isinstance(names, str) else names
+
+
+def _found(part: str, names: Any, shards: Shards) -> Any:
+    """The same with `Field` for names such as "events[energy]", if no dataset is called so."""
+
+    def found(name: str) -> str | Column:
+        field = written_field(name)
+        if field is None:
+            return name
+        try:
+            shards.dataset(name)
+        except NoDatasetError:
+            _check(part, field, shards, numbers=False)
+            return field
+        except (DatasetError, UnsafeFileError):  # told where it is checked
+            pass
+        return name
+
+    return _renamed(names, found)
 
 
 def _with_own_names(settings: Settings, file: FileDescription, group: str) -> Settings:
@@ -77,22 +140,28 @@ def _check_split(split: str, file: FileDescription) -> None:
         raise NoDatasetError(f"split={split!r}: {missing('group', split, file.path.name, have)}")
 
 
-def _check(part: str, name: str, shards: Shards) -> Dataset:
+def _check(part: str, leaf: str | Column, shards: Shards, *, numbers: bool) -> None:
+    name = leaf if isinstance(leaf, str) else leaf.dataset
+    shown = repr(leaf) if isinstance(leaf, str) else str(leaf)
     try:
-        return shards.dataset(name)
+        value = value_of(leaf, shards)
+        if numbers:
+            _check_numbers(shards.dataset(name), value, shards.name)
     except NoDatasetError as error:
         told = _splits(name, shards.files[0]) or str(error)
-        raise NoDatasetError(f"{part}={name!r}: {told}") from None
+        raise NoDatasetError(f"{part}={shown}: {told}") from None
     except (DatasetError, UnsafeFileError) as error:
-        raise type(error)(f"{part}={name!r}: {error}") from None
+        raise type(error)(f"{part}={shown}: {error}") from None
 
 
-def _check_numbers(named: str, dataset: Dataset, file: str) -> None:
+def _check_numbers(dataset: Dataset, value: Value, file: str) -> None:
     """Refuses here what Keras would refuse in mid-fit, whatever the backend."""
-    if found := not_numbers(dataset.dtype):
+    if found := not_numbers(value.dtype):
+        fields = value.dtype.names
+        use = f"name a field, as in '{dataset.name}[{fields[0]}]'" if fields else "name another"
         raise DatasetError(
-            f"{named}: {dataset} in {file} holds {found}, and Keras takes numbers and booleans: "
-            "pass a transform that returns these, or name another dataset"
+            f"{dataset} in {file} holds {found}, and Keras takes numbers and booleans: "
+            f"pass a transform that returns these, or {use}"
         )
 
 

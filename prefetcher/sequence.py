@@ -17,10 +17,12 @@ import numpy as np
 
 from prefetcher import balance
 from prefetcher.batch import Batch
+from prefetcher.columns.memory import InMemory
 from prefetcher.config import DEFAULT_X, DEFAULT_Y, Files, Names, Rows, Settings, Threads, Transform
 from prefetcher.errors import DatasetError, ProcessError, RowsError, SettingsError
 from prefetcher.feed import feed_of, mixing_advice
 from prefetcher.monitor import Monitor, claimed, wait_scope
+from prefetcher.naming import PARTS, leaves, value_of, written
 from prefetcher.order.plan import Plan
 from prefetcher.pipeline.stats import Stats
 from prefetcher.pipeline.stream import Feed, Stream
@@ -335,11 +337,14 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
 
 def _refuse_uint64(feed: Feed) -> None:
     """Keras has no PyTorch dtype for it, which it says in mid-fit."""
-    for dataset in feed.datasets:
-        if dataset.dtype.newbyteorder("=") == np.uint64:
+    for part, leaf in leaves(feed.settings):
+        dtype = (
+            leaf.array.dtype if isinstance(leaf, InMemory) else value_of(leaf, feed.shards).dtype
+        )
+        if dtype.newbyteorder("=") == np.uint64:
             raise DatasetError(
-                f"{dataset} in {feed.where} holds uint64, which Keras takes on every backend but "
-                "PyTorch: pass a transform that returns int64 or float32"
+                f"{part}={leaf} of {feed.shards.name} holds uint64, which Keras takes on every "
+                "backend but PyTorch: pass a transform that returns int64 or float32"
             )
 
 
@@ -347,10 +352,12 @@ def _run_info(feed: Feed) -> dict[str, object]:
     """What a monitor's log says of the run."""
     backend = keras.config.backend()
     settings = {field.name: getattr(feed.settings, field.name) for field in fields(Settings)}
+    names = {part: written(settings[part]) for part in PARTS}
     return {
         "backend": backend,
         "wait_scope": wait_scope(backend),
         "settings": settings
+        | names
         | {"file": feed.shards.name, "rows": len(feed.plan.samples)}
         | {"chunk_size": feed.plan.chunk_size, "block_size": feed.plan.block_size},
         "file": {

@@ -110,8 +110,8 @@ def show(result: Result) -> None:
 def _head(result: Result) -> Iterator[str]:
     plan, feed = result.feed.plan, result.feed
     yield (
-        f"{feed.where}: {output.size(feed.row_bytes)} a sample, {plan.batch_size} samples a batch, "
-        f"{plan.chunk_size} a chunk"
+        f"{feed.where}: {output.size(feed.sample_bytes)} a sample, {plan.batch_size} samples a "
+        f"batch, {plan.chunk_size} a chunk"
     )
     yield (
         f"Training takes {result.demand:,.0f} samples/s, a batch in "

@@ -198,5 +198,5 @@ class Engine:
         # Batches that are ready stay in their channel, with the error that ended the run.
         with self._closing:
             self._source.close()
-            for column in self.shared.columns:
-                column.drop()
+            for lane in self.shared.lanes:
+                lane.drop()

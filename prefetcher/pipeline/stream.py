@@ -16,11 +16,14 @@ import traceback
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
 
 from prefetcher.batch import Batch, Recipe
 from prefetcher.clock import State
+from prefetcher.columns.memory import InMemory
 from prefetcher.config import AUTO, IDLE_SECONDS, Settings, Workers
 from prefetcher.errors import ClosedError, ProcessError
 from prefetcher.hdf5.describe import Dataset
@@ -29,8 +32,9 @@ from prefetcher.order.plan import Place, Plan
 from prefetcher.pipeline.auto import Adjuster, Climber
 from prefetcher.pipeline.buffers import Meter
 from prefetcher.pipeline.channel import Channel, Closed
-from prefetcher.pipeline.chunk import bytes_needed, columns
 from prefetcher.pipeline.engine import Engine
+from prefetcher.pipeline.lane import Lane, Need
+from prefetcher.pipeline.lanes import lanes
 from prefetcher.pipeline.stats import Counters, Stats
 from prefetcher.pipeline.workers import Shared
 
@@ -43,6 +47,8 @@ class Feed:
     """What a stream is made of: settings, the file, the order and the shape of batches.
 
     Attributes:
+        needs: What samples need of each dataset.
+        values: What is in memory already, by the number of the sample.
         idle: Seconds without a request after which the threads end.
         auto_most: The most threads that a stage of "auto" may reach; it begins with 1.
     """
@@ -51,18 +57,22 @@ class Feed:
     shards: Shards
     plan: Plan
     recipe: Recipe
+    needs: tuple[Need, ...]
+    values: Mapping[InMemory, NDArray[Any]] = field(default_factory=dict)
     idle: float = IDLE_SECONDS
     auto_most: int = 1
 
     @property
     def datasets(self) -> list[Dataset]:
         """The datasets that are read, each once."""
-        return [self.shards.dataset(name) for name in self.recipe.names]
+        return [need.dataset for need in self.needs]
 
     @property
-    def row_bytes(self) -> int:
-        """Decoded bytes of one sample."""
-        return sum(dataset.row_bytes for dataset in self.datasets)
+    def sample_bytes(self) -> int:
+        """Bytes of one sample in a batch, before the transform."""
+        return sum(
+            need.dataset.row_bytes * view.span.rows for need in self.needs for view in need.views
+        )
 
     @property
     def most_workers(self) -> Workers:
@@ -72,11 +82,16 @@ class Feed:
     @property
     def memory_bytes(self) -> int:
         """The most that queues, buffers and workers hold together, transforms not counted."""
-        datasets, settings = self.datasets, self.settings
-        buffers = bytes_needed(datasets, self.plan, settings.chunk_queue, self.loose_batches)
+        counts = self.settings.chunk_queue, self.loose_batches
+        buffers = sum(lane.most_bytes(*counts) for lane in self.lanes(Meter()))
         # Who asks for a batch out of turn reads beside the readers.
         threads = self.most_workers.readers + 1
-        return buffers + threads * sum(dataset.scratch_bytes for dataset in datasets)
+        return buffers + threads * sum(dataset.scratch_bytes for dataset in self.datasets)
+
+    def lanes(self, meter: Meter) -> tuple[Lane, ...]:
+        """The way of each dataset through the pipeline; takes no memory yet."""
+        chunks = self.settings.chunk_queue
+        return lanes(self.needs, self.values, self.plan, chunks, self.loose_batches, meter)
 
     @property
     def loose_batches(self) -> int:
@@ -86,7 +101,12 @@ class Feed:
     @property
     def where(self) -> str:
         """The file and its datasets, for messages."""
-        return f"{self.shards.name} ({', '.join(self.recipe.names)})"
+        return f"{self.shards.name} ({', '.join(self.names)})"
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the datasets that are read."""
+        return [need.dataset.name for need in self.needs]
 
 
 class Observer(Protocol):
@@ -123,7 +143,7 @@ class Stream:
         self, feed: Feed, observer: Observer | None, run_info: Mapping[str, object]
     ) -> None:
         self._feed = feed
-        self._row_bytes = feed.row_bytes  # asked for with every batch
+        self._sample_bytes = feed.sample_bytes  # asked for with every batch
         self._meter = Meter()
         self._workers = feed.settings.workers(auto=1)
         self._counters = Counters(*self._workers, self._meter)
@@ -287,16 +307,14 @@ class Stream:
         stopping = threading.Event()
         source = ShardedSource(
             feed.shards,
-            feed.recipe.names,
+            feed.names,
             retries=settings.retries,
             stopping=stopping,
             on_retry=lambda data: self._event("read_retry", data),
         )
         shared = Shared(
             plan=plan,
-            columns=columns(
-                feed.datasets, plan, settings.chunk_queue, feed.loose_batches, self._counters.meter
-            ),
+            lanes=feed.lanes(self._counters.meter),
             source=source,
             recipe=feed.recipe,
             lead=Channel(1, first),
@@ -321,7 +339,7 @@ class Stream:
         counters, plan = self._counters, self._feed.plan
         first = counters.first_batch_s is None
         samples = plan.batch_rows(place.position)
-        counters.delivered(place, samples, samples * self._row_bytes)
+        counters.delivered(place, samples, samples * self._sample_bytes)
         if first:
             self._event("first_batch", {"after_s": round(counters.first_batch_s or 0.0, 3)})
         if not self._filled and self._engine is not None:

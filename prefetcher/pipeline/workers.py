@@ -14,15 +14,14 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Generic, TypeVar
-
-from numpy.typing import NDArray
+from typing import Generic, TypeVar
 
 from prefetcher.batch import Batch, Recipe
 from prefetcher.clock import Clock, State
 from prefetcher.order.plan import ChunkPlan, Part, Plan
 from prefetcher.pipeline.channel import Channel, Closed, Idle
-from prefetcher.pipeline.chunk import Chunk, Column, RowSource, read_batch
+from prefetcher.pipeline.chunk import Chunk, read_batch
+from prefetcher.pipeline.lane import Arrays, Lane, RowSource
 
 T = TypeVar("T")
 
@@ -42,7 +41,7 @@ class Shared:
     """
 
     plan: Plan
-    columns: Sequence[Column]
+    lanes: Sequence[Lane]
     source: RowSource
     recipe: Recipe
     lead: Channel[Chunk]
@@ -52,9 +51,9 @@ class Shared:
     where: str
 
     @property
-    def row_bytes(self) -> int:
-        """Decoded bytes of one sample."""
-        return sum(column.dataset.row_bytes for column in self.columns)
+    def sample_bytes(self) -> int:
+        """Bytes that are read for one sample, on average."""
+        return sum(lane.sample_bytes for lane in self.lanes)
 
     def tasks(self) -> Iterator[Task]:
         """Every part of every chunk from the first that is wanted on, without end."""
@@ -67,7 +66,7 @@ class Shared:
 
     def chunk(self, number: int, lead: int | None = None) -> Chunk:
         """A planned chunk that holds no memory yet."""
-        return Chunk(self.plan.chunk(number, lead), self.columns, self.batches_wanted(number))
+        return Chunk(self.plan.chunk(number, lead), self.lanes, self.batches_wanted(number))
 
     def leads(self, ordinal: int) -> bool:
         """Whether a batch comes before its chunk: the run's first, if more of that is wanted."""
@@ -96,20 +95,20 @@ class Shared:
         """A batch read on its own, in the calling thread, whatever the others are at."""
         number, index = self.plan.chunk_of(ordinal)
         chunk = self.plan.chunk(number)
-        return self.finished(read_batch(chunk, index, self.columns, self.source), chunk, ordinal)
+        return self.finished(read_batch(chunk, index, self.lanes, self.source), chunk, ordinal)
 
-    def finished(self, arrays: dict[str, NDArray[Any]], chunk: ChunkPlan, ordinal: int) -> Batch:
+    def finished(self, arrays: Arrays, chunk: ChunkPlan, ordinal: int) -> Batch:
         """The batch that is handed out, made of the arrays read for it."""
         place = self.plan.place(ordinal)
+        rows = chunk.rows[chunk.slots(self.plan.chunk_of(ordinal)[1])]
 
         def where() -> str:
-            rows = chunk.rows[chunk.slots(self.plan.chunk_of(ordinal)[1])]
             shown = ", ".join(map(str, rows[:4])) + (", ..." if len(rows) > 4 else "")
             return (
                 f"batch {place.position} of pass {place.pass_number}: rows {shown} of {self.where}"
             )
 
-        return self.recipe.make(arrays, place, where)
+        return self.recipe.make(arrays, rows, place, where)
 
 
 class Line(Generic[T]):
@@ -138,7 +137,7 @@ def read_parts(shared: Shared, tasks: Iterable[Task], clock: Clock) -> None:
             clock.switch(State.GATHER)
             done = chunk.read(part, shared.source)
             clock.samples += part.stop - part.start
-            clock.bytes += (part.stop - part.start) * shared.row_bytes
+            clock.bytes += (part.stop - part.start) * shared.sample_bytes
             if done.lead:
                 shared.lead.put(shared.first, chunk)
             if done.chunk:

@@ -1,0 +1,125 @@
+"""What every column is: which stored rows a sample needs, and what is made of them.
+
+A column is written down before any file is looked at, so it is a frozen description. `value` binds
+it to what a file stores.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+class Span(NamedTuple):
+    """Which rows of its dataset a sample needs. Sample i stands at row ``i * stride``.
+
+    Attributes:
+        ahead: The first row, counted from where the sample stands; negative for earlier rows.
+        length: How many rows; None for one row without an axis of its own.
+        stride: Rows from one sample to the next.
+        pad: Whether rows beyond the ends are copies of the first and the last row. If not, there
+            is no sample whose rows are not all there.
+    """
+
+    ahead: int = 0
+    length: int | None = None
+    stride: int = 1
+    pad: bool = False
+
+    @property
+    def rows(self) -> int:
+        """How many rows."""
+        return 1 if self.length is None else self.length
+
+    @property
+    def stop(self) -> int:
+        """One past the last row, counted from where the sample stands."""
+        return self.ahead + self.rows
+
+
+class View(NamedTuple):
+    """The rows of samples in one dataset; columns that need the same ones share them."""
+
+    dataset: str
+    span: Span
+
+
+class Stored(NamedTuple):
+    """What a file holds for one row."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+
+class Value(NamedTuple):
+    """What a batch holds for one sample, and how it is made.
+
+    Attributes:
+        dtype: Of the array.
+        shape: Of one sample's value.
+        make: From rows as they are stored, shape (samples, ...), to values, shape
+            (samples, *shape). Pure; any thread.
+    """
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    make: Callable[[Array], Array]
+
+
+@dataclass(frozen=True)
+class Column(ABC):
+    """How the value of a sample is made of the rows of a dataset.
+
+    A leaf of `x`, `y` or `sample_weight` is the name of a dataset, whose row i is sample i, or a
+    column for anything else. Columns are immutable, and may stand in each other.
+
+    Attributes:
+        of: The dataset's name, or another column whose values this one changes.
+    """
+
+    of: str | Column
+
+    @property
+    def dataset(self) -> str:
+        """The name of the dataset."""
+        return self.of if isinstance(self.of, str) else self.of.dataset
+
+    @property
+    def span(self) -> Span:
+        """Which rows a sample needs."""
+        return Span() if isinstance(self.of, str) else self.of.span
+
+    @property
+    def view(self) -> View:
+        """The rows that its values are made of."""
+        return View(self.dataset, self.span)
+
+    @abstractmethod
+    def value(self, stored: Stored) -> Value:
+        """What a sample's value is, for rows that are stored so.
+
+        Raises:
+            DatasetError: Values cannot be made of such rows.
+        """
+
+    def renamed(self, rename: Callable[[str], str | Column]) -> Self:
+        """The same over what `rename` makes of the dataset's name."""
+        of = rename(self.of) if isinstance(self.of, str) else self.of.renamed(rename)
+        return replace(self, of=of)
+
+    def _inner(self, stored: Stored) -> Value:
+        """The values that this one changes, for one row each."""
+        if isinstance(self.of, Column):
+            return self.of.value(stored)
+        return Value(stored.dtype, stored.shape, _as_they_are)
+
+
+def _as_they_are(rows: Array) -> Array:
+    return rows

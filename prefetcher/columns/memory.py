@@ -1,0 +1,61 @@
+"""Values that are in memory already, such as labels out of a table."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from hashlib import sha256
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prefetcher.columns.column import Array
+from prefetcher.errors import RowsError
+
+
+class InMemory:
+    """An array with a value for each sample of the data set, or for each that `rows` names.
+
+    Its text has a checksum, so that a saved place in the data knows it again.
+
+    Args:
+        array: Shape (samples, ...).
+    """
+
+    def __init__(self, array: Array) -> None:
+        self.array = array
+
+    @cached_property
+    def _checksum(self) -> str:
+        return sha256(np.ascontiguousarray(self.array).data).hexdigest()[:16]
+
+    def __repr__(self) -> str:
+        return f"array {self.array.dtype} {self.array.shape} {self._checksum}"
+
+    def of_all(self, part: str, samples: range | NDArray[np.int64], length: int) -> Array:
+        """The values by sample number, of which only those of `samples` are used.
+
+        Args:
+            part: The parameter, for messages.
+            samples: The numbers of the samples that are used.
+            length: Samples in the data set.
+
+        Raises:
+            RowsError: There are neither as many values as samples, nor as many as are used.
+        """
+        array = self.array
+        if len(array) == length:
+            return array
+        if len(array) != len(samples):
+            raise RowsError(
+                f"{part} is an array of {len(array)} values: pass {length}, one for each sample of "
+                f"the file, or {len(samples)}, one for each that rows= names"
+            )
+        numbers = np.asarray(samples)
+        if len(np.unique(numbers)) < len(numbers):
+            raise RowsError(
+                f"{part} is an array with a value for each of rows=, which names some samples "
+                f"twice: pass {length} values, one for each sample of the file"
+            )
+        every = np.zeros((length, *array.shape[1:]), array.dtype)
+        every[numbers] = array
+        return every

@@ -1,0 +1,103 @@
+"""Which samples a data set has, and which rows of which dataset they need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+
+from prefetcher.columns.column import Span, View
+from prefetcher.columns.rowmap import RowMap
+from prefetcher.errors import DatasetError, SettingsError
+from prefetcher.hdf5.describe import Dataset
+from prefetcher.hdf5.shards import Shards
+from prefetcher.messages.suggestions import listed
+from prefetcher.pipeline.lane import Need
+
+
+def needs_of(shards: Shards, views: Iterable[View]) -> tuple[tuple[Need, ...], int]:
+    """What samples need of each dataset, and how many samples there are in all files.
+
+    Raises:
+        DatasetError: Datasets do not fit together, or have no sample.
+        SettingsError: Two columns of one dataset have different strides.
+    """
+    by_dataset: dict[str, list[View]] = {}
+    for view in dict.fromkeys(views):
+        by_dataset.setdefault(view.dataset, []).append(view)
+    for name, of_one in by_dataset.items():
+        _check_strides(name, of_one)
+    samples, first = [], []
+    for file in shards.files:
+        rows = {name: file.dataset(name) for name in by_dataset}
+        begin, end = _places(file.path.name, rows, by_dataset)
+        first.append(begin)
+        samples.append(max(0, end - begin))
+    if not sum(samples):
+        raise DatasetError(f"{shards.name} has no sample: {_shortest(by_dataset)}")
+    needs = []
+    for name, of_one in by_dataset.items():
+        rows_of = [file.dataset(name).rows for file in shards.files]
+        rows_map = RowMap(rows_of, samples, first, of_one[0].span.stride)
+        needs.append(Need(shards.dataset(name), tuple(of_one), rows_map, len(shards.files)))
+    return tuple(needs), sum(samples)
+
+
+def _check_strides(name: str, views: Sequence[View]) -> None:
+    strides = sorted({view.span.stride for view in views})
+    if len(strides) > 1:
+        raise SettingsError(
+            f"{name} has columns of stride {strides[0]} and of stride {strides[1]}: sample i must "
+            "stand at one row of it, so write one stride for all"
+        )
+
+
+def _places(
+    file: str, datasets: Mapping[str, Dataset], views: Mapping[str, Sequence[View]]
+) -> tuple[int, int]:
+    """The first place of a file at which there is a sample, and one past the last.
+
+    Place i stands at row ``i * stride`` of each dataset.
+    """
+    _check_rows(file, datasets, views)
+    bounds = [
+        _bounds(datasets[name].rows, view.span) for name, of_one in views.items() for view in of_one
+    ]
+    return max(begin for begin, _ in bounds), min(end for _, end in bounds)
+
+
+def _bounds(rows: int, span: Span) -> tuple[int, int]:
+    if span.pad:
+        return 0, -(-rows // span.stride)
+    return max(0, -(span.ahead // span.stride)), (rows - span.stop) // span.stride + 1
+
+
+def _check_rows(
+    file: str, datasets: Mapping[str, Dataset], views: Mapping[str, Sequence[View]]
+) -> None:
+    """Row i of every dataset must belong to the same sample."""
+    found = listed([f"{dataset.name} {dataset.rows} rows" for dataset in datasets.values()])
+    if any(dataset.rows * dataset.row_bytes == 0 for dataset in datasets.values()):
+        raise DatasetError(f"{file} has {found}: there is nothing to batch")
+    by_stride = sorted((views[name][0].span.stride, each.rows) for name, each in datasets.items())
+    places = []
+    for stride, group in groupby(by_stride, key=lambda pair: pair[0]):
+        rows = {count for _, count in group}
+        if len(rows) > 1:
+            raise DatasetError(f"{file} has {found}: x, y and sample_weight need as many rows each")
+        (count,) = rows
+        places.append((count // stride, -(-count // stride), stride))
+    if max(low for low, _, _ in places) > min(high for _, high, _ in places):
+        made = listed([f"{low} of stride {stride}" for low, _, stride in places])
+        raise DatasetError(
+            f"{file} has {found}, which make {made}: x, y and sample_weight need as many samples "
+            "each, so correct the strides"
+        )
+
+
+def _shortest(views: Mapping[str, Sequence[View]]) -> str:
+    longest = max((view for of_one in views.values() for view in of_one), key=_rows_needed)
+    return f"one needs {_rows_needed(longest)} rows of {longest.dataset}, and no file has so many"
+
+
+def _rows_needed(view: View) -> int:
+    return max(view.span.stop, 0) - min(view.span.ahead, 0)

@@ -1,0 +1,111 @@
+"""One dataset's way from the file to its places in batches: what every lane offers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prefetcher.columns.column import View
+from prefetcher.columns.memory import InMemory
+from prefetcher.columns.rowmap import RowMap
+from prefetcher.hdf5.describe import Dataset
+from prefetcher.order.plan import ChunkPlan, Part, Run
+from prefetcher.pipeline.buffers import Meter, Pool
+
+Bytes = NDArray[np.uint8]
+Key = View | InMemory
+"""What a batch has an array for."""
+Arrays = dict[Key, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What samples need of one dataset.
+
+    Attributes:
+        dataset: With the rows of all files.
+        views: Which rows; each once, all of the same stride.
+        rows: Where each sample stands.
+        files: How many files the rows lie in.
+    """
+
+    dataset: Dataset
+    views: tuple[View, ...]
+    rows: RowMap
+    files: int = 1
+
+
+class RowSource(Protocol):
+    """What a chunk is read from. Any number of threads at once."""
+
+    def expect(self, name: str, runs: Sequence[Run]) -> None:
+        """Has the system fetch what will be read soon. Never fails."""
+
+    def read(self, name: str, runs: Sequence[Run], out: Sequence[Bytes]) -> None:
+        """Reads runs of rows into `out`, arrays (k, row_bytes) that follow each other."""
+
+
+class Hold(Protocol):
+    """The memory of one chunk in one lane."""
+
+    def read(self, part: Part, source: RowSource) -> None:
+        """Reads what one part of the chunk needs."""
+
+    def batch(self, index: int) -> Arrays:
+        """The arrays of one batch. Each batch may be asked for once."""
+
+
+class Lane(ABC):
+    """One dataset's way through the pipeline, and its share of the buffers.
+
+    Attributes:
+        sample_bytes: Bytes that are read for one sample, on average.
+    """
+
+    sample_bytes: int
+
+    @abstractmethod
+    def expect(self, chunk: ChunkPlan, source: RowSource) -> None:
+        """Has the system fetch all that a chunk needs, before its first part is read."""
+
+    @abstractmethod
+    def hold(self, chunk: ChunkPlan, *, whole: bool) -> Hold:
+        """Takes the memory for a chunk; not `whole`, for one batch that is read on its own."""
+
+    @abstractmethod
+    def most_bytes(self, chunks: int, batches: int) -> int:
+        """The most memory for so many chunks, batches outside of them, and one on its own."""
+
+    @abstractmethod
+    def drop(self) -> None:
+        """Lets the free buffers go."""
+
+
+class Buffers:
+    """The buffers of one kind of batch: the rows of its samples, shape (samples, ...)."""
+
+    def __init__(self, view: View, dataset: Dataset, samples: int, keep: int, meter: Meter) -> None:
+        self.view = view
+        self._dtype, row_shape = dataset.dtype, dataset.row_shape
+        length = view.span.length
+        self._shape = row_shape if length is None else (length, *row_shape)
+        self.value_bytes = dataset.row_bytes * view.span.rows
+        self.nbytes = samples * self.value_bytes
+        self.pool = Pool(self.nbytes, keep, meter)
+
+    def take(self, samples: int) -> Bytes:
+        """Fresh memory (samples, bytes of a value)."""
+        return self.cut(self.pool.take(), samples)
+
+    def cut(self, block: Bytes, samples: int) -> Bytes:
+        """The beginning of a block as memory (samples, bytes of a value)."""
+        return block[: samples * self.value_bytes].reshape(samples, self.value_bytes)
+
+    def typed(self, batch: Bytes) -> NDArray[Any]:
+        """The same memory with the dataset's dtype and shape."""
+        return batch.view(self._dtype).reshape(len(batch), *self._shape)

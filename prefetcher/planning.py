@@ -1,0 +1,100 @@
+"""From the settings, and what samples need of the datasets, to the order and its sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prefetcher.config import Settings
+from prefetcher.errors import SettingsError
+from prefetcher.order.plan import Plan, Samples
+from prefetcher.order.sizes import (
+    CHUNK_SIZE,
+    default_block_size,
+    default_chunk_size,
+    whole_chunk_size,
+)
+from prefetcher.pipeline.lane import Need
+from prefetcher.pipeline.windows import reach
+
+# What a block of windows reads beyond its end is read for another block, too: at most an eighth of
+# its rows, and a quarter of its storage chunks.
+_WINDOWS_IN_BLOCK = 8
+_STORAGE_CHUNKS_IN_BLOCK = 4
+
+
+def planned(settings: Settings, samples: Samples, needs: Sequence[Need]) -> Plan:
+    """The order of the samples.
+
+    Raises:
+        SettingsError: The settings leave no batch.
+    """
+    if settings.drop_remainder and len(samples) < settings.batch_size:
+        raise SettingsError(
+            f"drop_remainder=True leaves no batch: {len(samples)} samples do not fill one of "
+            f"{settings.batch_size}. Write batch_size={len(samples)} or less, or leave it out"
+        )
+    # The widest dataset sets the pace, so blocks follow its storage chunks.
+    widest = max(needs, key=lambda need: need.dataset.row_bytes)
+    align = _samples_together(widest)
+    chunk_size, block_size = _sizes(settings, len(samples), needs, align)
+    return Plan(
+        samples=samples,
+        batch_size=settings.batch_size,
+        chunk_size=chunk_size,
+        block_size=block_size,
+        seed=settings.seed,
+        shuffle=settings.shuffle,
+        drop_remainder=settings.drop_remainder,
+        align=align,
+    )
+
+
+def _samples_together(need: Need) -> int:
+    """Samples that stand in one storage chunk, 1 where that is no whole number."""
+    rows, stride = need.dataset.storage_rows, need.views[0].span.stride
+    return rows // stride if rows % stride == 0 else 1
+
+
+def _sizes(settings: Settings, samples: int, needs: Sequence[Need], align: int) -> tuple[int, int]:
+    """Samples in a chunk and in a block, as the user wrote them or as they fit the file."""
+    batch_size, wanted = settings.batch_size, settings.chunk_size
+    sample_bytes = held_bytes(needs)
+    block_size = settings.block_size or _default_block_size(wanted, sample_bytes, needs, align)
+    if wanted is not None:
+        return whole_chunk_size(wanted, batch_size, align), block_size
+    # A block size that the user wrote is meant for the usual chunk, so that does not grow with it.
+    mixed = 1 if settings.block_size else block_size
+    chunks = settings.chunk_queue
+    return default_chunk_size(samples, batch_size, mixed, sample_bytes, align, chunks), block_size
+
+
+def held_bytes(needs: Sequence[Need]) -> int:
+    """Bytes that a chunk holds for one of many neighbouring samples."""
+    return sum(need.dataset.row_bytes * _rows_for_one(need) for need in needs)
+
+
+def _rows_for_one(need: Need) -> int:
+    begin, end = reach([view.span for view in need.views])
+    return min(end - begin, need.views[0].span.stride)
+
+
+def _default_block_size(
+    chunk_size: int | None, sample_bytes: int, needs: Sequence[Need], align: int
+) -> int:
+    size = default_block_size(chunk_size or CHUNK_SIZE, sample_bytes, align)
+    least = max(map(_least_block, needs))
+    if size >= least:
+        return size
+    fitting = -(-least // align) * align
+    return min(fitting, chunk_size) if chunk_size else fitting
+
+
+def _least_block(need: Need) -> int:
+    """Samples in a block of windows of which few rows are read for the block after it, too."""
+    begin, end = reach([view.span for view in need.views])
+    if end - begin == 1:
+        return 1
+    rows = max(
+        _WINDOWS_IN_BLOCK * (end - begin), _STORAGE_CHUNKS_IN_BLOCK * need.dataset.storage_rows
+    )
+    return -(-rows // need.views[0].span.stride)
