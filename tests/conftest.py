@@ -91,7 +91,7 @@ def row_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     """Runs a test for both ways that rows get to their batches, whatever size its rows have."""
     way: str = request.param
     smallest_placed = 0 if way == "placed" else 1 << 40
-    monkeypatch.setattr("prefetcher.pipeline.chunk._PLACED_ROW_BYTES", smallest_placed)
+    monkeypatch.setattr("prefetcher.pipeline.lanes._PLACED_ROW_BYTES", smallest_placed)
     return way
 
 

@@ -9,10 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from prefetcher.batch import Recipe
+from prefetcher.batch import Made, Recipe
+from prefetcher.columns.column import Column, Span, View
+from prefetcher.columns.memory import InMemory
 from prefetcher.errors import TransformError
 from prefetcher.order.plan import Place
+from prefetcher.pipeline.lane import Key
 
 ARRAYS = {"a": np.arange(3), "b": np.arange(3) * 10, "c": np.arange(3) * 100}
 HERE = Place(1, 2)
@@ -22,8 +26,19 @@ def where() -> str:
     return "batch 2"
 
 
-def make(*parts: Any, transform: Callable[..., Any] | None = None) -> tuple[Any, ...]:
-    return Recipe(parts, transform, seed=5).make(ARRAYS, HERE, where)
+ROWS = np.array([7, 8, 9])
+MADE: dict[str | Column, Made] = {name: (View(name, Span()), np.asarray) for name in ARRAYS}
+
+
+def make(
+    *parts: Any,
+    transform: Callable[..., Any] | None = None,
+    seed: int = 5,
+    place: Place = HERE,
+    arrays: dict[str, NDArray[Any]] = ARRAYS,
+) -> tuple[Any, ...]:
+    by_view: dict[Key, NDArray[Any]] = {View(name, Span()): array for name, array in arrays.items()}
+    return Recipe(parts, MADE, transform, seed).make(by_view, ROWS, place, where)
 
 
 def test_one_name_a_part() -> None:
@@ -39,12 +54,8 @@ def test_tuples_and_dicts_keep_their_shape() -> None:
     assert y is ARRAYS["c"]
 
 
-def test_each_dataset_is_named_once_though_it_is_used_twice() -> None:
-    assert Recipe((("a", "b"), "a")).names == ("a", "b")
-
-
 def test_foreign_byte_order_is_turned_round() -> None:
-    (x,) = Recipe(("a",)).make({"a": np.array([1, 2], ">f4")}, HERE, where)
+    (x,) = make("a", arrays={"a": np.array([1, 2], ">f4")})
     assert x.dtype.isnative
     assert x.tolist() == [1, 2]
 
@@ -60,10 +71,29 @@ def test_a_transform_with_rng_gets_the_same_numbers_for_the_same_place() -> None
 
     again = make("a", transform=noise)[0]
     assert make("a", transform=noise)[0].tolist() == again.tolist()
-    other_place = Recipe(("a",), noise, seed=5).make(ARRAYS, Place(1, 3), where)[0]
-    other_seed = Recipe(("a",), noise, seed=6).make(ARRAYS, HERE, where)[0]
+    other_place = make("a", transform=noise, place=Place(1, 3))[0]
+    other_seed = make("a", transform=noise, seed=6)[0]
     assert other_place.tolist() != again.tolist()
     assert other_seed.tolist() != again.tolist()
+
+
+def test_a_transform_with_rows_gets_the_numbers_of_the_samples() -> None:
+    def numbered(x: Any, y: Any, *, rows: Any) -> Any:
+        return x, rows
+
+    assert make("a", "b", transform=numbered)[1] is ROWS
+    assert make("a", "b", transform=lambda x, y, rows, rng: (x, rows + rng.integers(1)))[1][0] == 7
+
+
+def test_a_first_parameter_may_have_any_name() -> None:
+    assert make("a", "b", transform=lambda rows, rng: rows + rng)[0].tolist() == [0, 11, 22]
+
+
+def test_what_is_in_memory_is_a_part_as_it_is() -> None:
+    known = InMemory(np.arange(100))
+    recipe = Recipe(("a", known), MADE)
+    arrays: dict[Key, NDArray[Any]] = {View("a", Span()): ARRAYS["a"], known: np.array([7, 8, 9])}
+    assert recipe.make(arrays, ROWS, HERE, where)[1].tolist() == [7, 8, 9]
 
 
 def test_a_transform_without_a_signature() -> None:

@@ -7,8 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from prefetcher.columns.column import Span, View
+from prefetcher.columns.rowmap import RowMap
 from prefetcher.hdf5.describe import Dataset
-from prefetcher.order.plan import Run
+from prefetcher.order.plan import Plan, Run
+from prefetcher.pipeline.buffers import Meter
+from prefetcher.pipeline.lane import Lane, Need
+from prefetcher.pipeline.lanes import lanes
 
 
 class NumberedRows:
@@ -29,10 +34,27 @@ class NumberedRows:
             array.view(np.int64)[:], rows = rows[: len(array), None], rows[len(array) :]
 
 
+ROWS = 10**6
+
+
+def need(of: Dataset, *spans: Span) -> Need:
+    """Samples that stand at the rows of their number, one row each if no span is given."""
+    views = tuple(View(of.name, span) for span in spans or (Span(),))
+    return Need(of, views, RowMap([ROWS], [ROWS], [0], views[0].span.stride))
+
+
+def lanes_of(
+    datasets: Sequence[Dataset], plan: Plan, chunks: int, batches: int, meter: Meter
+) -> tuple[Lane, ...]:
+    """The lanes of datasets without columns."""
+    return lanes([need(each) for each in datasets], {}, plan, chunks, batches, meter)
+
+
 def dataset(name: str, width: int) -> Dataset:
+    """One of a million rows of so many numbers."""
     return Dataset(
         name=name,
-        shape=(10**6, width),
+        shape=(ROWS, width),
         dtype=np.dtype(np.int64),
         layout="contiguous",
         storage_chunk=None,

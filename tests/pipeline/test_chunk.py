@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from helpers.numbered import NumberedRows, dataset
+from helpers.numbered import NumberedRows, dataset, lanes_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 from prefetcher.order.plan import Plan
 from prefetcher.pipeline.buffers import Meter
-from prefetcher.pipeline.chunk import Chunk, bytes_needed, columns, is_placed, read_batch
+from prefetcher.pipeline.chunk import Chunk, read_batch
+from prefetcher.pipeline.lanes import is_placed
 
 SMALL, LARGE = 2, 1000
 """Elements of a row: 16 bytes are gathered, 8000 are placed."""
@@ -23,20 +24,20 @@ def test_buffers_are_counted_for_the_samples_that_there_are(samples: int) -> Non
     """And hold no more, however large a chunk or a batch might be."""
     plan = Plan(range(samples), batch_size=8, chunk_size=32, block_size=4)
     meter = Meter()
-    made = columns(DATASETS, plan, 2, 3, meter)
+    made = lanes_of(DATASETS, plan, 2, 3, meter)
     chunks = [Chunk(plan.chunk(number), made, 4) for number in range(2)]
     for chunk in chunks:
         chunk._allocated()
-    loose = [column.batch(plan.batch_rows(0)) for column in made for _ in range(3)]
-    counted = bytes_needed(DATASETS, plan, 2, 3)
+    loose = [lane.batches.pool.take() for lane in made for _ in range(3)]  # type: ignore[attr-defined]
+    counted = sum(lane.most_bytes(2, 3) for lane in made)
     assert meter.now <= counted
     whole = min(samples, 8)
-    assert counted <= (2 * min(32, -(-samples // whole) * whole) + 3 * whole) * 8 * (SMALL + LARGE)
+    assert counted <= (2 * min(32, -(-samples // whole) * whole) + 4 * whole) * 8 * (SMALL + LARGE)
     del chunks, loose
 
 
 def test_the_two_widths_go_the_two_ways() -> None:
-    assert [is_placed(column) for column in DATASETS] == [False, True]
+    assert [is_placed(each) for each in DATASETS] == [False, True]
 
 
 @given(
@@ -46,7 +47,7 @@ def test_every_batch_holds_the_rows_of_its_plan(
     n: int, batch_size: int, batches: int, shuffle: bool, seed: int
 ) -> None:
     plan = Plan(range(5, 5 + n), batch_size, batch_size * batches, 1, seed, shuffle)
-    used = columns(DATASETS, plan, chunks=2, batches=4, meter=Meter())
+    used = lanes_of(DATASETS, plan, chunks=2, batches=4, meter=Meter())
     for number in range(plan.num_chunks):
         chunk = Chunk(plan.chunk(number), used, plan.batches_in(number))
         done = [chunk.read(part, NumberedRows()) for part in chunk.plan.parts]
@@ -55,9 +56,9 @@ def test_every_batch_holds_the_rows_of_its_plan(
         for index in range(plan.batches_in(number)):
             alone = read_batch(chunk.plan, index, used, NumberedRows())
             expected = chunk.plan.rows[chunk.plan.slots(index)]
-            for name, array in chunk.batch(index).items():
+            for view, array in chunk.batch(index).items():
                 assert (array == expected[:, None]).all()
-                assert (alone[name] == array).all()
+                assert (alone[view] == array).all()
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
@@ -67,7 +68,7 @@ def test_a_batch_that_leads_is_there_when_its_parts_are_whichever_is_done_last(
 ) -> None:
     plan = Plan(range(1000), 8, 160, 20, shuffle=shuffle, align=4)
     planned = plan.chunk(1, lead)
-    used = columns(DATASETS, plan, 2, 4, Meter())
+    used = lanes_of(DATASETS, plan, 2, 4, Meter())
     for last in (part for part in planned.parts if part.start < planned.leading):
         chunk = Chunk(planned, used, plan.batches_in(1) - lead)
         for part in planned.parts:
@@ -85,7 +86,7 @@ def test_a_batch_that_leads_is_there_when_its_parts_are_whichever_is_done_last(
 @pytest.mark.parametrize(("shuffle", "most"), [(True, 40), (False, 16)])
 def test_neighbouring_rows_are_read_together(shuffle: bool, most: int) -> None:
     plan = Plan(range(10_000), 8, 1600, 40, seed=1, shuffle=shuffle)
-    chunk = Chunk(plan.chunk(1), columns(DATASETS[1:], plan, 2, 4, Meter()), 4)
+    chunk = Chunk(plan.chunk(1), lanes_of(DATASETS[1:], plan, 2, 4, Meter()), 4)
     source = NumberedRows()
     for part in chunk.plan.parts:
         chunk.read(part, source)
@@ -95,7 +96,7 @@ def test_neighbouring_rows_are_read_together(shuffle: bool, most: int) -> None:
 
 def test_all_of_a_chunk_is_expected_before_it_is_read() -> None:
     plan = Plan(range(1000), 8, 320, 40, seed=1)
-    chunk = Chunk(plan.chunk(1), columns(DATASETS, plan, 2, 4, Meter()), 4)
+    chunk = Chunk(plan.chunk(1), lanes_of(DATASETS, plan, 2, 4, Meter()), 4)
     source = NumberedRows()
     chunk.expect(source)
     for name in ("small", "large"):
@@ -106,27 +107,27 @@ def test_all_of_a_chunk_is_expected_before_it_is_read() -> None:
 def test_a_planned_chunk_holds_no_memory_and_a_full_one_what_was_promised() -> None:
     plan = Plan(range(1000), 8, 320, 40)
     meter = Meter()
-    used = columns(DATASETS, plan, chunks=2, batches=4, meter=meter)
+    used = lanes_of(DATASETS, plan, chunks=2, batches=4, meter=meter)
     chunk = Chunk(plan.chunk(0), used, 40)
     assert meter.now == 0
     for part in chunk.plan.parts:
         chunk.read(part, NumberedRows())
     kept = [chunk.batch(index) for index in range(4)]
-    assert meter.now == bytes_needed(DATASETS, plan, 1, 4) - 4 * 8 * 8 * LARGE
+    assert meter.now == (320 + 4 * 8) * 8 * SMALL + 320 * 8 * LARGE
     del kept
 
 
 def test_who_keeps_a_batch_keeps_no_more_than_that_batch() -> None:
     plan = Plan(range(320), 8, 320, 40)
     meter = Meter()
-    used = columns(DATASETS, plan, chunks=1, batches=1, meter=meter)
+    used = lanes_of(DATASETS, plan, chunks=1, batches=1, meter=meter)
     chunk = Chunk(plan.chunk(0), used, 40)
     for part in chunk.plan.parts:
         chunk.read(part, NumberedRows())
     kept = chunk.batch(3)
     del chunk
-    for column in used:
-        column.drop()
+    for lane in used:
+        lane.drop()
     assert meter.now == sum(array.nbytes for array in kept.values())
 
 
@@ -134,7 +135,7 @@ def test_the_last_batch_gives_the_memory_back_whoever_still_has_the_chunk() -> N
     """As the reader that handed it on, and was told to wait before it could let go of it."""
     plan = Plan(range(16), 8, 16, 1)
     meter = Meter()
-    used = columns(DATASETS, plan, 1, 1, meter)
+    used = lanes_of(DATASETS, plan, 1, 1, meter)
     chunk = Chunk(plan.chunk(0), used, 2)
     for part in chunk.plan.parts:
         chunk.read(part, NumberedRows())
@@ -152,7 +153,7 @@ def test_the_last_batch_gives_the_memory_back_whoever_still_has_the_chunk() -> N
 
 def test_a_batch_can_be_taken_once() -> None:
     plan = Plan(range(16), 8, 16, 1)
-    chunk = Chunk(plan.chunk(0), columns(DATASETS, plan, 1, 1, Meter()), 2)
+    chunk = Chunk(plan.chunk(0), lanes_of(DATASETS, plan, 1, 1, Meter()), 2)
     for part in chunk.plan.parts:
         chunk.read(part, NumberedRows())
     chunk.batch(0)

@@ -18,15 +18,18 @@ from helpers.leaks import join_pipeline_threads, pipeline_threads
 from helpers.waiting import Task, join, wait_for
 from numpy.typing import NDArray
 
-from prefetcher.batch import Recipe
+from prefetcher.batch import Made, Recipe
+from prefetcher.columns.column import Column, Span, View
 from prefetcher.config import Settings, Workers
 from prefetcher.errors import ClosedError, ReadError, TransformError
 from prefetcher.hdf5.shards import ShardedSource, describe_all
+from prefetcher.needs import needs_of
 from prefetcher.order.plan import Part, Plan, Run
 from prefetcher.pipeline import buffers
 from prefetcher.pipeline import stream as stream_module
 from prefetcher.pipeline.auto import Climber, Decision, Pace
-from prefetcher.pipeline.chunk import Chunk, Done, RowSource
+from prefetcher.pipeline.chunk import Chunk, Done
+from prefetcher.pipeline.lane import RowSource
 from prefetcher.pipeline.stream import Feed, Stream
 
 N, BATCH, CHUNK = 203, 5, 20
@@ -36,9 +39,14 @@ AUTO_MOST = 4
 @contextmanager
 def streaming(path: Path, *, idle: float = 60.0, **settings: Any) -> Iterator[Stream]:
     asked = Settings(path, batch_size=BATCH, chunk_size=CHUNK, **settings)
-    recipe = Recipe(("x", "y"), asked.transform, asked.seed)
+    shards = describe_all(path)
+    views = {name: View(name, Span()) for name in ("x", "y")}
+    made: dict[str | Column, Made] = {name: (view, np.asarray) for name, view in views.items()}
+    recipe = Recipe(("x", "y"), made, asked.transform, asked.seed)
     plan = Plan(range(N), BATCH, CHUNK, 3, asked.seed, asked.shuffle)
-    stream = Stream(Feed(asked, describe_all(path), plan, recipe, idle, AUTO_MOST), None, {})
+    needs, _ = needs_of(shards, views.values())
+    feed = Feed(asked, shards, plan, recipe, needs, idle=idle, auto_most=AUTO_MOST)
+    stream = Stream(feed, None, {})
     try:
         yield stream
     finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from helpers.numbered import NumberedRows, dataset
+from helpers.numbered import NumberedRows, dataset, lanes_of
 
 from prefetcher.batch import Batch, Recipe
 from prefetcher.clock import Clock
@@ -11,7 +11,7 @@ from prefetcher.errors import ReadError
 from prefetcher.order.plan import Plan
 from prefetcher.pipeline.buffers import Meter
 from prefetcher.pipeline.channel import Channel, Closed
-from prefetcher.pipeline.chunk import Chunk, columns
+from prefetcher.pipeline.chunk import Chunk
 from prefetcher.pipeline.workers import Shared, read_parts
 
 
@@ -21,9 +21,9 @@ def shared() -> Shared:
     plan = Plan(range(1000), batch_size=8, chunk_size=160, block_size=20)
     return Shared(
         plan=plan,
-        columns=columns([dataset("x", 2)], plan, 2, 8, Meter()),
+        lanes=lanes_of([dataset("x", 2)], plan, 2, 8, Meter()),
         source=NumberedRows(),
-        recipe=Recipe(("x",)),
+        recipe=Recipe(("x",), {}),
         lead=Channel[Chunk](1),
         chunks=Channel[Chunk](2),
         batches=Channel[Batch](8),
