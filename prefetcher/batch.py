@@ -125,7 +125,7 @@ class Recipe:
         """The keys of the dict that the model's inputs are, if they are one."""
         return self.parts[0].keys() if isinstance(self.parts[0], dict) else ()
 
-    def _pack(self, part: Names, arrays: Mapping[View | InMemory, NDArray[Any]]) -> Any:
+    def _pack(self, part: Any, arrays: Mapping[View | InMemory, NDArray[Any]]) -> Any:
         if isinstance(part, dict):
             return {key: self._pack(each, arrays) for key, each in part.items()}
         if isinstance(part, tuple):

@@ -21,7 +21,7 @@ File = str | os.PathLike[str]
 Files = File | Iterable[File]
 """A path, a pattern such as "train-*.h5", a manifest, or a list of these in order of their rows."""
 
-Names = str | Column | InMemory | tuple["Names", ...] | dict[str, "Names"]
+Names = str | Column | InMemory | NDArray[Any] | tuple["Names", ...] | dict[str, "Names"]
 """A dataset's name, a column or an array; or a tuple or dict of these, for several inputs or
 outputs."""
 

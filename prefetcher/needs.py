@@ -66,9 +66,11 @@ def _places(
 
 
 def _bounds(rows: int, span: Span) -> tuple[int, int]:
+    stands = -(-rows // span.stride)  # places that are rows of the file
     if span.pad:
-        return 0, -(-rows // span.stride)
-    return max(0, -(span.ahead // span.stride)), (rows - span.stop) // span.stride + 1
+        return 0, stands
+    begin = max(0, -(span.ahead // span.stride))
+    return begin, min(stands, (rows - span.stop) // span.stride + 1)
 
 
 def _check_rows(

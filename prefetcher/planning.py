@@ -9,6 +9,7 @@ from prefetcher.errors import SettingsError
 from prefetcher.order.plan import Plan, Samples
 from prefetcher.order.sizes import (
     CHUNK_SIZE,
+    SMALLEST_MIX,
     default_block_size,
     default_chunk_size,
     whole_chunk_size,
@@ -85,8 +86,9 @@ def _default_block_size(
     least = max(map(_least_block, needs))
     if size >= least:
         return size
-    fitting = -(-least // align) * align
-    return min(fitting, chunk_size) if chunk_size else fitting
+    # A chunk size that the user wrote does not grow: then mixing goes before reading less.
+    least = min(least, chunk_size // SMALLEST_MIX) if chunk_size else least
+    return max(size, -(-least // align) * align)
 
 
 def _least_block(need: Need) -> int:

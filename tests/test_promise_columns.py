@@ -1,0 +1,177 @@
+"""Exactly once, file order, replay, resuming and memory hold for every column."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from prefetcher import Column, DatasetError, Field, PrefetchSequence, Row, StateError, Window
+
+N, FILES = 230, 3
+EVENT = np.dtype([("id", "i4"), ("energy", ">f4"), ("place", [("x", "f8"), ("y", "f8")])])
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Three files whose every number says which row of which file it is of."""
+    folder = tmp_path_factory.mktemp("columns")
+    paths = [folder / f"part-{number}.h5" for number in range(FILES)]
+    for number, path in enumerate(paths):
+        rows = np.arange(N) + 1000 * number
+        events = np.zeros(N, EVENT)
+        events["id"], events["energy"], events["place"]["x"] = rows, rows / 2, -rows
+        wide = np.repeat(rows[:, None], 3, axis=1).astype("f4")
+        with h5py.File(path, "w") as file:
+            file["plain"] = wide
+            file.create_dataset("gzip", data=wide, chunks=(20, 3), compression="gzip")
+            file["events"] = events
+    return paths
+
+
+def row_numbers() -> np.ndarray:
+    return np.concatenate([np.arange(N) + 1000 * number for number in range(FILES)])
+
+
+def starts(length: int, ahead: int = 0) -> list[int]:
+    """The row numbers at which samples stand that need so many rows, from `ahead` on."""
+    every = np.arange(N)
+    stands = every[(every + ahead >= 0) & (every + ahead + length <= N)]
+    return [int(row) + 1000 * number for number in range(FILES) for row in stands]
+
+
+def first_rows(x: Any) -> Any:
+    """The row at which each window begins."""
+    return x.reshape(len(x), -1)[:, 0].astype(int)
+
+
+CASES: dict[str, tuple[Column | str, Callable[[Any], Any], list[int]]] = {
+    "window": (Window("plain", 7), first_rows, starts(7)),
+    "decoded window": (Window("gzip", 7), first_rows, starts(7)),
+    "row ahead": (Row("gzip", ahead=5), lambda x: first_rows(x) - 5, starts(1, 5)),
+    "row behind": (Row("plain", ahead=-5), lambda x: first_rows(x) + 5, starts(1, -5)),
+    "padded": (Window("gzip", 4, pad="edge"), first_rows, starts(1)),
+    "field": ("events[energy]", lambda x: (2 * x).astype(int), starts(1)),
+    "nested field": ("events[place][x]", lambda x: -x.astype(int), starts(1)),
+    "field of a window": (
+        Window(Field("events", "id"), 3), lambda x: x[:, 0], starts(3)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_each_sample_comes_once_and_again_as_the_same(
+    paths: list[Path], case: str, shuffle: bool
+) -> None:
+    column, number, expected = CASES[case]
+    made = PrefetchSequence(
+        paths, x=column, y=None, batch_size=8, chunk_size=64, block_size=8, shuffle=shuffle,
+        readers=2, batchers=2,
+    )  # fmt: skip
+    with made as train:
+        seen = [number(x).tolist() for (x,) in train]
+        again = [number(train[index][0]).tolist() for index in (0, 1, 0, 5, 2)]
+        peak = train.stats().buffer_peak_bytes
+        assert 0 < peak <= train.memory_bytes
+    flat = [row for batch in seen for row in batch]
+    assert (sorted(flat) if shuffle else flat) == expected
+    if not shuffle:
+        assert again == [seen[index] for index in (0, 1, 0, 5, 2)]
+
+
+def test_a_window_holds_the_rows_that_follow_and_no_other_file_s(paths: list[Path]) -> None:
+    x, y = Window("plain", 6), (Row("plain", ahead=8), Window("gzip", 2, ahead=6))
+    with PrefetchSequence(paths, x, y, batch_size=16) as train:
+        for windows, (later, next_two) in train:
+            first = windows[:, 0, 0]
+            assert (windows == (first[:, None] + np.arange(6))[:, :, None]).all()
+            assert (later == (first + 8)[:, None]).all()
+            assert (next_two == (first[:, None] + [6, 7])[:, :, None]).all()
+
+
+def test_rows_beyond_a_file_are_copies_of_its_ends(paths: list[Path]) -> None:
+    column = Window("gzip", 5, ahead=-2, pad="edge")
+    with PrefetchSequence(paths, x=column, y="events[id]", batch_size=16) as train:
+        for x, stands in train:
+            own = stands // 1000 * 1000
+            wanted = np.clip(stands[:, None] + np.arange(-2, 3), own[:, None], own[:, None] + N - 1)
+            assert (x[..., 0] == wanted).all()
+
+
+def test_arrays_lie_beside_their_samples(paths: list[Path]) -> None:
+    """One value for each sample of the files, or for each that `rows` names."""
+    every = row_numbers()
+    chosen = np.random.default_rng(0).permutation(len(every))[:100]
+    for y, rows in ((every, None), (every, chosen), (every[chosen], chosen)):
+        with PrefetchSequence(paths, x="plain", y=y, rows=rows, batch_size=16) as train:
+            seen = [(int(a), int(b)) for x, y in train for a, b in zip(x[:, 0], y, strict=True)]
+        assert sorted(seen) == sorted((row, row) for row in every[rows].ravel().tolist())
+
+
+def test_a_transform_may_ask_which_samples_it_has(paths: list[Path]) -> None:
+    every = row_numbers()
+
+    def labelled(x: Any, rows: Any) -> Any:
+        return x, every[rows]
+
+    with PrefetchSequence(paths, x="gzip", y=None, transform=labelled, rows=(5, 600)) as train:
+        for x, y in train:
+            assert (x[:, 0] == y).all()
+
+
+def test_a_saved_place_knows_its_columns_and_arrays(paths: list[Path]) -> None:
+    def train(length: int, y: Any) -> PrefetchSequence:
+        return PrefetchSequence(paths, x=Window("plain", length), y=y, batch_size=16)
+
+    y = np.arange(len(starts(3)))
+    with train(3, y) as first:
+        batches = [batch for batch, _ in zip(first, range(4), strict=False)]
+        state = first.state_dict(3)
+    with train(3, y.copy()) as second:
+        second.load_state_dict(state)
+        x, found = next(iter(second))
+        assert (found == batches[3][1]).all()
+        assert (x == batches[3][0]).all()
+    with train(3, y + 1) as other, pytest.raises(StateError, match=r"y was .* and is"):
+        other.load_state_dict(state)
+    with train(4, y[: len(starts(4))]) as other, pytest.raises(StateError, match="x was"):
+        other.load_state_dict(state)
+
+
+def test_keras_trains_on_windows_of_a_group(paths: list[Path], tmp_path: Path) -> None:
+    path = tmp_path / "split.h5"
+    with h5py.File(path, "w") as file, h5py.File(paths[0]) as source:
+        source.copy("plain", file.create_group("train"))
+    model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(3)])
+    model.compile("sgd", "mse")
+    x, y = Window("plain", 4), Row("plain", ahead=4)
+    with PrefetchSequence(
+        path, x, y, split="train", transform=lambda x, y: (x / N, y / N)
+    ) as train:
+        history = model.fit(train, epochs=2, verbose=0)
+        assert train.plan.num_samples == N - 4
+        assert model.evaluate(train, verbose=0) <= history.history["loss"][0]
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        ("events", r"x='events': events .* holds records.*name a field, as in 'events\[id\]'"),
+        ("events[enrgy]", r"x=events\[enrgy\]: no field 'enrgy' in events.*did you mean 'energy'"),
+        ("plain[a]", r"x=plain\[a\]: plain holds float32, which has no fields"),
+        ("plan[a]", r"x='plan\[a\]'|no dataset 'plan'"),
+        (Window("plan", 3), r"x=Window.*no dataset 'plan' in part-0.h5.*did you mean 'plain'"),
+        (Window("events", 3), r"x=Window.*holds records"),
+    ],
+)
+def test_what_a_column_cannot_be_made_of_is_refused(
+    paths: list[Path], x: Any, message: str
+) -> None:
+    with pytest.raises(DatasetError, match=message):
+        PrefetchSequence(paths, x=x, y=None)
