@@ -17,6 +17,7 @@ from prefetcher.errors import (
     NotHDF5Error,
 )
 from prefetcher.hdf5.faults import system_error
+from prefetcher.storage.local import TOO_MANY, too_many
 from prefetcher.storage.retry import may_pass
 
 _BUSY = ("already open for write", "already open for SWMR write", "unable to lock file")
@@ -30,6 +31,7 @@ def open_file(path: Path) -> h5py.File:
         FileBusyError: this or another process has it open for writing.
         NotHDF5Error: it is a folder, not HDF5, cut short or damaged.
         FileError: it may not be read, or the system cannot open it.
+        OpenFilesError: the process has as many files open as it may.
         OSError: an error of the system that may pass, with its errno: open it again.
     """
     if _is_written_here(path):
@@ -84,5 +86,7 @@ def _explained(path: Path, error: Exception) -> OSError:
     if "truncated file" in str(error):
         return NotHDF5Error(f"{path.name} was cut short: copy or write it again ({error})")
     if system := system_error(error):
+        if system.errno in TOO_MANY:
+            return too_many(path, system)
         return system if may_pass(system) else FileError(f"{path.name} cannot be opened: {system}")
     return NotHDF5Error(f"{path.name} is not an HDF5 file, or it is damaged ({error})")

@@ -10,8 +10,8 @@ import os
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import accumulate, groupby
 from operator import itemgetter
@@ -22,6 +22,8 @@ from prefetcher.errors import DatasetError, FileMissingError, PrefetchError, Set
 from prefetcher.hdf5.describe import Dataset, FileDescription, describe
 from prefetcher.hdf5.manifest import is_manifest, read_manifest
 from prefetcher.hdf5.places import Places, Rows
+from prefetcher.hdf5.proof import Proofs
+from prefetcher.hdf5.scratch import Scratch
 from prefetcher.hdf5.source import Source
 from prefetcher.order.plan import Run
 from prefetcher.storage.protocol import Range
@@ -36,6 +38,8 @@ class Shards:
     """
 
     files: tuple[FileDescription, ...]
+    proofs: Proofs = field(default_factory=Proofs, compare=False)
+    """What was proved of them, for whoever reads them next."""
 
     @property
     def name(self) -> str:
@@ -54,7 +58,7 @@ class Shards:
         Raises:
             PrefetchError: As `dataset`.
         """
-        return Shards(tuple(file.including(names) for file in self.files))
+        return replace(self, files=tuple(file.including(names) for file in self.files))
 
     def dataset(self, name: str) -> Dataset:
         """The dataset of that name with the rows of all files.
@@ -112,8 +116,8 @@ def _matching(file: File) -> list[Path]:
 class ShardedSource:
     """Rows out of all files. `read` may be called from any number of threads at once.
 
-    A file is opened when a row of it is first wanted, and stays open until `close`. The arguments
-    are those of `Source`.
+    A file is opened when a row of it is first wanted. It stays open until `close`, or until others
+    are wanted that the process may not have open beside it. The arguments are those of `Source`.
     """
 
     def __init__(
@@ -132,11 +136,16 @@ class ShardedSource:
             for name in self._names
         }
         self._open = partial(
-            Source, names=self._names, retries=retries, stopping=stopping, on_retry=on_retry
+            Source,
+            names=self._names,
+            retries=retries,
+            stopping=stopping,
+            on_retry=on_retry,
+            proofs=shards.proofs,
+            scratch=Scratch(),
         )
         self._lock = threading.Lock()
         self._sources: dict[int, Source] = {}
-        self._undo = ExitStack()
 
     def expect(self, name: str, runs: Sequence[Run]) -> None:
         """Has the system fetch runs of rows that will be read soon. Never fails."""
@@ -167,7 +176,8 @@ class ShardedSource:
 
     def close(self) -> None:
         """Closes every file. The caller makes sure that nobody reads."""
-        self._undo.close()
+        for source in self._sources.values():
+            source.close()
 
     def _by_file(self, name: str, runs: Sequence[Run]) -> Iterator[tuple[int, Sequence[Run]]]:
         """Yields (file, runs of its own rows) in the order of `runs`."""
@@ -195,7 +205,5 @@ class ShardedSource:
             return source
         with self._lock:
             if number not in self._sources:
-                source = self._open(self._files[number])
-                self._undo.callback(source.close)
-                self._sources[number] = source
+                self._sources[number] = self._open(self._files[number], number=number)
             return self._sources[number]

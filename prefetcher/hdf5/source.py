@@ -1,11 +1,14 @@
-"""Rows of some datasets of one open file, each dataset in the way that fits it."""
+"""Rows of some datasets of one file, each dataset in the way that fits it.
+
+The file is opened when it is read, and may be closed between two reads: `opened` says when. What
+was proved of it stays, so to open it again costs little; that it is still the same is checked.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
 from typing import Protocol
 
 import h5py
@@ -19,15 +22,19 @@ from prefetcher.errors import (
     ReadError,
     RowsError,
 )
+from prefetcher.hdf5.access import Access
 from prefetcher.hdf5.contiguous import ContiguousWay
 from prefetcher.hdf5.describe import Dataset, FileDescription
 from prefetcher.hdf5.faults import damage_reported
 from prefetcher.hdf5.general import GeneralWay
 from prefetcher.hdf5.handle import Handle
 from prefetcher.hdf5.index import walk_index
+from prefetcher.hdf5.opened import OPEN_FILES
 from prefetcher.hdf5.places import Places, Rows, after
-from prefetcher.hdf5.proof import Probe, agrees
+from prefetcher.hdf5.proof import FastWay, Proofs, Proven, agrees
+from prefetcher.hdf5.scratch import Scratch
 from prefetcher.hdf5.storage_chunks import StorageChunkWay
+from prefetcher.hdf5.ways import Way
 from prefetcher.order.plan import Run
 from prefetcher.storage.local import LocalBytes
 from prefetcher.storage.protocol import Range
@@ -42,13 +49,28 @@ class _Way(Protocol):
 
     def ranges(self, runs: Sequence[Run]) -> list[Range]: ...
 
-    def read(self, runs: Sequence[Run], places: Places) -> None: ...
+    def read(self, access: Access, runs: Sequence[Run], places: Places) -> None: ...
 
 
-class _FastWay(_Way, Protocol):
-    """What a way that does without HDF5 offers too."""
+HANDLE_BYTES = 300_000
+"""What HDF5 keeps in memory of a file that it has open: measured over 2,000 small files."""
 
-    def probes(self) -> Iterable[Probe]: ...
+
+class _Open:
+    """What is open of a file: its bytes, and h5py's handle where a dataset is read through it."""
+
+    def __init__(self, stored: LocalBytes, handle: Handle | None, ways: Mapping[str, _Way]) -> None:
+        self.stored = stored
+        self.ways = ways
+        self._handle = handle
+        self.descriptors = 1 if handle is None else 2 + handle.files
+        self.nbytes = 0 if handle is None else HANDLE_BYTES * (1 + handle.files)
+
+    def close(self) -> None:
+        """Closes all of it."""
+        self.stored.close()
+        if self._handle is not None:
+            self._handle.close()
 
 
 def _index(dataset: h5py.Dataset) -> NDArray[np.int64] | None:
@@ -66,6 +88,9 @@ class Source:
             seconds, which is what a file server takes to come back.
         stopping: Set by the owner to end a pause between two tries at once.
         on_retry: Told of every retry, on the thread that reads.
+        proofs: What was proved of the files of a data set; None begins anew.
+        number: This file's number among them.
+        scratch: Memory to work in, which sources may share; None for some of its own.
 
     Raises:
         FileChangedError: the file is no longer the one that was described.
@@ -83,32 +108,69 @@ class Source:
         retries: int = 3,
         stopping: threading.Event | None = None,
         on_retry: Callable[[Mapping[str, object]], None] | None = None,
+        proofs: Proofs | None = None,
+        number: int = 0,
+        scratch: Scratch | None = None,
     ) -> None:
         self._path = description.path
+        # It may be opened again when the process is in another folder.
+        self._place = description.path.absolute()
+        self._identity = description.identity
         self._datasets = {name: description.dataset(name) for name in names}
         self._retry = Retry(retries, stopping or threading.Event(), on_retry)
-        # Re-entrant: a finalizer may close the source on a thread that holds one of them.
-        self._state = threading.RLock()
-        self._reading = 0
+        self._scratch = scratch or Scratch()
+        self._proofs, self._number = proofs or Proofs(), number
         self._closed = False
-        self._undo = ExitStack()
-        self._retry.opening(self._path.name, partial(self._open, description))
-        self.scratch_bytes = max(way.scratch_bytes for way in self._ways.values())
-        """The most memory, in bytes, that one reading thread holds beside the caller's arrays."""
+        with self._open_meanwhile() as opened:
+            self.scratch_bytes = max(way.scratch_bytes for way in opened.ways.values())
+            """The most memory, in bytes, that a reading thread holds beside the caller's arrays."""
 
-    def _open(self, description: FileDescription) -> None:
+    def _opened(self) -> _Open:
+        return self._retry.opening(self._path.name, self._open)
+
+    def _open(self) -> _Open:
         with ExitStack() as undo:
-            kinds = {each.name: (each.shape, each.dtype) for each in self._datasets.values()}
-            handle = Handle(description.path, description.identity, kinds)
-            undo.callback(handle.close)
-            self._stored = LocalBytes(description.path, description.identity)
-            undo.callback(self._stored.close)
-            self._stored.check_unchanged()
-            with damage_reported(description.path):
-                self._ways = {name: self._way(name, handle) for name in self._datasets}
-            self._undo = undo.pop_all()
+            proven = self._proofs.find(self._number)
+            new = [name for name in self._datasets if name not in proven]
+            # h5py goes first: what it says of a file that cannot be used is plainer.
+            handle = self._handle(undo) if new or None in proven.values() else None
+            stored = LocalBytes(self._place, self._identity)
+            undo.callback(stored.close)
+            stored.check_unchanged()
+            if handle is not None and new:
+                proven = proven | self._proved(handle, Access(stored, self._scratch), new)
+                self._proofs.keep(self._number, proven)
+            ways, keep = self._ways(proven, handle)
+            if handle is not None and not keep:
+                handle.close()  # HDF5 is slow to close, but keeps much in memory
+            undo.pop_all()
+            return _Open(stored, handle if keep else None, ways)
 
-    def _way(self, name: str, handle: Handle) -> _Way:
+    def _handle(self, undo: ExitStack) -> Handle:
+        kinds = {each.name: (each.shape, each.dtype) for each in self._datasets.values()}
+        handle = Handle(self._place, self._identity, kinds)
+        undo.callback(handle.close)
+        return handle
+
+    def _ways(self, proven: Proven, handle: Handle | None) -> tuple[dict[str, _Way], bool]:
+        """How each dataset is read, and whether the handle is needed for that."""
+        ways: dict[str, _Way] = {}
+        through_h5py = False
+        for name, dataset in self._datasets.items():
+            way = proven[name]
+            if way is None and handle is not None:
+                through_h5py = True
+                with damage_reported(self._path):
+                    ways[name] = GeneralWay(handle, dataset.name)
+            elif way is not None:
+                ways[name] = way
+        return ways, through_h5py
+
+    def _proved(self, handle: Handle, access: Access, names: Sequence[str]) -> Proven:
+        with damage_reported(self._path):
+            return {name: self._fast_way(name, handle, access) for name in names}
+
+    def _fast_way(self, name: str, handle: Handle, access: Access) -> FastWay | None:
         """The way of the description, unless its bytes are not those that h5py gives."""
         dataset = self._datasets[name]
         opened = handle.dataset(dataset.name)
@@ -116,29 +178,21 @@ class Source:
             indexes = [_index(each) for each in (opened, *handle.sources(dataset.name))]
         except CorruptError as error:
             raise CorruptError(f"{name} in {self._path.name} is damaged: {error}") from error
-        way = self._fast_way(dataset, opened, indexes[0])
-        if way is not None and agrees(opened, way.probes()):
-            return way
-        return GeneralWay(handle, dataset.name)
+        way = _described_way(dataset, opened, indexes[0])
+        return way if way is not None and agrees(opened, way.probes(access)) else None
 
-    def _fast_way(
-        self, dataset: Dataset, opened: h5py.Dataset, index: NDArray[np.int64] | None
-    ) -> _FastWay | None:
-        if dataset.way == "contiguous":
-            offset = opened.id.get_offset()
-            return ContiguousWay(self._stored, offset, dataset.rows, dataset.row_bytes)
-        if dataset.way == "storage chunks" and index is not None:
-            with suppress(CorruptError):  # HDF5 itself misplaces some storage chunks in its index
-                return StorageChunkWay(opened, index, self._stored)
-        return None
+    def way_of(self, name: str) -> Way:
+        """How a dataset is read: as it was described, unless the proof of that failed."""
+        fast = self._proofs.find(self._number).get(name)
+        return "general" if fast is None else self._datasets[name].way
 
     def expect(self, name: str, runs: Sequence[Run]) -> None:
         """Has the system fetch runs of rows that will be read soon. Never fails.
 
         May wait for the disk to take so many requests. Does nothing where the rows are in memory.
         """
-        with suppress(ClosedError), self._open_meanwhile():
-            self._stored.expect(self._ways[name].ranges(runs))
+        with suppress(ClosedError), self._open_meanwhile() as opened:
+            opened.stored.expect(opened.ways[name].ranges(runs))
 
     def ranges(self, name: str, runs: Sequence[Run]) -> list[Range]:
         """Where in the file the bytes of runs of rows lie; none where HDF5 alone knows.
@@ -146,8 +200,8 @@ class Source:
         Raises:
             ClosedError: the source was closed.
         """
-        with self._open_meanwhile():
-            return self._ways[name].ranges(runs)
+        with self._open_meanwhile() as opened:
+            return opened.ways[name].ranges(runs)
 
     def read(self, name: str, runs: Sequence[Run], out: Sequence[Rows]) -> None:
         """Reads runs of rows of dataset `name`, one after the other, into `out`.
@@ -167,13 +221,14 @@ class Source:
         """
         places = Places(out)
         self._check_rows(name, runs, places)
-        with self._open_meanwhile():
+        with self._open_meanwhile() as opened:
+            access, way = Access(opened.stored, self._scratch), opened.ways[name]
             while places.done < places.count:
                 try:
-                    self._ways[name].read(after(runs, places.done), places)
+                    way.read(access, after(runs, places.done), places)
                 except (OSError, CorruptError) as error:
-                    self._again(error, name, after(runs, places.done)[0], places)
-            self._stored.check_unchanged()
+                    self._again(error, opened, name, after(runs, places.done)[0], places)
+            opened.stored.check_unchanged()
 
     def _check_rows(self, name: str, runs: Sequence[Run], places: Places) -> None:
         rows = self._datasets[name].rows
@@ -188,28 +243,31 @@ class Source:
             raise RowsError(f"{count} rows of {name} do not fill room for {places.count}")
 
     @contextmanager
-    def _open_meanwhile(self) -> Iterator[None]:
+    def _open_meanwhile(self) -> Iterator[_Open]:
         """Keeps the file open until the block ends, even if `close` is called meanwhile."""
-        with self._state:
-            if self._closed:
-                raise ClosedError(f"{self._path.name} was closed: open a new source")
-            self._reading += 1
+        self._check_not_closed()
+        opened = OPEN_FILES.enter(self, self._opened)
         try:
-            yield
+            yield opened
         finally:
-            with self._state:
-                self._reading -= 1
-            self._close_if_idle()
+            OPEN_FILES.leave(self)
+            if self._closed:  # perhaps before it was entered
+                OPEN_FILES.forget(self)
 
-    def _again(self, cause: OSError, name: str, run: Run, places: Places) -> None:
+    def _check_not_closed(self) -> None:
+        if self._closed:
+            raise ClosedError(f"{self._path.name} was closed: open a new source")
+
+    def _again(self, cause: OSError, opened: _Open, name: str, run: Run, places: Places) -> None:
         """After `cause`: reads a run alone, more than once if that may help; or tells its rows.
 
         What of it is there already is not read again.
         """
         begun = places.done
+        access = Access(opened.stored, self._scratch)
 
         def read() -> None:
-            self._ways[name].read(after([run], places.done - begun), places)
+            opened.ways[name].read(access, after([run], places.done - begun), places)
 
         where = {"file": self._path.name, "dataset": name, "rows": list(run)}
         try:
@@ -218,12 +276,12 @@ class Source:
             else:
                 self._retry.again(cause, read, where)
         except CorruptError as error:
-            self._stored.check_unchanged()
+            opened.stored.check_unchanged()
             raise CorruptError(f"{self._where(name, run)} are damaged: {error}") from error
         except PrefetchError:
             raise
         except OSError as error:
-            self._stored.check_unchanged()
+            opened.stored.check_unchanged()
             raise ReadError(f"reading {self._where(name, run)} failed: {error}") from error
         finally:
             del cause  # it may hold this frame, and so open files until the next collection
@@ -234,9 +292,15 @@ class Source:
     def close(self) -> None:
         """Closes the file, or leaves that to the last `read` under way. Never waits for one."""
         self._closed = True
-        self._close_if_idle()
+        OPEN_FILES.forget(self)
 
-    def _close_if_idle(self) -> None:
-        with self._state:
-            if self._closed and not self._reading:
-                self._undo.close()
+
+def _described_way(
+    dataset: Dataset, opened: h5py.Dataset, index: NDArray[np.int64] | None
+) -> FastWay | None:
+    if dataset.way == "contiguous":
+        return ContiguousWay(opened.id.get_offset(), dataset.rows, dataset.row_bytes)
+    if dataset.way == "storage chunks" and index is not None:
+        with suppress(CorruptError):  # HDF5 itself misplaces some storage chunks in its index
+            return StorageChunkWay(opened, index)
+    return None

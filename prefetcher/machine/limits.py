@@ -14,6 +14,9 @@ from prefetcher.machine.reasons import Reasons
 
 MEMBERSHIP: Final = Path("/proc/self/cgroup")
 MOUNT: Final = Path("/sys/fs/cgroup")
+_WINDOWS_DESCRIPTORS = 512
+"""What the C library of Windows allows if nobody asked for more."""
+_ENDLESS = 1 << 30
 
 
 def allowed(reasons: Reasons) -> dict[str, object]:
@@ -40,6 +43,22 @@ def memory_allowed() -> int:
     """Bytes of memory that this process may use."""
     machine_bytes = psutil.virtual_memory().total
     return memory_limit(machine_bytes) or machine_bytes
+
+
+def descriptors_allowed() -> int:
+    """Files that this process may have open at once, by its soft limit (`ulimit -n`)."""
+    try:
+        import resource
+    except ImportError:
+        return _WINDOWS_DESCRIPTORS
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return _ENDLESS if soft == resource.RLIM_INFINITY else soft
+
+
+def descriptors_open() -> int:
+    """Those that it has open now."""
+    process = psutil.Process()
+    return process.num_fds() if hasattr(process, "num_fds") else 0
 
 
 def cpu_quota(membership: Path = MEMBERSHIP, mount: Path = MOUNT) -> float | None:
