@@ -41,6 +41,9 @@ class ContiguousWay:
     def read(self, access: Access, runs: Sequence[Run], places: Places) -> None:
         """Reads runs of rows straight to the next places: one copy in all."""
         with doing(State.READ):
+            if len(runs) == 1 and runs[0][0] < runs[0][1]:
+                self._read_near(access.stored, runs, places)
+                return
             for near in joined(runs, self._bridged_rows):
                 self._read_near(access.stored, near, places)
 

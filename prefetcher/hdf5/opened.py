@@ -144,15 +144,14 @@ class OpenFiles:
 
     def leave(self, key: Hashable) -> None:
         """Ends a use of a file, which stays open if there is room for it."""
+        closing = None
         with self._lock:
             entry = self._entries[key]
             entry.users -= 1
-            closing = self._taken_out(key) if self._is_done(entry) else None
-            full = self._is_full(0)
+            if not entry.users and (entry.left or entry.opened is None or self._is_full(0)):
+                closing = self._taken_out(key)
         if closing is not None:
             closing.close()
-        if full:
-            self._make_room(0)
 
     def forget(self, key: Hashable) -> None:
         """Closes a file, or leaves that to the last who uses it. Never waits for one."""
@@ -161,16 +160,14 @@ class OpenFiles:
             if entry is None:
                 return
             entry.left = True
-            closing = self._taken_out(key) if self._is_done(entry) else None
+            closing = None if entry.users else self._taken_out(key)
         if closing is not None:
             closing.close()
 
-    def _is_done(self, entry: _Entry) -> bool:
-        return not entry.users and (entry.left or entry.opened is None)
-
     def _open(self, entry: _Entry, opening: Callable[[], Opened]) -> None:
         self._most = self._most_descriptors()
-        self._make_room(_EACH)
+        if self._is_full(_EACH):
+            self._make_room(_EACH)
         try:
             opened = opening()
         except OpenFilesError:  # others of this process have the rest
@@ -181,7 +178,9 @@ class OpenFiles:
             entry.opened = opened
             self._descriptors += opened.descriptors
             self._bytes += opened.nbytes
-        self._make_room(0)
+            full = self._is_full(0)
+        if full:
+            self._make_room(0)
 
     def _is_full(self, more: int) -> bool:
         return self._descriptors + more > self._most or self._bytes > self._most_bytes
@@ -189,18 +188,18 @@ class OpenFiles:
     def _make_room(self, more: int) -> bool:
         """Closes what is not used until so many descriptors are free; whether it closed any."""
         any_closed = False
-        while (closing := self._least_used(more)) is not None:
+        while self._is_full(more) and (closing := self._least_used()) is not None:
             closing.close()  # without the lock, as HDF5 may wait for its own
             any_closed = True
         return any_closed
 
-    def _least_used(self, more: int) -> Opened | None:
+    def _least_used(self) -> Opened | None:
+        """What was not used for the longest time and is not used now, taken out."""
         with self._lock:
-            if not self._is_full(more):
-                return None
-            free = (key for key, entry in self._entries.items() if not entry.users)
-            key = next(free, None)
-            return None if key is None else self._taken_out(key)
+            for key, entry in self._entries.items():
+                if not entry.users:
+                    return self._taken_out(key)
+        return None
 
     def _taken_out(self, key: Hashable) -> Opened | None:
         opened = self._entries.pop(key).opened

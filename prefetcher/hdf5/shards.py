@@ -9,12 +9,11 @@ import glob
 import os
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import accumulate, groupby
-from operator import itemgetter
+from itertools import accumulate
 from pathlib import Path
 
 from prefetcher.config import File, Files
@@ -24,9 +23,11 @@ from prefetcher.hdf5.manifest import is_manifest, read_manifest
 from prefetcher.hdf5.places import Places, Rows
 from prefetcher.hdf5.proof import Proofs
 from prefetcher.hdf5.scratch import Scratch
-from prefetcher.hdf5.source import Source
+from prefetcher.hdf5.source import Source, check_room
 from prefetcher.order.plan import Run
 from prefetcher.storage.protocol import Range
+
+_LOOKED_AT = 8  # files of a chunk, to know whether the system has them all in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +149,26 @@ class ShardedSource:
         self._sources: dict[int, Source] = {}
 
     def expect(self, name: str, runs: Sequence[Run]) -> None:
-        """Has the system fetch runs of rows that will be read soon. Never fails."""
-        for number, own in self._by_file(name, runs):
+        """Has the system fetch runs of rows that will be read soon. Never fails.
+
+        Does nothing where a look into a few of the files finds all in memory: to open every file
+        for that would cost as much as to read it.
+        """
+        by_file = self._by_file(name, runs)
+        if len(by_file) > _LOOKED_AT and self._in_memory(name, by_file):
+            return
+        for number, own in by_file:
             with suppress(PrefetchError, OSError):  # reading says what is wrong with a file
                 self._source(number).expect(name, own)
+
+    def _in_memory(self, name: str, by_file: Sequence[tuple[int, Sequence[Run]]]) -> bool:
+        try:
+            return all(
+                self._source(number).in_memory(name, own)
+                for number, own in by_file[:: -(-len(by_file) // _LOOKED_AT)]
+            )
+        except (PrefetchError, OSError):  # not in memory, to say the least
+            return False
 
     def ranges(self, name: str, runs: Sequence[Run]) -> list[Range]:
         """Where in its file the bytes of runs of rows lie; none where HDF5 alone knows."""
@@ -169,35 +186,34 @@ class ShardedSource:
             self._source(0).read(name, runs, out)
             return
         places = Places(out)
+        check_room(name, runs, places)
         for number, own in self._by_file(name, runs):
-            count = sum(last - first for first, last in own)
-            self._source(number).read(name, own, places.ahead(count))
-            places.done += count
+            self._source(number).fill(name, own, places)
 
     def close(self) -> None:
         """Closes every file. The caller makes sure that nobody reads."""
         for source in self._sources.values():
             source.close()
 
-    def _by_file(self, name: str, runs: Sequence[Run]) -> Iterator[tuple[int, Sequence[Run]]]:
-        """Yields (file, runs of its own rows) in the order of `runs`."""
+    def _by_file(self, name: str, runs: Sequence[Run]) -> Sequence[tuple[int, Sequence[Run]]]:
+        """Gives (file, runs of its own rows) in the order of `runs`."""
         if len(self._files) == 1:
-            yield 0, runs
-            return
-        stretches = (stretch for run in runs for stretch in self._stretches(name, *run))
-        for number, of_file in groupby(stretches, key=itemgetter(0)):
-            yield number, [(first, last) for _, first, last in of_file]
-
-    def _stretches(self, name: str, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
-        """Yields (file, its first row, its last row + 1)."""
-        ends = self._ends[name]
-        at = start
-        while at < stop:
+            return [(0, runs)]
+        ends, found, last = self._ends[name], list[tuple[int, list[Run]]](), -1
+        for at, stop in runs:
             number = bisect_right(ends, at)
-            offset = ends[number - 1] if number else 0
-            last = min(stop, ends[number])
-            yield number, at - offset, last - offset
-            at = last
+            begin, first = (ends[number - 1] if number else 0), at
+            while first < stop:
+                end = ends[number]
+                if first < end:  # else it has no rows
+                    if number != last:
+                        found.append((number, []))
+                        last = number
+                    until = min(stop, end)
+                    found[-1][1].append((first - begin, until - begin))
+                    first = until
+                begin, number = end, number + 1
+        return found
 
     def _source(self, number: int) -> Source:
         source = self._sources.get(number)

@@ -7,9 +7,9 @@ was proved of it stays, so to open it again costs little; that it is still the s
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from typing import Protocol, cast
 
 import h5py
 import numpy as np
@@ -30,7 +30,7 @@ from prefetcher.hdf5.general import GeneralWay
 from prefetcher.hdf5.handle import Handle
 from prefetcher.hdf5.index import walk_index
 from prefetcher.hdf5.opened import OPEN_FILES
-from prefetcher.hdf5.places import Places, Rows, after
+from prefetcher.hdf5.places import Places, Rows, after, rows_in
 from prefetcher.hdf5.proof import FastWay, Proofs, Proven, agrees
 from prefetcher.hdf5.scratch import Scratch
 from prefetcher.hdf5.storage_chunks import StorageChunkWay
@@ -59,8 +59,13 @@ HANDLE_BYTES = 300_000
 class _Open:
     """What is open of a file: its bytes, and h5py's handle where a dataset is read through it."""
 
-    def __init__(self, stored: LocalBytes, handle: Handle | None, ways: Mapping[str, _Way]) -> None:
+    __slots__ = ("_handle", "access", "descriptors", "nbytes", "stored", "ways")
+
+    def __init__(
+        self, stored: LocalBytes, scratch: Scratch, handle: Handle | None, ways: Mapping[str, _Way]
+    ) -> None:
         self.stored = stored
+        self.access = Access(stored, scratch)
         self.ways = ways
         self._handle = handle
         self.descriptors = 1 if handle is None else 2 + handle.files
@@ -121,50 +126,47 @@ class Source:
         self._scratch = scratch or Scratch()
         self._proofs, self._number = proofs or Proofs(), number
         self._closed = False
-        with self._open_meanwhile() as opened:
-            self.scratch_bytes = max(way.scratch_bytes for way in opened.ways.values())
-            """The most memory, in bytes, that a reading thread holds beside the caller's arrays."""
+        opened = self._enter()
+        self.scratch_bytes = max(way.scratch_bytes for way in opened.ways.values())
+        """The most memory, in bytes, that a reading thread holds beside the caller's arrays."""
+        self._leave()
 
     def _opened(self) -> _Open:
         return self._retry.opening(self._path.name, self._open)
 
     def _open(self) -> _Open:
+        proven = self._proofs.find(self._number)
+        new = [name for name in self._datasets if name not in proven]
+        if not new and None not in proven.values():
+            stored = LocalBytes(self._place, self._identity)
+            return _Open(stored, self._scratch, None, cast("dict[str, FastWay]", proven))
         with ExitStack() as undo:
-            proven = self._proofs.find(self._number)
-            new = [name for name in self._datasets if name not in proven]
             # h5py goes first: what it says of a file that cannot be used is plainer.
-            handle = self._handle(undo) if new or None in proven.values() else None
+            handle = self._handle(undo)
             stored = LocalBytes(self._place, self._identity)
             undo.callback(stored.close)
-            stored.check_unchanged()
-            if handle is not None and new:
+            if new:
+                stored.check_unchanged()
                 proven = proven | self._proved(handle, Access(stored, self._scratch), new)
                 self._proofs.keep(self._number, proven)
-            ways, keep = self._ways(proven, handle)
-            if handle is not None and not keep:
-                handle.close()  # HDF5 is slow to close, but keeps much in memory
+            ways = {name: self._way(name, proven[name], handle) for name in self._datasets}
+            general = any(isinstance(way, GeneralWay) for way in ways.values())
+            if not general:
+                handle.close()  # HDF5 keeps much of a file in memory
             undo.pop_all()
-            return _Open(stored, handle if keep else None, ways)
+            return _Open(stored, self._scratch, handle if general else None, ways)
+
+    def _way(self, name: str, proved: FastWay | None, handle: Handle) -> _Way:
+        if proved is not None:
+            return proved
+        with damage_reported(self._path):
+            return GeneralWay(handle, self._datasets[name].name)
 
     def _handle(self, undo: ExitStack) -> Handle:
         kinds = {each.name: (each.shape, each.dtype) for each in self._datasets.values()}
         handle = Handle(self._place, self._identity, kinds)
         undo.callback(handle.close)
         return handle
-
-    def _ways(self, proven: Proven, handle: Handle | None) -> tuple[dict[str, _Way], bool]:
-        """How each dataset is read, and whether the handle is needed for that."""
-        ways: dict[str, _Way] = {}
-        through_h5py = False
-        for name, dataset in self._datasets.items():
-            way = proven[name]
-            if way is None and handle is not None:
-                through_h5py = True
-                with damage_reported(self._path):
-                    ways[name] = GeneralWay(handle, dataset.name)
-            elif way is not None:
-                ways[name] = way
-        return ways, through_h5py
 
     def _proved(self, handle: Handle, access: Access, names: Sequence[str]) -> Proven:
         with damage_reported(self._path):
@@ -191,8 +193,24 @@ class Source:
 
         May wait for the disk to take so many requests. Does nothing where the rows are in memory.
         """
-        with suppress(ClosedError), self._open_meanwhile() as opened:
-            opened.stored.expect(opened.ways[name].ranges(runs))
+        with suppress(ClosedError):
+            opened = self._enter()
+            try:
+                opened.stored.expect(opened.ways[name].ranges(runs))
+            finally:
+                self._leave()
+
+    def in_memory(self, name: str, runs: Sequence[Run]) -> bool:
+        """Whether these runs of rows would come at once, as far as a look at a few of them tells.
+
+        Raises:
+            PrefetchError: The file cannot be opened, or the source was closed.
+        """
+        opened = self._enter()
+        try:
+            return opened.stored.in_memory(opened.ways[name].ranges(runs))
+        finally:
+            self._leave()
 
     def ranges(self, name: str, runs: Sequence[Run]) -> list[Range]:
         """Where in the file the bytes of runs of rows lie; none where HDF5 alone knows.
@@ -200,8 +218,11 @@ class Source:
         Raises:
             ClosedError: the source was closed.
         """
-        with self._open_meanwhile() as opened:
+        opened = self._enter()
+        try:
             return opened.ways[name].ranges(runs)
+        finally:
+            self._leave()
 
     def read(self, name: str, runs: Sequence[Run], out: Sequence[Rows]) -> None:
         """Reads runs of rows of dataset `name`, one after the other, into `out`.
@@ -220,43 +241,46 @@ class Source:
             ClosedError: the source was closed.
         """
         places = Places(out)
-        self._check_rows(name, runs, places)
-        with self._open_meanwhile() as opened:
-            access, way = Access(opened.stored, self._scratch), opened.ways[name]
-            while places.done < places.count:
-                try:
-                    way.read(access, after(runs, places.done), places)
-                except (OSError, CorruptError) as error:
-                    self._again(error, opened, name, after(runs, places.done)[0], places)
-            opened.stored.check_unchanged()
+        check_room(name, runs, places)
+        self.fill(name, runs, places)
 
-    def _check_rows(self, name: str, runs: Sequence[Run], places: Places) -> None:
-        rows = self._datasets[name].rows
+    def fill(self, name: str, runs: Sequence[Run], places: Places) -> None:
+        """Reads runs of rows to the next of these places, which have room for them; see `read`."""
+        self._check_rows(name, runs)
+        begun, until = places.done, places.done + rows_in(runs)
+        opened = self._enter()
+        try:
+            way, left = opened.ways[name], runs
+            while places.done < until:
+                try:
+                    way.read(opened.access, left, places)
+                except (OSError, CorruptError) as error:
+                    run = after(runs, places.done - begun)[0]
+                    self._again(error, opened, name, run, places)
+                    left = after(runs, places.done - begun)
+            opened.stored.check_unchanged()
+        finally:
+            self._leave()
+
+    def _check_rows(self, name: str, runs: Sequence[Run]) -> None:
+        rows = self._datasets[name].shape[0]
         for start, stop in runs:
             if not 0 <= start <= stop <= rows:
                 raise RowsError(
                     f"rows {start} to {stop} of {name} in {self._path.name} were asked for; it has "
                     f"rows 0 to {rows}"
                 )
-        count = sum(stop - start for start, stop in runs)
-        if places.count != count:
-            raise RowsError(f"{count} rows of {name} do not fill room for {places.count}")
 
-    @contextmanager
-    def _open_meanwhile(self) -> Iterator[_Open]:
-        """Keeps the file open until the block ends, even if `close` is called meanwhile."""
-        self._check_not_closed()
-        opened = OPEN_FILES.enter(self, self._opened)
-        try:
-            yield opened
-        finally:
-            OPEN_FILES.leave(self)
-            if self._closed:  # perhaps before it was entered
-                OPEN_FILES.forget(self)
-
-    def _check_not_closed(self) -> None:
+    def _enter(self) -> _Open:
+        """Opens the file, if it is not open, and keeps it so until `_leave`, whoever closes it."""
         if self._closed:
             raise ClosedError(f"{self._path.name} was closed: open a new source")
+        return OPEN_FILES.enter(self, self._opened)
+
+    def _leave(self) -> None:
+        OPEN_FILES.leave(self)
+        if self._closed:  # perhaps before it was entered
+            OPEN_FILES.forget(self)
 
     def _again(self, cause: OSError, opened: _Open, name: str, run: Run, places: Places) -> None:
         """After `cause`: reads a run alone, more than once if that may help; or tells its rows.
@@ -264,10 +288,9 @@ class Source:
         What of it is there already is not read again.
         """
         begun = places.done
-        access = Access(opened.stored, self._scratch)
 
         def read() -> None:
-            opened.ways[name].read(access, after([run], places.done - begun), places)
+            opened.ways[name].read(opened.access, after([run], places.done - begun), places)
 
         where = {"file": self._path.name, "dataset": name, "rows": list(run)}
         try:
@@ -293,6 +316,12 @@ class Source:
         """Closes the file, or leaves that to the last `read` under way. Never waits for one."""
         self._closed = True
         OPEN_FILES.forget(self)
+
+
+def check_room(name: str, runs: Sequence[Run], places: Places) -> None:
+    """Raises `RowsError` where these runs of rows do not fill these places."""
+    if places.count != (count := rows_in(runs)):
+        raise RowsError(f"{count} rows of {name} do not fill room for {places.count}")
 
 
 def _described_way(

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psutil
 
 from prefetcher.machine.reasons import Reasons
+
+_resource: Any = import_module("resource") if find_spec("resource") else None  # not on Windows
 
 MEMBERSHIP: Final = Path("/proc/self/cgroup")
 MOUNT: Final = Path("/sys/fs/cgroup")
@@ -47,12 +51,10 @@ def memory_allowed() -> int:
 
 def descriptors_allowed() -> int:
     """Files that this process may have open at once, by its soft limit (`ulimit -n`)."""
-    try:
-        import resource
-    except ImportError:
+    if _resource is None:
         return _WINDOWS_DESCRIPTORS
-    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return _ENDLESS if soft == resource.RLIM_INFINITY else soft
+    soft = _resource.getrlimit(_resource.RLIMIT_NOFILE)[0]
+    return _ENDLESS if soft == _resource.RLIM_INFINITY else int(soft)
 
 
 def descriptors_open() -> int:

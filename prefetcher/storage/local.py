@@ -36,7 +36,10 @@ class LocalBytes:
 
     def check_unchanged(self) -> None:
         """Raises `FileChangedError` if the file was written to since it was described."""
-        check_identity(self._name, os.fstat(self._fd), self._identity)
+        status = os.fstat(self._fd)
+        # The usual answer, by the shortest way: it is asked after every read.
+        if (status.st_size, status.st_mtime_ns, status.st_ino) != self._identity:
+            check_identity(self._name, status, self._identity)
 
     def expect(self, ranges: Sequence[Range]) -> None:
         """Tells the system that these bytes will be read soon, unless it has them in memory.
@@ -45,7 +48,7 @@ class LocalBytes:
         way at once, and gives them as fast as it reads in sequence. Only advice: it never fails.
         """
         with doing(State.READ), suppress(OSError):
-            if not hasattr(os, "posix_fadvise") or self._in_memory(ranges):
+            if not hasattr(os, "posix_fadvise") or self.in_memory(ranges):
                 return
             for start, named in _merged(ranges):
                 stop = min(named, self.size)  # a damaged file may name more
@@ -53,7 +56,7 @@ class LocalBytes:
                     size = min(_ANNOUNCED, stop - at)
                     os.posix_fadvise(self._fd, at, size, os.POSIX_FADV_WILLNEED)
 
-    def _in_memory(self, ranges: Sequence[Range]) -> bool:
+    def in_memory(self, ranges: Sequence[Range]) -> bool:
         """Whether the page cache has the first byte of some of these, by a read that never waits.
 
         Advice on what is there already would cost a quarter of the time to copy it.

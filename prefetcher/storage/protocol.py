@@ -43,6 +43,9 @@ class StoredBytes(Protocol):
     def check_unchanged(self) -> None:
         """Raises `FileChangedError` if the file was written to since it was described."""
 
+    def in_memory(self, ranges: Sequence[Range]) -> bool:
+        """Whether these bytes would come at once, as far as a look at a few of them tells."""
+
     def expect(self, ranges: Sequence[Range]) -> None:
         """Has these bytes fetched, as they will be read soon. Only advice: it never fails."""
 
