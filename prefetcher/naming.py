@@ -30,6 +30,8 @@ def named(settings: Settings, shards: Shards) -> Settings:
         _check_split(split, first)
         settings = _within(split, settings)
     settings = _with_own_names(settings, first, split or "")
+    parts = (settings.x, settings.y, settings.sample_weight)
+    shards.look_up(name for part in parts for name in flatten(part or ()) if name)
     for part in ("x", "y", "sample_weight"):
         for name in flatten(getattr(settings, part)):
             if name is not None:
@@ -61,19 +63,14 @@ def _with_own_names(settings: Settings, file: FileDescription, group: str) -> Se
     own = read_attributes(
         file.path, group, allow_external=settings.allow_external, retries=settings.retries
     )
-    called_so = any(dataset.name == default_x for dataset in file.datasets)
-    if own.x is None or (called_so and own.x != default_x):
+    if own.x is None or (own.x != default_x and file.has_dataset(default_x)):
         return settings
     return replace(settings, x=own.x, y=own.y if settings.y == default_y else settings.y)
 
 
 def _check_split(split: str, file: FileDescription) -> None:
-    groups = dict.fromkeys(
-        dataset.name.rpartition("/")[0] for dataset in file.datasets if "/" in dataset.name
-    )
-    listed = any(f"{group}/".startswith(f"{split}/") for group in groups)
-    if not listed and not file.has_group(split):
-        have = {group: group for group in groups}
+    if not file.has_group(split):
+        have = {group: group for group in file.groups()}
         raise NoDatasetError(f"split={split!r}: {missing('group', split, file.path.name, have)}")
 
 

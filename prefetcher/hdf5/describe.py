@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,8 +24,8 @@ from prefetcher.errors import (
 from prefetcher.filters import plugins
 from prefetcher.hdf5.faults import RAISED, damage_reported, system_error
 from prefetcher.hdf5.general import SCRATCH_BYTES
-from prefetcher.hdf5.links import Item, Refused, find, names_of, walk
-from prefetcher.hdf5.opening import open_file
+from prefetcher.hdf5.links import Item, Refused, dataset_names, find, names_of, walk
+from prefetcher.hdf5.opening import open_file, status_of
 from prefetcher.hdf5.properties import (
     layout_of,
     missing_storage,
@@ -38,7 +38,7 @@ from prefetcher.hdf5.virtual import open_sources
 from prefetcher.hdf5.ways import Way, choose, dtype_of, why_no_dtype
 from prefetcher.messages.suggestions import listed, missing
 from prefetcher.storage.protocol import Identity, check_identity, identity_of
-from prefetcher.storage.retry import Retry
+from prefetcher.storage.retry import Result, Retry
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,8 @@ class FileDescription:
     identity: Identity
     """What a change of the file cannot keep; compared at opening and after every read."""
     datasets: tuple[Dataset, ...]
-    """Every dataset of every group, in the file's own order; also what cannot be read."""
+    """Those that were described: of `describe` every dataset of every group, in the file's own
+    order, also what cannot be read; of `identify` none, until they are looked up."""
     allow_external: bool = False
     """As it was described with, like the next."""
     retries: int = 3
@@ -136,30 +137,48 @@ class FileDescription:
             ReadError: the file was asked, and the system could not read it.
         """
         wanted = normal_path(name)
-        listed = next((each for each in self.datasets if each.name == wanted), None)
-        found = listed or Retry(self.retries).opening(
-            self.path.name, partial(_looked_up, self, wanted)
-        )
-        _check_batchable(self.path.name, found)
+        found = self.described(wanted) or self._looking(partial(_looked_up, self, wanted))
+        check_batchable(self.path.name, found)
         return found
+
+    def described(self, name: str) -> Dataset | None:
+        """The dataset of that name, a plain path, if it was described; the file is not asked."""
+        return next((each for each in self.datasets if each.name == name), None)
+
+    def has_dataset(self, name: str) -> bool:
+        """Whether a path leads to a dataset, be it one that cannot be read. Raises as `dataset`."""
+        wanted = normal_path(name)
+        return bool(self.described(wanted) or self._looking(partial(_present, self, [wanted])))
 
     def has_group(self, name: str) -> bool:
         """Whether a path leads to a group, through whatever links. Raises as `dataset` does."""
-        look = partial(_leads_to_group, self, normal_path(name))
-        return Retry(self.retries).opening(self.path.name, look)
+        return self._looking(partial(_leads_to_group, self, normal_path(name)))
+
+    def groups(self) -> list[str]:
+        """The groups that hold datasets, links left out; for a message. Raises as `dataset`."""
+        names = self._looking(partial(_dataset_names, self))
+        return list(dict.fromkeys(name.rpartition("/")[0] for name in names if "/" in name))
 
     def including(self, names: Iterable[str]) -> FileDescription:
-        """The same with these in `datasets`, so that they need not be looked up again.
+        """The same with these in `datasets`, as far as they are there: the file is opened once.
 
         Raises:
-            PrefetchError: As `dataset`.
+            FileError: The file cannot be used, or is no longer the same.
+            ReadError: The system could not read it.
         """
-        found = {each.name: each for each in map(self.dataset, names)}
-        new = [each for each in found.values() if each not in self.datasets]
-        return replace(self, datasets=(*self.datasets, *new)) if new else self
+        wanted = [name for name in dict.fromkeys(map(normal_path, names)) if name]
+        new = [name for name in wanted if self.described(name) is None]
+        if not new:
+            return self
+        found = self._looking(partial(_present, self, new))
+        return replace(self, datasets=(*self.datasets, *found)) if found else self
+
+    def _looking(self, look: Callable[[], Result]) -> Result:
+        return Retry(self.retries).opening(self.path.name, look)
 
 
-def _check_batchable(file: str, dataset: Dataset) -> None:
+def check_batchable(file: str, dataset: Dataset) -> None:
+    """Raises what is wrong with a dataset whose rows are wanted; see `FileDescription.dataset`."""
     if dataset.outside:
         raise UnsafeFileError(
             f"{file} points outside itself: {dataset.refused}; pass allow_external=True "
@@ -210,6 +229,23 @@ def describe(
     return Retry(retries).opening(path.name, partial(_described, path, allow_external, retries))
 
 
+def identify(
+    path: str | os.PathLike[str], *, allow_external: bool = False, retries: int = 3
+) -> FileDescription:
+    """A file of which nothing is described yet: it is looked for, and not opened.
+
+    The arguments are those of `describe`.
+
+    Raises:
+        FileMissingError: There is no such file.
+        FileError: It cannot be looked at.
+        ReadError: The system could not tell, also not after the retries.
+    """
+    path = Path(path)
+    status = Retry(retries).opening(path.name, partial(status_of, path))
+    return FileDescription(path, status.st_size, identity_of(status), (), allow_external, retries)
+
+
 def _described(
     path: Path,
     allow_external: bool,  # noqa: FBT001 - for partial
@@ -239,7 +275,7 @@ def _leads_to_group(description: FileDescription, name: str) -> bool:
     with _found(description, name) as (_, found):
         if isinstance(found, Refused):
             refused = _refused(name, np.dtype(object), "unknown", found)
-            _check_batchable(description.path.name, refused)
+            check_batchable(description.path.name, refused)
         return isinstance(found, h5py.Group)
 
 
@@ -249,10 +285,53 @@ def _looked_up(description: FileDescription, name: str) -> Dataset:
     with _found(description, name) as (file, found):
         if isinstance(found, h5py.Dataset | Refused):
             return _describe(file, name, found, allow_external=description.allow_external)
-        have = {dataset.name: str(dataset) for dataset in description.datasets}
+        have = _Shown(file, description)
         if found is None or any(each.startswith(f"{name}/") for each in have):
             raise NoDatasetError(missing("dataset", name, path.name, have))
         raise NoDatasetError(f"{name or '/'!r} in {path.name} is {_other_kind(found, name)}")
+
+
+class _Shown(Mapping[str, str]):
+    """How each dataset of a file is shown, by name; looked up only for those that are."""
+
+    def __init__(self, file: h5py.File, description: FileDescription) -> None:
+        self._file = file
+        self._allow_external = description.allow_external
+        self._names = dict.fromkeys(dataset_names(file))
+
+    def __getitem__(self, name: str) -> str:
+        allow_external = self._allow_external
+        found = find(self._file, name, allow_external=allow_external)
+        if not isinstance(found, h5py.Dataset | Refused):
+            return name
+        return str(_describe(self._file, name, found, allow_external=allow_external))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def _dataset_names(description: FileDescription) -> list[str]:
+    with _found(description, "") as (file, _):
+        return dataset_names(file)
+
+
+def _present(description: FileDescription, names: Sequence[str]) -> list[Dataset]:
+    """Those of these datasets that are there, whatever can be done with them."""
+    allow_external = description.allow_external
+    with _found(description, "") as (file, _):
+        found = [
+            (name, find(file, name, allow_external=allow_external))
+            for name in names
+            if "\0" not in name
+        ]
+        return [
+            _describe(file, name, each, allow_external=allow_external)
+            for name, each in found
+            if isinstance(each, h5py.Dataset | Refused)
+        ]
 
 
 def _other_kind(found: h5py.HLObject, name: str) -> str:

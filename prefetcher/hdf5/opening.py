@@ -46,6 +46,16 @@ def open_file(path: Path) -> h5py.File:
         raise _explained(path, error) from error
 
 
+def status_of(path: Path) -> os.stat_result:
+    """What the system says of a file, without opening it. Raises as `open_file` does."""
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileMissingError(f"there is no file {path}: check the path") from error
+    except PermissionError as error:
+        raise FileError(f"{path.name} may not be read by this user: change its mode") from error
+
+
 def _access() -> h5py.h5p.PropFAID:
     """How files are opened; those that links and virtual datasets lead to inherit it."""
     properties = h5py.h5p.create(h5py.h5p.FILE_ACCESS)

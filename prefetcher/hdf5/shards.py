@@ -9,16 +9,16 @@ import glob
 import os
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
 
-from prefetcher.config import File, Files
+from prefetcher.config import File, Files, normal_path
 from prefetcher.errors import DatasetError, FileMissingError, PrefetchError, SettingsError
-from prefetcher.hdf5.describe import Dataset, FileDescription, describe
+from prefetcher.hdf5.describe import Dataset, FileDescription, identify
 from prefetcher.hdf5.manifest import is_manifest, read_manifest
 from prefetcher.hdf5.places import Places, Rows
 from prefetcher.hdf5.proof import Proofs
@@ -30,17 +30,31 @@ from prefetcher.storage.protocol import Range
 _LOOKED_AT = 8  # files of a chunk, to know whether the system has them all in memory
 
 
-@dataclass(frozen=True, slots=True)
 class Shards:
     """The files of one data set as they were when they were described.
 
-    Attributes:
+    A dataset is described when it is first asked for, in all files. `look_up` does so for several
+    at once, so that each file is opened once. Used by one thread while it still looks things up.
+
+    Args:
         files: At least one, in the order of their rows.
+
+    Attributes:
+        proofs: What was proved of the files, for whoever reads them next.
     """
 
-    files: tuple[FileDescription, ...]
-    proofs: Proofs = field(default_factory=Proofs, compare=False)
-    """What was proved of them, for whoever reads them next."""
+    def __init__(self, files: Sequence[FileDescription]) -> None:
+        self._files = tuple(files)
+        self.proofs = Proofs()
+        self._parts: dict[str, tuple[Dataset, ...]] = {}
+        self._whole: dict[str, Dataset] = {}
+        self._alike: dict[Dataset, Dataset] = {}
+        self._sets_alike: dict[tuple[Dataset, ...], tuple[Dataset, ...]] = {}
+
+    @property
+    def files(self) -> tuple[FileDescription, ...]:
+        """The files, with what is known of them."""
+        return self._files
 
     @property
     def name(self) -> str:
@@ -53,13 +67,42 @@ class Shards:
         """Bytes of all files together."""
         return sum(file.size for file in self.files)
 
+    def look_up(self, names: Iterable[str]) -> None:
+        """Describes these in every file, as far as they are there, whatever links lead to them.
+
+        Raises:
+            FileError: A file cannot be used, or changed meanwhile.
+            ReadError: The system could not read one.
+        """
+        wanted = list(names)
+        self._files = tuple(self._shared(file.including(wanted)) for file in self._files)
+
     def including(self, names: Collection[str]) -> Shards:
-        """The same with these looked up once and for all, whatever links lead to them.
+        """The same with these looked up once and for all.
 
         Raises:
             PrefetchError: As `dataset`.
         """
-        return replace(self, files=tuple(file.including(names) for file in self.files))
+        self.look_up(names)
+        for name in names:
+            self.dataset(name)
+        return self
+
+    def parts(self, name: str) -> tuple[Dataset, ...]:
+        """The dataset of that name in each file. Raises as `dataset`."""
+        wanted = normal_path(name)
+        if wanted not in self._parts:
+            self.look_up([wanted])
+            self._parts[wanted] = tuple(self._checked(wanted))
+        return self._parts[wanted]
+
+    def _checked(self, name: str) -> Iterator[Dataset]:
+        last = None
+        for file in self._files:
+            found = file.described(name)
+            if found is None or found is not last:
+                found = last = file.dataset(name)
+            yield found
 
     def dataset(self, name: str) -> Dataset:
         """The dataset of that name with the rows of all files.
@@ -69,26 +112,41 @@ class Shards:
             DatasetError: It cannot be cut into batches, or its rows differ between the files.
             FileError: As `FileDescription.dataset`.
         """
-        first, *others = (file.dataset(name) for file in self.files)
-        for file, other in zip(self.files[1:], others, strict=True):
-            if (other.dtype, other.row_shape) != (first.dtype, first.row_shape):
+        found = self._whole.get(name)
+        if found is None:
+            found = self._whole[name] = self._together(name)
+        return found
+
+    def _together(self, name: str) -> Dataset:
+        parts = self.parts(name)
+        first = parts[0]
+        for file, other in zip(self.files[1:], parts[1:], strict=True):
+            if other is not first and (other.dtype, other.row_shape) != (
+                first.dtype,
+                first.row_shape,
+            ):
                 raise DatasetError(
                     f"{name} has rows of {other.dtype} {other.row_shape} in {file.path.name}, but "
                     f"of {first.dtype} {first.row_shape} in {self.files[0].path.name}: files of "
                     "one data set need rows of one kind"
                 )
-        parts = [first, *others]
         return replace(
             first,
-            shape=(sum(part.rows for part in parts), *first.row_shape),
+            shape=(sum(part.shape[0] for part in parts), *first.row_shape),
             stored_bytes=sum(part.stored_bytes for part in parts),
         )
 
+    def _shared(self, file: FileDescription) -> FileDescription:
+        """The same, with one object for all datasets that are alike: most files of a set are."""
+        datasets = tuple(self._alike.setdefault(each, each) for each in file.datasets)
+        return replace(file, datasets=self._sets_alike.setdefault(datasets, datasets))
+
 
 def describe_all(files: Files, *, allow_external: bool = False, retries: int = 3) -> Shards:
-    """Describes one file, those a pattern matches (sorted) or a manifest names, or a list of these.
+    """One file, those that a pattern matches (sorted) or a manifest names, or a list of these.
 
-    The arguments are those of `describe`.
+    They are not opened: `Shards` describes what is asked for. The arguments are those of
+    `describe`.
 
     Raises:
         FileError: A file is missing or cannot be used, or a pattern matches none.
@@ -99,8 +157,8 @@ def describe_all(files: Files, *, allow_external: bool = False, retries: int = 3
     paths = [path for file in listed for path in _matching(file)]
     if not paths:
         raise SettingsError(f"file={files!r}: name one file at least")
-    look = partial(describe, allow_external=allow_external, retries=retries)
-    return Shards(tuple(map(look, paths)))
+    look = partial(identify, allow_external=allow_external, retries=retries)
+    return Shards([look(path) for path in paths])
 
 
 def _matching(file: File) -> list[Path]:
@@ -133,8 +191,7 @@ class ShardedSource:
         self._names = tuple(dict.fromkeys(shards.dataset(name).name for name in names))
         self._files = shards.files
         self._ends = {
-            name: list(accumulate(file.dataset(name).rows for file in self._files))
-            for name in self._names
+            name: list(accumulate(part.rows for part in shards.parts(name))) for name in self._names
         }
         self._open = partial(
             Source,
