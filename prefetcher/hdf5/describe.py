@@ -16,6 +16,7 @@ import numpy as np
 from prefetcher.config import normal_path
 from prefetcher.errors import (
     DatasetError,
+    FileChangedError,
     FileError,
     NoDatasetError,
     PrefetchError,
@@ -37,7 +38,7 @@ from prefetcher.hdf5.storage_chunks import most_stored
 from prefetcher.hdf5.virtual import open_sources
 from prefetcher.hdf5.ways import Way, choose, dtype_of, why_no_dtype
 from prefetcher.messages.suggestions import listed, missing
-from prefetcher.storage.protocol import Identity, check_identity, identity_of
+from prefetcher.storage.protocol import Identity, check_identity, identity_of, is_same
 from prefetcher.storage.retry import Result, Retry
 
 
@@ -121,6 +122,8 @@ class FileDescription:
     allow_external: bool = False
     """As it was described with, like the next."""
     retries: int = 3
+    manifest: str = ""
+    """The name of the manifest that told it, so that it is yet to be checked; "" for none."""
 
     def dataset(self, name: str) -> Dataset:
         """The dataset of that name, if it can be cut into batches.
@@ -267,8 +270,61 @@ def _found(description: FileDescription, name: str) -> Iterator[tuple[h5py.File,
     path, allow_external = description.path, description.allow_external
     with open_file(path) as file, damage_reported(path):
         opened = os.fstat(file.id.get_vfd_handle())
-        check_identity(path.name, opened, description.identity)
+        check_same(description, opened)
         yield file, None if "\0" in name else find(file, name, allow_external=allow_external)
+
+
+def check_same(description: FileDescription, status: os.stat_result) -> None:
+    """Raises `FileChangedError` if that is not the state of the file that was described."""
+    if description.manifest and not is_same(status, description.identity):
+        raise FileChangedError(
+            f"{description.path.name} is not the file that {description.manifest} describes "
+            f"({_state(identity_of(status))}, not {_state(description.identity)}): {_ANEW}"
+        )
+    check_identity(description.path.name, status, description.identity)
+
+
+_ANEW = "if it is the right one, make the manifest anew with `prefetcher manifest`"
+
+
+def _state(identity: Identity) -> str:
+    size, mtime_ns, _ = identity
+    return f"{size} bytes, time {mtime_ns / 1e9:.6f}" if mtime_ns else f"{size} bytes"
+
+
+def check_told(file: h5py.File, description: FileDescription, names: Iterable[str]) -> None:
+    """Compares with the open file what a manifest says of these datasets.
+
+    Raises:
+        FileChangedError: It says something else than the file.
+        PrefetchError: A dataset cannot be read here; see `FileDescription.dataset`.
+    """
+    for name in names:
+        found, told = find(file, name, allow_external=False), description.described(name)
+        actual = (
+            _describe(file, name, found, allow_external=False)
+            if isinstance(found, h5py.Dataset | Refused)
+            else None
+        )
+        if actual is not None:
+            check_batchable(description.path.name, actual)
+        if told is None or actual is None or _facts(actual) != _facts(told):
+            raise FileChangedError(
+                f"{description.path.name} holds {_stored(actual) if actual else f'no {name}'}, but "
+                f"{description.manifest} says {_stored(told) if told else 'nothing'}: {_ANEW}"
+            )
+
+
+def _facts(dataset: Dataset) -> tuple[object, ...]:
+    return (
+        dataset.shape, dataset.dtype, dataset.layout, dataset.storage_chunk, dataset.filters,
+        dataset.stored_bytes, dataset.way,
+    )  # fmt: skip
+
+
+def _stored(dataset: Dataset) -> str:
+    filters = f" ({', '.join(dataset.filters)})" if dataset.filters else ""
+    return f"{dataset}, {dataset.layout}{filters}, {dataset.stored_bytes} bytes"
 
 
 def _leads_to_group(description: FileDescription, name: str) -> bool:

@@ -73,6 +73,11 @@ class Handle:
         return self._sources[name]
 
     @property
+    def file(self) -> h5py.File:
+        """The file itself, opened if it is not. Raises as `dataset`."""
+        return self._whole_file()
+
+    @property
     def files(self) -> int:
         """Other files that are open for a virtual dataset."""
         return len({each.file.filename for found in self._sources.values() for each in found})

@@ -17,7 +17,7 @@ from prefetcher.hdf5.access import Access
 from prefetcher.hdf5.faults import RAISED, system_error
 from prefetcher.hdf5.places import Places
 from prefetcher.order.plan import Run
-from prefetcher.storage.protocol import Range
+from prefetcher.storage.protocol import Identity, Range
 
 MOST_PROVED = 32 << 20
 """Room for 20,000 small files, or for the storage chunks of a file of terabytes."""
@@ -71,6 +71,15 @@ class Proofs:
         self._lock = threading.RLock()
         self._found: dict[int, Proven] = {}
         self._bytes = 0
+        self._pinned: dict[int, Identity] = {}
+
+    def pinned(self, file: int) -> Identity | None:
+        """What tells that file apart, where its description did not know all of it."""
+        return self._pinned.get(file)
+
+    def pin(self, file: int, identity: Identity) -> Identity:
+        """Notes what tells a file apart, as it was when it was first opened; gives what holds."""
+        return self._pinned.setdefault(file, identity)
 
     def find(self, file: int) -> Proven:
         """What is known of the file of that number, by name; not to be changed."""

@@ -153,17 +153,41 @@ def describe_all(files: Files, *, allow_external: bool = False, retries: int = 3
         ReadError: The system could not read a file, also not after the retries.
         SettingsError: The list is empty.
     """
-    listed = [files] if isinstance(files, str | os.PathLike) else list(files)
-    paths = [path for file in listed for path in _matching(file)]
-    if not paths:
-        raise SettingsError(f"file={files!r}: name one file at least")
     look = partial(identify, allow_external=allow_external, retries=retries)
-    return Shards([look(path) for path in paths])
+    found: list[FileDescription] = []
+    for file in listed_files(files):
+        if is_manifest(file):
+            manifest = read_manifest(file)
+            told = manifest.descriptions(allow_external=allow_external, retries=retries)
+            pairs = zip(manifest.paths, told, strict=True)
+            found += [each or look(path) for path, each in pairs]
+        else:
+            found += map(look, _matching(file))
+    return Shards(found)
+
+
+def listed_files(files: Files) -> list[File]:
+    """The files, patterns and manifests that were named, at least one.
+
+    Raises:
+        SettingsError: The list is empty.
+    """
+    listed: list[File] = [files] if isinstance(files, str | os.PathLike) else list(files)
+    if not listed:
+        raise SettingsError(f"file={files!r}: name one file at least")
+    return listed
+
+
+def paths_of(files: Files) -> list[Path]:
+    """Where all of these files are. Raises as `describe_all`."""
+    return [
+        path
+        for file in listed_files(files)
+        for path in (read_manifest(file).paths if is_manifest(file) else _matching(file))
+    ]
 
 
 def _matching(file: File) -> list[Path]:
-    if is_manifest(file):
-        return list(read_manifest(file).paths)
     if Path(file).exists() or not glob.has_magic(str(file)):
         return [Path(file)]
     found = sorted(glob.glob(str(file), recursive=True))  # noqa: PTH207 - also absolute patterns

@@ -24,12 +24,13 @@ from prefetcher.errors import (
 )
 from prefetcher.hdf5.access import Access
 from prefetcher.hdf5.contiguous import ContiguousWay
-from prefetcher.hdf5.describe import Dataset, FileDescription
+from prefetcher.hdf5.describe import Dataset, FileDescription, check_same, check_told
 from prefetcher.hdf5.faults import damage_reported
 from prefetcher.hdf5.general import GeneralWay
 from prefetcher.hdf5.handle import Handle
 from prefetcher.hdf5.index import walk_index
 from prefetcher.hdf5.opened import OPEN_FILES
+from prefetcher.hdf5.opening import status_of
 from prefetcher.hdf5.places import Places, Rows, after, rows_in
 from prefetcher.hdf5.proof import FastWay, Proofs, Proven, agrees
 from prefetcher.hdf5.scratch import Scratch
@@ -37,7 +38,7 @@ from prefetcher.hdf5.storage_chunks import StorageChunkWay
 from prefetcher.hdf5.ways import Way
 from prefetcher.order.plan import Run
 from prefetcher.storage.local import LocalBytes
-from prefetcher.storage.protocol import Range
+from prefetcher.storage.protocol import Range, identity_of
 from prefetcher.storage.retry import Retry
 
 
@@ -120,11 +121,12 @@ class Source:
         self._path = description.path
         # It may be opened again when the process is in another folder.
         self._place = description.path.absolute()
-        self._identity = description.identity
+        self._description = description
         self._datasets = {name: description.dataset(name) for name in names}
         self._retry = Retry(retries, stopping or threading.Event(), on_retry)
         self._scratch = scratch or Scratch()
-        self._proofs, self._number = proofs or Proofs(), number
+        self._proofs, self._number = Proofs() if proofs is None else proofs, number
+        self._identity = self._proofs.pinned(number) or description.identity
         self._closed = False
         opened = self._enter()
         self.scratch_bytes = max(way.scratch_bytes for way in opened.ways.values())
@@ -145,6 +147,8 @@ class Source:
             handle = self._handle(undo)
             stored = LocalBytes(self._place, self._identity)
             undo.callback(stored.close)
+            if new and self._description.manifest:
+                self._check_told(handle, new)
             if new:
                 stored.check_unchanged()
                 proven = proven | self._proved(handle, Access(stored, self._scratch), new)
@@ -162,7 +166,17 @@ class Source:
         with damage_reported(self._path):
             return GeneralWay(handle, self._datasets[name].name)
 
+    def _check_told(self, handle: Handle, names: Sequence[str]) -> None:
+        """What a manifest says is not used before the file itself has said so."""
+        with damage_reported(self._path):
+            check_told(handle.file, self._description, names)
+
     def _handle(self, undo: ExitStack) -> Handle:
+        if self._description.manifest:
+            # It may know size and time; from now on the file is known by all that tells it apart.
+            status = status_of(self._place)
+            check_same(self._description, status)
+            self._identity = self._proofs.pin(self._number, identity_of(status))
         kinds = {each.name: (each.shape, each.dtype) for each in self._datasets.values()}
         handle = Handle(self._place, self._identity, kinds)
         undo.callback(handle.close)
