@@ -68,14 +68,14 @@ class Manifest:
 
     def descriptions(
         self, *, allow_external: bool = False, retries: int = 3
-    ) -> Iterator[FileDescription | None]:
-        """Each file as the manifest has it; None where it says nothing of what is in it."""
+    ) -> Iterator[FileDescription]:
+        """Each file as the manifest has it; without datasets where it says nothing of them."""
         for path, shard in zip(self.paths, self.shards, strict=True):
             identity = (shard.nbytes, shard.mtime_ns or 0, 0)
             yield FileDescription(
                 path, shard.nbytes, identity, shard.datasets, allow_external, retries,
                 self.path.name,
-            ) if shard.datasets else None  # fmt: skip
+            )  # fmt: skip
 
     def verify(self) -> None:
         """Reads every file whole and compares it with its checksum.
@@ -120,10 +120,11 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
     path = Path(path)
     manifest = Manifest(path, tuple(_shards(path)))
     there = set(os.listdir(path.parent))  # noqa: PTH208 - names are all of it
-    for file, shard in zip(manifest.paths, manifest.shards, strict=True):
-        if shard.name not in there or not (shard.datasets or file.is_file()):
+    for shard in manifest.shards:
+        file = path.with_name(shard.name) if not shard.datasets else None
+        if shard.name not in there or (file and not file.is_file()):
             raise FileMissingError(f"{path.name} names {shard.name}, which is not beside it")
-        if not shard.datasets and file.stat().st_size != shard.nbytes:
+        if file and file.stat().st_size != shard.nbytes:
             raise FileError(
                 f"{shard.name} has {file.stat().st_size} bytes, {path.name} says {shard.nbytes}: "
                 "copy or write it again"
@@ -137,7 +138,8 @@ def _shards(path: Path) -> list[Shard]:
     try:
         if (content["format"], content["v"]) == (FORMAT, VERSION):
             kinds = list(map(_kind, content["datasets"]))
-            shards = [_shard(kinds, **shard) for shard in content["files"]]
+            alike: dict[tuple[Dataset, ...], tuple[Dataset, ...]] = {}
+            shards = [_shard(kinds, alike, **shard) for shard in content["files"]]
     except (LookupError, TypeError, ValueError):
         shards = None
     if not shards:
@@ -180,6 +182,7 @@ def _kind(told: Mapping[str, Any]) -> Callable[[int, int], Dataset]:
 
 def _shard(
     kinds: Sequence[Callable[[int, int], Dataset]],
+    alike: dict[tuple[Dataset, ...], tuple[Dataset, ...]],
     *,
     name: str,
     rows: int,
@@ -194,6 +197,7 @@ def _shard(
     _check(mtime_ns is None or type(mtime_ns) is int)
     _check(sha256 is None or isinstance(sha256, str))
     found = tuple([kinds[_size(kind, 0)](rows, stored) for kind, rows, stored in datasets])
+    found = alike.setdefault(found, found)
     return Shard(name, _size(rows, 0), _size(nbytes, 0), sha256, mtime_ns, found)
 
 

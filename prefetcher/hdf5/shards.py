@@ -10,6 +10,7 @@ import os
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -46,6 +47,7 @@ class Shards:
     def __init__(self, files: Sequence[FileDescription]) -> None:
         self._files = tuple(files)
         self.proofs = Proofs()
+        self._looked_up: set[str] = set()
         self._parts: dict[str, tuple[Dataset, ...]] = {}
         self._whole: dict[str, Dataset] = {}
         self._alike: dict[Dataset, Dataset] = {}
@@ -74,8 +76,10 @@ class Shards:
             FileError: A file cannot be used, or changed meanwhile.
             ReadError: The system could not read one.
         """
-        wanted = list(names)
-        self._files = tuple(self._shared(file.including(wanted)) for file in self._files)
+        wanted = set(map(normal_path, names)) - self._looked_up
+        if wanted:
+            self._files = tuple([self._knowing(file, wanted) for file in self._files])
+            self._looked_up |= wanted
 
     def including(self, names: Collection[str]) -> Shards:
         """The same with these looked up once and for all.
@@ -136,8 +140,11 @@ class Shards:
             stored_bytes=sum(part.stored_bytes for part in parts),
         )
 
-    def _shared(self, file: FileDescription) -> FileDescription:
-        """The same, with one object for all datasets that are alike: most files of a set are."""
+    def _knowing(self, file: FileDescription, names: AbstractSet[str]) -> FileDescription:
+        """The same with these; and one object for all datasets that are alike, as most are."""
+        if names <= {each.name for each in file.datasets}:
+            return file
+        file = file.including(sorted(names))
         datasets = tuple(self._alike.setdefault(each, each) for each in file.datasets)
         return replace(file, datasets=self._sets_alike.setdefault(datasets, datasets))
 
@@ -157,10 +164,8 @@ def describe_all(files: Files, *, allow_external: bool = False, retries: int = 3
     found: list[FileDescription] = []
     for file in listed_files(files):
         if is_manifest(file):
-            manifest = read_manifest(file)
-            told = manifest.descriptions(allow_external=allow_external, retries=retries)
-            pairs = zip(manifest.paths, told, strict=True)
-            found += [each or look(path) for path, each in pairs]
+            told = read_manifest(file).descriptions(allow_external=allow_external, retries=retries)
+            found += [each if each.datasets else look(each.path) for each in told]
         else:
             found += map(look, _matching(file))
     return Shards(found)
