@@ -11,6 +11,7 @@ import psutil
 from prefetcher.batch import Recipe, flatten
 from prefetcher.config import Settings, samples_of
 from prefetcher.errors import DatasetError, SettingsError
+from prefetcher.hdf5.opened import check_descriptors
 from prefetcher.hdf5.shards import Shards, describe_all
 from prefetcher.machine.limits import cpus_allowed, memory_allowed
 from prefetcher.messages.repacking import convert_line
@@ -31,7 +32,8 @@ def feed_of(settings: Settings) -> Feed:
     """Checks the settings against the file, and plans the order.
 
     Raises:
-        FileError: The file is missing, not HDF5, cut short, or open for writing elsewhere.
+        FileError: The file is missing, not HDF5, cut short, or open for writing elsewhere; or the
+            process may not have as many files open as the readers need at once.
         ReadError: The system could not read it, also not after the retries.
         DatasetError: A dataset is missing, or they differ in length, or cannot be batched.
         RowsError: `rows` names rows that are not there, or none.
@@ -48,6 +50,8 @@ def feed_of(settings: Settings) -> Feed:
     shards = shards.including(recipe.names)
     feed = Feed(settings, shards, _plan(settings, shards, recipe.names), recipe)
     feed = _fitting(feed)
+    # Who asks for a batch out of turn reads beside the readers.
+    check_descriptors(settings.workers(auto=1).readers + 1)
     return replace(feed, auto_most=_auto_most(feed))
 
 

@@ -23,8 +23,10 @@ from prefetcher.errors import (
     UnsafeFileError,
 )
 from prefetcher.filters import plugins
+from prefetcher.hdf5.contiguous import ContiguousWay
 from prefetcher.hdf5.faults import RAISED, damage_reported, system_error
 from prefetcher.hdf5.general import SCRATCH_BYTES
+from prefetcher.hdf5.index import grid_of
 from prefetcher.hdf5.links import Item, Refused, dataset_names, find, names_of, walk
 from prefetcher.hdf5.opening import open_file, status_of
 from prefetcher.hdf5.properties import (
@@ -34,7 +36,7 @@ from prefetcher.hdf5.properties import (
     stored_filters,
     unavailable,
 )
-from prefetcher.hdf5.storage_chunks import most_stored
+from prefetcher.hdf5.storage_chunks import kept_bytes, most_stored
 from prefetcher.hdf5.virtual import open_sources
 from prefetcher.hdf5.ways import Way, choose, dtype_of, why_no_dtype
 from prefetcher.messages.suggestions import listed, missing
@@ -102,6 +104,16 @@ class Dataset:
             return max(SCRATCH_BYTES, slab)
         # The stored bytes, two steps of decoding, and what is put together of them.
         return most_stored(chunk) + 2 * chunk + slab
+
+    @property
+    def kept_bytes(self) -> int:
+        """What stays in memory of it once it was read, whether the file is open or not: roughly."""
+        if self.way == "contiguous":
+            return ContiguousWay.kept_bytes
+        if self.way == "general" or self.storage_chunk is None:
+            return 0
+        grid = math.prod(grid_of(self.shape, self.storage_chunk))
+        return kept_bytes(min(grid, self.stored_bytes))  # of most of it nothing may be stored
 
     def __str__(self) -> str:
         return f"{self.name} {self.dtype} {self.shape}"

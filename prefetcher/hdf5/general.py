@@ -25,9 +25,6 @@ SCRATCH_BYTES = 4 << 20
 class GeneralWay:
     """Reads through h5py, one thread at a time, as HDF5 itself does one thing at a time."""
 
-    kept_bytes = 0
-    """Nothing stays: it belongs to an open handle."""
-
     def __init__(self, handle: Handle, name: str) -> None:
         self._handle = handle
         self._name = name

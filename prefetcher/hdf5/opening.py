@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import h5py
@@ -56,6 +56,7 @@ def status_of(path: Path) -> os.stat_result:
         raise FileError(f"{path.name} may not be read by this user: change its mode") from error
 
 
+@cache
 def _access() -> h5py.h5p.PropFAID:
     """How files are opened; those that links and virtual datasets lead to inherit it."""
     properties = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
@@ -78,9 +79,10 @@ def _is_written_here(path: Path) -> bool:
 def _written() -> Iterator[os.stat_result]:
     """Every file that this process has open for writing with HDF5's default driver."""
     for file in h5py.h5f.get_obj_ids(h5py.h5f.OBJ_ALL, h5py.h5f.OBJ_FILE):
-        writes = file.get_intent() & h5py.h5f.ACC_RDWR
-        if writes and file.get_access_plist().get_driver() == h5py.h5fd.SEC2:
-            yield os.fstat(file.get_vfd_handle())
+        with suppress(ValueError, RuntimeError):  # another thread closed it meanwhile
+            writes = file.get_intent() & h5py.h5f.ACC_RDWR
+            if writes and file.get_access_plist().get_driver() == h5py.h5fd.SEC2:
+                yield os.fstat(file.get_vfd_handle())
 
 
 def _explained(path: Path, error: Exception) -> OSError:

@@ -73,6 +73,10 @@ class Proofs:
         self._bytes = 0
         self._pinned: dict[int, Identity] = {}
 
+    def __len__(self) -> int:
+        """Files of which something is known."""
+        return len(self._found)
+
     def pinned(self, file: int) -> Identity | None:
         """What tells that file apart, where its description did not know all of it."""
         return self._pinned.get(file)

@@ -21,13 +21,16 @@ from prefetcher.config import File, Files, normal_path
 from prefetcher.errors import DatasetError, FileMissingError, PrefetchError, SettingsError
 from prefetcher.hdf5.describe import Dataset, FileDescription, identify
 from prefetcher.hdf5.manifest import is_manifest, read_manifest
+from prefetcher.hdf5.opened import MOST_BYTES
 from prefetcher.hdf5.places import Places, Rows
-from prefetcher.hdf5.proof import Proofs
+from prefetcher.hdf5.proof import MOST_PROVED, PROVED_BYTES, Proofs
 from prefetcher.hdf5.scratch import Scratch
-from prefetcher.hdf5.source import Source, check_room
+from prefetcher.hdf5.source import HANDLE_BYTES, Source, check_room
 from prefetcher.order.plan import Run
 from prefetcher.storage.protocol import Range
 
+FILE_BYTES = 1000
+"""Of the description of a file and what reads it, roughly; datasets that are alike are shared."""
 _LOOKED_AT = 8  # files of a chunk, to know whether the system has them all in memory
 
 
@@ -48,6 +51,7 @@ class Shards:
         self._files = tuple(files)
         self.proofs = Proofs()
         self._looked_up: set[str] = set()
+        self._memory: dict[tuple[tuple[str, ...], int], int] = {}
         self._parts: dict[str, tuple[Dataset, ...]] = {}
         self._whole: dict[str, Dataset] = {}
         self._alike: dict[Dataset, Dataset] = {}
@@ -120,6 +124,29 @@ class Shards:
         if found is None:
             found = self._whole[name] = self._together(name)
         return found
+
+    def memory_bytes(self, names: Sequence[str], threads: int) -> int:
+        """The most that is in memory of the files themselves: what is known of them, and open.
+
+        Args:
+            names: The datasets that are read.
+            threads: Those that read at once, each one file.
+        """
+        key = (tuple(names), threads)
+        if key not in self._memory:
+            self._memory[key] = self._memory_bytes(list(map(self.parts, names)), threads)
+        return self._memory[key]
+
+    def _memory_bytes(self, parts: Sequence[Sequence[Dataset]], threads: int) -> int:
+        files: list[tuple[Dataset, ...]] = list(zip(*parts, strict=True))
+        kept = [sum(part.kept_bytes for part in of_file) for of_file in files]
+        proved = PROVED_BYTES * len(kept) + sum(kept)
+        general = ["general" in {part.way for part in of_file} for of_file in files]
+        return (
+            FILE_BYTES * len(kept)
+            + min(proved, max(MOST_PROVED, (threads + 1) * max(kept)))
+            + HANDLE_BYTES * min(sum(general), max(MOST_BYTES // HANDLE_BYTES, threads))
+        )
 
     def _together(self, name: str) -> Dataset:
         parts = self.parts(name)

@@ -38,7 +38,7 @@ from prefetcher.hdf5.storage_chunks import StorageChunkWay
 from prefetcher.hdf5.ways import Way
 from prefetcher.order.plan import Run
 from prefetcher.storage.local import LocalBytes
-from prefetcher.storage.protocol import Range, identity_of
+from prefetcher.storage.protocol import Range, check_identity, identity_of
 from prefetcher.storage.retry import Retry
 
 
@@ -143,6 +143,8 @@ class Source:
             stored = LocalBytes(self._place, self._identity)
             return _Open(stored, self._scratch, None, cast("dict[str, FastWay]", proven))
         with ExitStack() as undo:
+            if not new:  # it was open before
+                check_identity(self._path.name, status_of(self._place), self._identity)
             # h5py goes first: what it says of a file that cannot be used is plainer.
             handle = self._handle(undo)
             stored = LocalBytes(self._place, self._identity)

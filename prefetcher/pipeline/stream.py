@@ -76,7 +76,8 @@ class Feed:
         buffers = bytes_needed(datasets, self.plan, settings.chunk_queue, self.loose_batches)
         # Who asks for a batch out of turn reads beside the readers.
         threads = self.most_workers.readers + 1
-        return buffers + threads * sum(dataset.scratch_bytes for dataset in datasets)
+        scratch = threads * sum(dataset.scratch_bytes for dataset in datasets)
+        return buffers + scratch + self.shards.memory_bytes(self.recipe.names, threads)
 
     @property
     def loose_batches(self) -> int:
