@@ -12,6 +12,7 @@ PrefetchError
 │   ├── NotHDF5Error                         not HDF5, or cut short
 │   ├── FileBusyError    BlockingIOError     another process has it open for writing
 │   ├── FileChangedError                     it grew or was rewritten since it was described
+│   ├── OpenFilesError                       the process may not open so many files (ulimit -n)
 │   └── UnsafeFileError  PermissionError     it points outside itself (links, external storage)
 ├── DatasetError         ValueError          the datasets do not fit together or cannot be batched
 │   └── NoDatasetError   KeyError            no dataset of that name
@@ -69,6 +70,10 @@ class FileBusyError(FileError, BlockingIOError):
 
 class FileChangedError(FileError):
     """The file grew or was rewritten after it was described: its rows may no longer lie there."""
+
+
+class OpenFilesError(FileError):
+    """More files would be open than the system lets this process have (`ulimit -n`)."""
 
 
 class UnsafeFileError(FileError, PermissionError):

@@ -14,6 +14,7 @@ from prefetcher.columns.column import Column, Span, View
 from prefetcher.columns.memory import InMemory
 from prefetcher.config import Settings, samples_of
 from prefetcher.errors import SettingsError
+from prefetcher.hdf5.opened import check_descriptors
 from prefetcher.hdf5.shards import Shards, describe_all
 from prefetcher.machine.limits import cpus_allowed, memory_allowed
 from prefetcher.messages.repacking import convert_line
@@ -31,7 +32,8 @@ def feed_of(settings: Settings) -> Feed:
     """Checks the settings against the file, and plans the order.
 
     Raises:
-        FileError: The file is missing, not HDF5, cut short, or open for writing elsewhere.
+        FileError: The file is missing, not HDF5, cut short, or open for writing elsewhere; or the
+            process may not have as many files open as the readers need at once.
         ReadError: The system could not read it, also not after the retries.
         DatasetError: A dataset is missing, or they differ in length, or cannot be batched.
         RowsError: `rows` names rows that are not there, or none.
@@ -55,6 +57,8 @@ def feed_of(settings: Settings) -> Feed:
             _values(settings, samples, length),
         )
     )
+    # Who asks for a batch out of turn reads beside the readers.
+    check_descriptors(settings.workers(auto=1).readers + 1)
     return replace(feed, auto_most=_auto_most(feed))
 
 

@@ -39,6 +39,7 @@ def named(settings: Settings, shards: Shards) -> Settings:
         _check_split(split, first)
         settings = _within(split, settings)
     settings = _with_own_names(settings, first, split or "")
+    shards.look_up(names_in(settings))
     found = {part: _found(part, getattr(settings, part), shards) for part in PARTS}
     settings = replace(settings, **found)
     for part, leaf in leaves(settings):
@@ -53,6 +54,18 @@ def leaves(settings: Settings) -> Iterator[tuple[str, Any]]:
         for leaf in flatten(getattr(settings, part)):
             if leaf is not None:
                 yield part, leaf
+
+
+def names_in(settings: Settings) -> Iterator[str]:
+    """Yields the names of the datasets that are asked for, as they are written."""
+    for _, leaf in leaves(settings):
+        if isinstance(leaf, str):
+            field = written_field(leaf)
+            yield leaf
+            if field is not None:
+                yield field.dataset
+        elif isinstance(leaf, Column):
+            yield leaf.dataset
 
 
 def written(names: Any) -> Any:
@@ -124,19 +137,14 @@ def _with_own_names(settings: Settings, file: FileDescription, group: str) -> Se
     own = read_attributes(
         file.path, group, allow_external=settings.allow_external, retries=settings.retries
     )
-    called_so = any(dataset.name == default_x for dataset in file.datasets)
-    if own.x is None or (called_so and own.x != default_x):
+    if own.x is None or (own.x != default_x and file.has_dataset(default_x)):
         return settings
     return replace(settings, x=own.x, y=own.y if settings.y == default_y else settings.y)
 
 
 def _check_split(split: str, file: FileDescription) -> None:
-    groups = dict.fromkeys(
-        dataset.name.rpartition("/")[0] for dataset in file.datasets if "/" in dataset.name
-    )
-    listed = any(f"{group}/".startswith(f"{split}/") for group in groups)
-    if not listed and not file.has_group(split):
-        have = {group: group for group in groups}
+    if not file.has_group(split):
+        have = {group: group for group in file.groups()}
         raise NoDatasetError(f"split={split!r}: {missing('group', split, file.path.name, have)}")
 
 

@@ -26,20 +26,30 @@ def needs_of(shards: Shards, views: Iterable[View]) -> tuple[tuple[Need, ...], i
         by_dataset.setdefault(view.dataset, []).append(view)
     for name, of_one in by_dataset.items():
         _check_strides(name, of_one)
-    samples, first = [], []
-    for file in shards.files:
-        rows = {name: file.dataset(name) for name in by_dataset}
-        begin, end = _places(file.path.name, rows, by_dataset)
-        first.append(begin)
-        samples.append(max(0, end - begin))
+    first, samples = _samples(shards, by_dataset)
     if not sum(samples):
         raise DatasetError(f"{shards.name} has no sample: {_shortest(by_dataset)}")
     needs = []
     for name, of_one in by_dataset.items():
-        rows_of = [file.dataset(name).rows for file in shards.files]
+        rows_of = [part.rows for part in shards.parts(name)]
         rows_map = RowMap(rows_of, samples, first, of_one[0].span.stride)
         needs.append(Need(shards.dataset(name), tuple(of_one), rows_map, len(shards.files)))
     return tuple(needs), sum(samples)
+
+
+def _samples(shards: Shards, views: Mapping[str, Sequence[View]]) -> tuple[list[int], list[int]]:
+    """The first place of each file at which there is a sample, and how many samples it has."""
+    first, samples = [], []
+    known: dict[tuple[int, ...], tuple[int, int]] = {}  # of datasets alike, as most files have
+    for file, parts in zip(shards.files, zip(*map(shards.parts, views), strict=True), strict=True):
+        alike = tuple(map(id, parts))
+        if alike not in known:
+            datasets = dict(zip(views, parts, strict=True))
+            known[alike] = _places(file.path.name, datasets, views)
+        begin, end = known[alike]
+        first.append(begin)
+        samples.append(max(0, end - begin))
+    return first, samples
 
 
 def _check_strides(name: str, views: Sequence[View]) -> None:

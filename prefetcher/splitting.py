@@ -15,6 +15,7 @@ from prefetcher.batch import flatten
 from prefetcher.config import DEFAULT_X, Files, Rows, Settings, normal_path, samples_of
 from prefetcher.errors import DatasetError, RowsError, SettingsError
 from prefetcher.hdf5.attributes import read_attributes
+from prefetcher.hdf5.describe import describe
 from prefetcher.hdf5.shards import ShardedSource, Shards, describe_all
 from prefetcher.order.permutation import shuffled
 
@@ -166,9 +167,9 @@ def _ascending(rows: RowNumbers) -> RowNumbers:
 def _length(shards: Shards, x: str | None, stratify: str | None) -> int:
     """The rows that the datasets have."""
     first = shards.files[0]
-    own = next(flatten(read_attributes(first.path).x), None)
-    has_x = any(dataset.name == DEFAULT_X for dataset in first.datasets)
-    name = x or stratify or own or (DEFAULT_X if has_x else None)
+    name = x or stratify or next(flatten(read_attributes(first.path).x), None)
+    if name is None and first.has_dataset(DEFAULT_X):
+        name = DEFAULT_X
     if name is not None:
         length = shards.dataset(name).rows
         if x and stratify and shards.dataset(stratify).rows != length:
@@ -177,7 +178,8 @@ def _length(shards: Shards, x: str | None, stratify: str | None) -> int:
                 f"{shards.name}: classes are one for each row"
             )
         return length
-    lengths = {dataset.rows: dataset.name for dataset in first.datasets if dataset.rows}
+    datasets = describe(first.path, allow_external=first.allow_external).datasets
+    lengths = {dataset.rows: dataset.name for dataset in datasets if dataset.rows}
     if len(lengths) != 1:
         raise DatasetError(
             f"the datasets of {shards.name} have {len(lengths)} different lengths: name one of "

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import NoReturn
 
-from prefetcher.cli import convert, demo, inspect, output, report, top, tune
+from prefetcher.cli import convert, demo, inspect, manifest, output, report, top, tune
 from prefetcher.errors import PrefetchError
 from prefetcher.messages.text import visible
 
@@ -25,6 +25,7 @@ _COMMANDS = {
     "demo": demo,
     "convert": convert,
     "inspect": inspect,
+    "manifest": manifest,
     "tune": tune,
     "report": report,
     "top": top,

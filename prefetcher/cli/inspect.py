@@ -23,7 +23,7 @@ from prefetcher.errors import DatasetError, PrefetchError
 from prefetcher.feed import feed_of, mixing_advice
 from prefetcher.filters.plugins import wanting
 from prefetcher.hdf5.attributes import Attributes, Names
-from prefetcher.hdf5.describe import Dataset, FileDescription
+from prefetcher.hdf5.describe import Dataset, FileDescription, describe
 from prefetcher.hdf5.shards import Shards, describe_all
 from prefetcher.messages.text import visible
 from prefetcher.order.sizes import CHUNK_SIZE
@@ -98,6 +98,8 @@ class Found:
     written: Files
     """The files as the user wrote them."""
     shards: Shards
+    file: FileDescription
+    """All of the first file, which the others are like."""
     said: tuple[Attributes, ...]
     """What the file says of itself, then of each of its splits."""
     choice: Choice | None
@@ -107,13 +109,11 @@ class Found:
         """Looks into the files."""
         written = files[0] if len(files) == 1 else tuple(files)
         shards = describe_all(written, allow_external=allow_external)
-        said = said_by(shards.files[0].path)
-        return cls(written, shards, said, choose(shards.files[0], said))
-
-    @property
-    def file(self) -> FileDescription:
-        """The first file, which the others are like."""
-        return self.shards.files[0]
+        first = describe(shards.files[0].path, allow_external=allow_external)
+        if len(shards.files) > 1:
+            shards.look_up(dataset.name for dataset in first.datasets)
+        said = said_by(first.path)
+        return cls(written, shards, first, said, choose(first, said))
 
     @property
     def datasets(self) -> tuple[Dataset, ...]:

@@ -44,11 +44,12 @@ def repackings(file: FileDescription, choice: Choice | None) -> list[Repacking]:
         choice: The inputs and targets that are proposed; in other groups they are guessed.
     """
     of_choice = group_of(choice.datasets[0]) if choice else None
-    groups = dict.fromkeys(group_of(dataset) for dataset in file.datasets)
+    groups: dict[str, list[Dataset]] = {}
+    for dataset in file.datasets:
+        groups.setdefault(group_of(dataset), []).append(dataset)
     found = []
-    for group in groups:
-        inside = tuple(dataset for dataset in file.datasets if group_of(dataset) == group)
-        chosen = choice if group == of_choice else guess(inside)
+    for group, inside in groups.items():
+        chosen = choice if group == of_choice else guess(tuple(inside))
         if chosen and (slow := tuple(_slow(chosen))):
             found.append(Repacking(slow, _command(file, chosen, group if choice else "")))
     return found

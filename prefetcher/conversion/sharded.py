@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from prefetcher.conversion.single import Progress
 from prefetcher.conversion.source import Failure, Part, RowNumbers, Source
 from prefetcher.conversion.work import in_order
 from prefetcher.errors import FileError
-from prefetcher.hdf5.manifest import Shard, checksum, read_manifest, write_manifest
+from prefetcher.hdf5.manifest import Shard, checksum, read_manifest, shard_of, write_manifest
 from prefetcher.writing.partial import Layout, PartialFile
 
 
@@ -194,7 +194,7 @@ class ShardedFiles:
         """Takes the shards of another run that are still what they were."""
         paths = {path.name: path for path in self._spans}
         for kept in self._kept():
-            shard = Shard(**kept["shard"])
+            shard = Shard(**kept["shard"] | {"datasets": ()})
             path = paths[shard.name]
             with suppress(FileError):
                 if checksum(path) == shard.sha256:
@@ -210,8 +210,14 @@ class ShardedFiles:
 
     def _finish(self) -> None:
         for manifest, files in self._files().items():
-            shards = [self._done[path].shard for path, _ in files]
-            write_manifest(manifest, [shard for shard in shards if shard])
+            shards = [(path, self._done[path].shard) for path, _ in files]
+            # Without their times, which a copy need not keep.
+            told = [
+                replace(shard, datasets=shard_of(path, mtime=False).datasets)
+                for path, shard in shards
+                if shard
+            ]
+            write_manifest(manifest, told)
         self._journal.remove()
 
     @property

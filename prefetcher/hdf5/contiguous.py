@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 
 from prefetcher.clock import State, doing
+from prefetcher.hdf5.access import Access
 from prefetcher.hdf5.places import Places
 from prefetcher.hdf5.proof import Probe
 from prefetcher.order.plan import Run
@@ -25,22 +26,28 @@ page cache takes less time than a call of its own."""
 class ContiguousWay:
     """Reads rows of one contiguous dataset, from any number of threads at once."""
 
-    scratch_bytes = 0
+    __slots__ = ("_bridged_rows", "_offset", "_row_bytes", "_rows")
 
-    def __init__(self, stored: StoredBytes, offset: int, rows: int, row_bytes: int) -> None:
-        self._stored = stored
+    scratch_bytes = 0
+    kept_bytes = 200
+    """Of this object, roughly."""
+
+    def __init__(self, offset: int, rows: int, row_bytes: int) -> None:
         self._offset = offset
         self._rows = rows
         self._row_bytes = row_bytes
         self._bridged_rows = len(_BRIDGED) // max(row_bytes, 1)
 
-    def read(self, runs: Sequence[Run], places: Places) -> None:
+    def read(self, access: Access, runs: Sequence[Run], places: Places) -> None:
         """Reads runs of rows straight to the next places: one copy in all."""
         with doing(State.READ):
+            if len(runs) == 1 and runs[0][0] < runs[0][1]:
+                self._read_near(access.stored, runs, places)
+                return
             for near in joined(runs, self._bridged_rows):
-                self._read_near(near, places)
+                self._read_near(access.stored, near, places)
 
-    def _read_near(self, runs: Sequence[Run], places: Places) -> None:
+    def _read_near(self, stored: StoredBytes, runs: Sequence[Run], places: Places) -> None:
         begin, row_bytes = runs[0][0], self._row_bytes
         reached, rows = begin, 0
         pieces: list[Piece] = []
@@ -50,7 +57,7 @@ class ContiguousWay:
             pieces += places.ahead(stop - start, rows)
             rows += stop - start
             reached = stop
-        self._stored.read(self._offset + begin * row_bytes, (reached - begin) * row_bytes, pieces)
+        stored.read(self._offset + begin * row_bytes, (reached - begin) * row_bytes, pieces)
         places.done += rows
 
     def ranges(self, runs: Sequence[Run]) -> list[Range]:
@@ -58,14 +65,14 @@ class ContiguousWay:
         begin, size = self._offset, self._row_bytes
         return [(begin + start * size, begin + stop * size) for start, stop in runs]
 
-    def probes(self) -> Iterator[Probe]:
+    def probes(self, access: Access) -> Iterator[Probe]:
         """The first and the last row."""
-        for row in (0, self._rows - 1):
-            yield Probe((slice(row, row + 1),), partial(self._row, row))
+        for row in dict.fromkeys((0, self._rows - 1)):
+            yield Probe((slice(row, row + 1),), partial(self._row, access, row))
 
-    def _row(self, row: int) -> bytes:
+    def _row(self, access: Access, row: int) -> bytes:
         found = np.empty((1, self._row_bytes), np.uint8)
-        self.read([(row, row + 1)], Places([found]))
+        self.read(access, [(row, row + 1)], Places([found]))
         return found.tobytes()
 
 

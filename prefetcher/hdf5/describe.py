@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,16 +16,19 @@ import numpy as np
 from prefetcher.config import normal_path
 from prefetcher.errors import (
     DatasetError,
+    FileChangedError,
     FileError,
     NoDatasetError,
     PrefetchError,
     UnsafeFileError,
 )
 from prefetcher.filters import plugins
+from prefetcher.hdf5.contiguous import ContiguousWay
 from prefetcher.hdf5.faults import RAISED, damage_reported, system_error
 from prefetcher.hdf5.general import SCRATCH_BYTES
-from prefetcher.hdf5.links import Item, Refused, find, names_of, walk
-from prefetcher.hdf5.opening import open_file
+from prefetcher.hdf5.index import grid_of
+from prefetcher.hdf5.links import Item, Refused, dataset_names, find, names_of, walk
+from prefetcher.hdf5.opening import open_file, status_of
 from prefetcher.hdf5.properties import (
     layout_of,
     missing_storage,
@@ -33,12 +36,12 @@ from prefetcher.hdf5.properties import (
     stored_filters,
     unavailable,
 )
-from prefetcher.hdf5.storage_chunks import most_stored
+from prefetcher.hdf5.storage_chunks import kept_bytes, most_stored
 from prefetcher.hdf5.virtual import open_sources
 from prefetcher.hdf5.ways import Way, choose, dtype_of, why_no_dtype
 from prefetcher.messages.suggestions import listed, missing
-from prefetcher.storage.protocol import Identity, check_identity, identity_of
-from prefetcher.storage.retry import Retry
+from prefetcher.storage.protocol import Identity, check_identity, identity_of, is_same
+from prefetcher.storage.retry import Result, Retry
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,16 @@ class Dataset:
         # The stored bytes, two steps of decoding, and what is put together of them.
         return most_stored(chunk) + 2 * chunk + slab
 
+    @property
+    def kept_bytes(self) -> int:
+        """What stays in memory of it once it was read, whether the file is open or not: roughly."""
+        if self.way == "contiguous":
+            return ContiguousWay.kept_bytes
+        if self.way == "general" or self.storage_chunk is None:
+            return 0
+        grid = math.prod(grid_of(self.shape, self.storage_chunk))
+        return kept_bytes(min(grid, self.stored_bytes))  # of most of it nothing may be stored
+
     def __str__(self) -> str:
         return f"{self.name} {self.dtype} {self.shape}"
 
@@ -116,10 +129,13 @@ class FileDescription:
     identity: Identity
     """What a change of the file cannot keep; compared at opening and after every read."""
     datasets: tuple[Dataset, ...]
-    """Every dataset of every group, in the file's own order; also what cannot be read."""
+    """Those that were described: of `describe` every dataset of every group, in the file's own
+    order, also what cannot be read; of `identify` none, until they are looked up."""
     allow_external: bool = False
     """As it was described with, like the next."""
     retries: int = 3
+    manifest: str = ""
+    """The name of the manifest that told it, so that it is yet to be checked; "" for none."""
 
     def dataset(self, name: str) -> Dataset:
         """The dataset of that name, if it can be cut into batches.
@@ -136,30 +152,48 @@ class FileDescription:
             ReadError: the file was asked, and the system could not read it.
         """
         wanted = normal_path(name)
-        listed = next((each for each in self.datasets if each.name == wanted), None)
-        found = listed or Retry(self.retries).opening(
-            self.path.name, partial(_looked_up, self, wanted)
-        )
-        _check_batchable(self.path.name, found)
+        found = self.described(wanted) or self._looking(partial(_looked_up, self, wanted))
+        check_batchable(self.path.name, found)
         return found
+
+    def described(self, name: str) -> Dataset | None:
+        """The dataset of that name, a plain path, if it was described; the file is not asked."""
+        return next((each for each in self.datasets if each.name == name), None)
+
+    def has_dataset(self, name: str) -> bool:
+        """Whether a path leads to a dataset, be it one that cannot be read. Raises as `dataset`."""
+        wanted = normal_path(name)
+        return bool(self.described(wanted) or self._looking(partial(_present, self, [wanted])))
 
     def has_group(self, name: str) -> bool:
         """Whether a path leads to a group, through whatever links. Raises as `dataset` does."""
-        look = partial(_leads_to_group, self, normal_path(name))
-        return Retry(self.retries).opening(self.path.name, look)
+        return self._looking(partial(_leads_to_group, self, normal_path(name)))
+
+    def groups(self) -> list[str]:
+        """The groups that hold datasets, links left out; for a message. Raises as `dataset`."""
+        names = self._looking(partial(_dataset_names, self))
+        return list(dict.fromkeys(name.rpartition("/")[0] for name in names if "/" in name))
 
     def including(self, names: Iterable[str]) -> FileDescription:
-        """The same with these in `datasets`, so that they need not be looked up again.
+        """The same with these in `datasets`, as far as they are there: the file is opened once.
 
         Raises:
-            PrefetchError: As `dataset`.
+            FileError: The file cannot be used, or is no longer the same.
+            ReadError: The system could not read it.
         """
-        found = {each.name: each for each in map(self.dataset, names)}
-        new = [each for each in found.values() if each not in self.datasets]
-        return replace(self, datasets=(*self.datasets, *new)) if new else self
+        wanted = [name for name in dict.fromkeys(map(normal_path, names)) if name]
+        new = [name for name in wanted if self.described(name) is None]
+        if not new:
+            return self
+        found = self._looking(partial(_present, self, new))
+        return replace(self, datasets=(*self.datasets, *found)) if found else self
+
+    def _looking(self, look: Callable[[], Result]) -> Result:
+        return Retry(self.retries).opening(self.path.name, look)
 
 
-def _check_batchable(file: str, dataset: Dataset) -> None:
+def check_batchable(file: str, dataset: Dataset) -> None:
+    """Raises what is wrong with a dataset whose rows are wanted; see `FileDescription.dataset`."""
     if dataset.outside:
         raise UnsafeFileError(
             f"{file} points outside itself: {dataset.refused}; pass allow_external=True "
@@ -210,6 +244,23 @@ def describe(
     return Retry(retries).opening(path.name, partial(_described, path, allow_external, retries))
 
 
+def identify(
+    path: str | os.PathLike[str], *, allow_external: bool = False, retries: int = 3
+) -> FileDescription:
+    """A file of which nothing is described yet: it is looked for, and not opened.
+
+    The arguments are those of `describe`.
+
+    Raises:
+        FileMissingError: There is no such file.
+        FileError: It cannot be looked at.
+        ReadError: The system could not tell, also not after the retries.
+    """
+    path = Path(path)
+    status = Retry(retries).opening(path.name, partial(status_of, path))
+    return FileDescription(path, status.st_size, identity_of(status), (), allow_external, retries)
+
+
 def _described(
     path: Path,
     allow_external: bool,  # noqa: FBT001 - for partial
@@ -231,15 +282,68 @@ def _found(description: FileDescription, name: str) -> Iterator[tuple[h5py.File,
     path, allow_external = description.path, description.allow_external
     with open_file(path) as file, damage_reported(path):
         opened = os.fstat(file.id.get_vfd_handle())
-        check_identity(path.name, opened, description.identity)
+        check_same(description, opened)
         yield file, None if "\0" in name else find(file, name, allow_external=allow_external)
+
+
+def check_same(description: FileDescription, status: os.stat_result) -> None:
+    """Raises `FileChangedError` if that is not the state of the file that was described."""
+    if description.manifest and not is_same(status, description.identity):
+        raise FileChangedError(
+            f"{description.path.name} is not the file that {description.manifest} describes "
+            f"({_state(identity_of(status))}, not {_state(description.identity)}): {_ANEW}"
+        )
+    check_identity(description.path.name, status, description.identity)
+
+
+_ANEW = "if it is the right one, make the manifest anew with `prefetcher manifest`"
+
+
+def _state(identity: Identity) -> str:
+    size, mtime_ns, _ = identity
+    return f"{size} bytes, time {mtime_ns / 1e9:.6f}" if mtime_ns else f"{size} bytes"
+
+
+def check_told(file: h5py.File, description: FileDescription, names: Iterable[str]) -> None:
+    """Compares with the open file what a manifest says of these datasets.
+
+    Raises:
+        FileChangedError: It says something else than the file.
+        PrefetchError: A dataset cannot be read here; see `FileDescription.dataset`.
+    """
+    for name in names:
+        found, told = find(file, name, allow_external=False), description.described(name)
+        actual = (
+            _describe(file, name, found, allow_external=False)
+            if isinstance(found, h5py.Dataset | Refused)
+            else None
+        )
+        if actual is not None:
+            check_batchable(description.path.name, actual)
+        if told is None or actual is None or _facts(actual) != _facts(told):
+            raise FileChangedError(
+                f"{description.path.name} holds {_stored(actual) if actual else f'no {name}'}, but "
+                f"{description.manifest} says {_stored(told) if told else 'nothing'}: {_ANEW}"
+            )
+
+
+def _facts(dataset: Dataset) -> tuple[object, ...]:
+    return (
+        dataset.shape, dataset.dtype, dataset.layout, dataset.storage_chunk, dataset.filters,
+        dataset.stored_bytes, dataset.way,
+    )  # fmt: skip
+
+
+def _stored(dataset: Dataset) -> str:
+    filters = f" ({', '.join(dataset.filters)})" if dataset.filters else ""
+    return f"{dataset}, {dataset.layout}{filters}, {dataset.stored_bytes} bytes"
 
 
 def _leads_to_group(description: FileDescription, name: str) -> bool:
     with _found(description, name) as (_, found):
         if isinstance(found, Refused):
             refused = _refused(name, np.dtype(object), "unknown", found)
-            _check_batchable(description.path.name, refused)
+            check_batchable(description.path.name, refused)
         return isinstance(found, h5py.Group)
 
 
@@ -249,10 +353,53 @@ def _looked_up(description: FileDescription, name: str) -> Dataset:
     with _found(description, name) as (file, found):
         if isinstance(found, h5py.Dataset | Refused):
             return _describe(file, name, found, allow_external=description.allow_external)
-        have = {dataset.name: str(dataset) for dataset in description.datasets}
+        have = _Shown(file, description)
         if found is None or any(each.startswith(f"{name}/") for each in have):
             raise NoDatasetError(missing("dataset", name, path.name, have))
         raise NoDatasetError(f"{name or '/'!r} in {path.name} is {_other_kind(found, name)}")
+
+
+class _Shown(Mapping[str, str]):
+    """How each dataset of a file is shown, by name; looked up only for those that are."""
+
+    def __init__(self, file: h5py.File, description: FileDescription) -> None:
+        self._file = file
+        self._allow_external = description.allow_external
+        self._names = dict.fromkeys(dataset_names(file))
+
+    def __getitem__(self, name: str) -> str:
+        allow_external = self._allow_external
+        found = find(self._file, name, allow_external=allow_external)
+        if not isinstance(found, h5py.Dataset | Refused):
+            return name
+        return str(_describe(self._file, name, found, allow_external=allow_external))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def _dataset_names(description: FileDescription) -> list[str]:
+    with _found(description, "") as (file, _):
+        return dataset_names(file)
+
+
+def _present(description: FileDescription, names: Sequence[str]) -> list[Dataset]:
+    """Those of these datasets that are there, whatever can be done with them."""
+    allow_external = description.allow_external
+    with _found(description, "") as (file, _):
+        found = [
+            (name, find(file, name, allow_external=allow_external))
+            for name in names
+            if "\0" not in name
+        ]
+        return [
+            _describe(file, name, each, allow_external=allow_external)
+            for name, each in found
+            if isinstance(each, h5py.Dataset | Refused)
+        ]
 
 
 def _other_kind(found: h5py.HLObject, name: str) -> str:

@@ -46,8 +46,7 @@ def fingerprint(shards: Shards, names: Sequence[str]) -> Fingerprint:
     try:
         for name in names:
             dataset = shards.dataset(name)
-            for file in shards.files:
-                part = file.dataset(name)
+            for file, part in zip(shards.files, shards.parts(name), strict=True):
                 about = (part.shape, part.layout, part.storage_chunk, part.filters)
                 stored.update(repr((file.size, name, *about, part.stored_bytes)).encode())
             runs = places(dataset)

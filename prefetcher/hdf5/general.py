@@ -9,10 +9,12 @@ import numpy as np
 
 from prefetcher.clock import State, doing
 from prefetcher.errors import CorruptError, FileMissingError, PrefetchError, ReadError
+from prefetcher.hdf5.access import Access
 from prefetcher.hdf5.faults import RAISED, system_error
 from prefetcher.hdf5.handle import Handle
 from prefetcher.hdf5.places import Places, Rows
 from prefetcher.hdf5.properties import leaves_gaps, missing_storage, storage_files
+from prefetcher.hdf5.scratch import Scratch
 from prefetcher.order.plan import Run
 from prefetcher.storage.protocol import Range
 
@@ -22,8 +24,6 @@ SCRATCH_BYTES = 4 << 20
 
 class GeneralWay:
     """Reads through h5py, one thread at a time, as HDF5 itself does one thing at a time."""
-
-    bridged_rows = 0
 
     def __init__(self, handle: Handle, name: str) -> None:
         self._handle = handle
@@ -37,7 +37,6 @@ class GeneralWay:
         self._row_bytes: int = dataset.dtype.itemsize * math.prod(self._shape)
         self._storage_rows: int = dataset.chunks[0] if dataset.chunks else 1
         self._step = min(self._rows_at_once(), len(dataset))
-        self._scratch: Rows | None = None
         self.scratch_bytes = self._step * self._row_bytes
 
     def _rows_at_once(self) -> int:
@@ -50,7 +49,7 @@ class GeneralWay:
         del runs
         return []
 
-    def read(self, runs: Sequence[Run], places: Places) -> None:
+    def read(self, access: Access, runs: Sequence[Run], places: Places) -> None:
         """Reads runs of rows to the next places. Waits while another thread reads."""
         with doing(State.LOCK):
             self._handle.lock.acquire()
@@ -61,17 +60,17 @@ class GeneralWay:
                     self._fetch(start, pieces[0])
                     places.done += stop - start
                 else:
-                    self._scatter(start, stop, places)
+                    self._scatter(access.scratch, start, stop, places)
         finally:
             self._handle.lock.release()
 
-    def _scatter(self, start: int, stop: int, places: Places) -> None:
-        if self._scratch is None:
-            self._scratch = np.empty((self._step, self._row_bytes), np.uint8)
+    def _scatter(self, scratch: Scratch, start: int, stop: int, places: Places) -> None:
+        piece = scratch.piece("rows", self._step * self._row_bytes)
+        room: Rows = piece.reshape(self._step, self._row_bytes)
         while start < stop:
             # Up to a multiple of the step, so that the next one begins on a storage chunk.
             last = min(stop, (start // self._step + 1) * self._step)
-            rows = self._scratch[: last - start]
+            rows = room[: last - start]
             self._fetch(start, rows)
             places.put(rows)
             places.done += last - start

@@ -72,6 +72,16 @@ class Handle:
         """What a virtual dataset is made of, once it is opened; nothing for another one."""
         return self._sources[name]
 
+    @property
+    def file(self) -> h5py.File:
+        """The file itself, opened if it is not. Raises as `dataset`."""
+        return self._whole_file()
+
+    @property
+    def files(self) -> int:
+        """Other files that are open for a virtual dataset."""
+        return len({each.file.filename for found in self._sources.values() for each in found})
+
     def _opened(self, name: str) -> h5py.Dataset:
         dataset = self._whole_file()[raw(name)]
         self._sources[name] = self._undo.enter_context(open_sources(dataset))

@@ -68,11 +68,13 @@ class ChunkIndex:
         CorruptError: the index names a storage chunk that is off the grid.
     """
 
+    __slots__ = ("_sorted", "_table", "grid")
+
     def __init__(self, dataset: h5py.Dataset, table: NDArray[np.int64]) -> None:
         steps: tuple[int, ...] = dataset.chunks
         self.grid = grid_of(dataset.shape, steps)
         self._sorted = self._numbers(table[:, : len(steps)], steps)
-        self._table = table[:, len(steps) :]
+        self._table = table[:, len(steps) :].copy()  # a view would keep the places
 
     def _numbers(self, corners: NDArray[np.int64], steps: tuple[int, ...]) -> NDArray[np.int64]:
         places, off = np.divmod(corners, np.array(steps, np.int64))

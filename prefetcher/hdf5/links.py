@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -58,6 +59,29 @@ def walk(file: h5py.File, *, allow_external: bool) -> Iterator[tuple[str, h5py.D
                 found[path] = item
                 yield path, item
     yield from _aliases(found, soft)
+
+
+def dataset_names(file: h5py.File) -> list[str]:
+    """The paths that `walk` gives, but for links, without opening a dataset: for a message.
+
+    What cannot be looked at is left out.
+    """
+    found: list[str] = []
+    seen = {key_of(file)}
+    groups: list[tuple[str, h5py.Group]] = [("", file)]
+    while groups:
+        prefix, group = groups.pop()
+        with suppress(*RAISED):
+            for name in names_of(group):
+                if not isinstance(link_of(group, name), h5py.HardLink):
+                    continue
+                info = h5py.h5o.get_info(group.id, raw(name))
+                if info.type == h5py.h5o.TYPE_DATASET:
+                    found.append(prefix + name)
+                elif info.type == h5py.h5o.TYPE_GROUP and (info.fileno, info.addr) not in seen:
+                    seen.add((info.fileno, info.addr))
+                    groups.append((f"{prefix}{name}/", group[raw(name)]))
+    return found
 
 
 def _within(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import h5py
@@ -17,6 +17,7 @@ from prefetcher.errors import (
     NotHDF5Error,
 )
 from prefetcher.hdf5.faults import system_error
+from prefetcher.storage.local import TOO_MANY, too_many
 from prefetcher.storage.retry import may_pass
 
 _BUSY = ("already open for write", "already open for SWMR write", "unable to lock file")
@@ -30,6 +31,7 @@ def open_file(path: Path) -> h5py.File:
         FileBusyError: this or another process has it open for writing.
         NotHDF5Error: it is a folder, not HDF5, cut short or damaged.
         FileError: it may not be read, or the system cannot open it.
+        OpenFilesError: the process has as many files open as it may.
         OSError: an error of the system that may pass, with its errno: open it again.
     """
     if _is_written_here(path):
@@ -44,6 +46,17 @@ def open_file(path: Path) -> h5py.File:
         raise _explained(path, error) from error
 
 
+def status_of(path: Path) -> os.stat_result:
+    """What the system says of a file, without opening it. Raises as `open_file` does."""
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileMissingError(f"there is no file {path}: check the path") from error
+    except PermissionError as error:
+        raise FileError(f"{path.name} may not be read by this user: change its mode") from error
+
+
+@cache
 def _access() -> h5py.h5p.PropFAID:
     """How files are opened; those that links and virtual datasets lead to inherit it."""
     properties = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
@@ -66,9 +79,10 @@ def _is_written_here(path: Path) -> bool:
 def _written() -> Iterator[os.stat_result]:
     """Every file that this process has open for writing with HDF5's default driver."""
     for file in h5py.h5f.get_obj_ids(h5py.h5f.OBJ_ALL, h5py.h5f.OBJ_FILE):
-        writes = file.get_intent() & h5py.h5f.ACC_RDWR
-        if writes and file.get_access_plist().get_driver() == h5py.h5fd.SEC2:
-            yield os.fstat(file.get_vfd_handle())
+        with suppress(ValueError, RuntimeError):  # another thread closed it meanwhile
+            writes = file.get_intent() & h5py.h5f.ACC_RDWR
+            if writes and file.get_access_plist().get_driver() == h5py.h5fd.SEC2:
+                yield os.fstat(file.get_vfd_handle())
 
 
 def _explained(path: Path, error: Exception) -> OSError:
@@ -84,5 +98,7 @@ def _explained(path: Path, error: Exception) -> OSError:
     if "truncated file" in str(error):
         return NotHDF5Error(f"{path.name} was cut short: copy or write it again ({error})")
     if system := system_error(error):
+        if system.errno in TOO_MANY:
+            return too_many(path, system)
         return system if may_pass(system) else FileError(f"{path.name} cannot be opened: {system}")
     return NotHDF5Error(f"{path.name} is not an HDF5 file, or it is damaged ({error})")

@@ -39,6 +39,8 @@ class Places:
         first = self.done + skip
         if self._single:
             return self._arrays[first : first + count]
+        if len(self._arrays) == 1:
+            return [self._arrays[0][first : first + count]] if count else []
         return list(self._cut(first, count))
 
     def _cut(self, first: int, count: int) -> Iterator[Rows]:
@@ -58,6 +60,14 @@ class Places:
         for piece in self.ahead(len(rows), skip):
             piece[:, columns] = rows[copied : copied + len(piece)]
             copied += len(piece)
+
+
+def rows_in(runs: Sequence[Run]) -> int:
+    """The rows of these runs together."""
+    count = 0
+    for start, stop in runs:
+        count += stop - start
+    return count
 
 
 def after(runs: Sequence[Run], done: int) -> Sequence[Run]:

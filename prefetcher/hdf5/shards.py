@@ -9,33 +9,58 @@ import glob
 import os
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
-from itertools import accumulate, groupby
-from operator import itemgetter
+from itertools import accumulate
 from pathlib import Path
 
-from prefetcher.config import File, Files
+from prefetcher.config import File, Files, normal_path
 from prefetcher.errors import DatasetError, FileMissingError, PrefetchError, SettingsError
-from prefetcher.hdf5.describe import Dataset, FileDescription, describe
+from prefetcher.hdf5.describe import Dataset, FileDescription, identify
 from prefetcher.hdf5.manifest import is_manifest, read_manifest
+from prefetcher.hdf5.opened import MOST_BYTES
 from prefetcher.hdf5.places import Places, Rows
-from prefetcher.hdf5.source import Source
+from prefetcher.hdf5.proof import MOST_PROVED, PROVED_BYTES, Proofs
+from prefetcher.hdf5.scratch import Scratch
+from prefetcher.hdf5.source import HANDLE_BYTES, Source, check_room
 from prefetcher.order.plan import Run
 from prefetcher.storage.protocol import Range
 
+FILE_BYTES = 1000
+"""Of the description of a file and what reads it, roughly; datasets that are alike are shared."""
+_LOOKED_AT = 8  # files of a chunk, to know whether the system has them all in memory
 
-@dataclass(frozen=True, slots=True)
+
 class Shards:
     """The files of one data set as they were when they were described.
 
-    Attributes:
+    A dataset is described when it is first asked for, in all files. `look_up` does so for several
+    at once, so that each file is opened once. Used by one thread while it still looks things up.
+
+    Args:
         files: At least one, in the order of their rows.
+
+    Attributes:
+        proofs: What was proved of the files, for whoever reads them next.
     """
 
-    files: tuple[FileDescription, ...]
+    def __init__(self, files: Sequence[FileDescription]) -> None:
+        self._files = tuple(files)
+        self.proofs = Proofs()
+        self._looked_up: set[str] = set()
+        self._memory: dict[tuple[tuple[str, ...], int], int] = {}
+        self._parts: dict[str, tuple[Dataset, ...]] = {}
+        self._whole: dict[str, Dataset] = {}
+        self._alike: dict[Dataset, Dataset] = {}
+        self._sets_alike: dict[tuple[Dataset, ...], tuple[Dataset, ...]] = {}
+
+    @property
+    def files(self) -> tuple[FileDescription, ...]:
+        """The files, with what is known of them."""
+        return self._files
 
     @property
     def name(self) -> str:
@@ -48,13 +73,44 @@ class Shards:
         """Bytes of all files together."""
         return sum(file.size for file in self.files)
 
+    def look_up(self, names: Iterable[str]) -> None:
+        """Describes these in every file, as far as they are there, whatever links lead to them.
+
+        Raises:
+            FileError: A file cannot be used, or changed meanwhile.
+            ReadError: The system could not read one.
+        """
+        wanted = set(map(normal_path, names)) - self._looked_up
+        if wanted:
+            self._files = tuple([self._knowing(file, wanted) for file in self._files])
+            self._looked_up |= wanted
+
     def including(self, names: Collection[str]) -> Shards:
-        """The same with these looked up once and for all, whatever links lead to them.
+        """The same with these looked up once and for all.
 
         Raises:
             PrefetchError: As `dataset`.
         """
-        return Shards(tuple(file.including(names) for file in self.files))
+        self.look_up(names)
+        for name in names:
+            self.dataset(name)
+        return self
+
+    def parts(self, name: str) -> tuple[Dataset, ...]:
+        """The dataset of that name in each file. Raises as `dataset`."""
+        wanted = normal_path(name)
+        if wanted not in self._parts:
+            self.look_up([wanted])
+            self._parts[wanted] = tuple(self._checked(wanted))
+        return self._parts[wanted]
+
+    def _checked(self, name: str) -> Iterator[Dataset]:
+        last = None
+        for file in self._files:
+            found = file.described(name)
+            if found is None or found is not last:
+                found = last = file.dataset(name)
+            yield found
 
     def dataset(self, name: str) -> Dataset:
         """The dataset of that name with the rows of all files.
@@ -64,43 +120,106 @@ class Shards:
             DatasetError: It cannot be cut into batches, or its rows differ between the files.
             FileError: As `FileDescription.dataset`.
         """
-        first, *others = (file.dataset(name) for file in self.files)
-        for file, other in zip(self.files[1:], others, strict=True):
-            if (other.dtype, other.row_shape) != (first.dtype, first.row_shape):
+        found = self._whole.get(name)
+        if found is None:
+            found = self._whole[name] = self._together(name)
+        return found
+
+    def memory_bytes(self, names: Sequence[str], threads: int) -> int:
+        """The most that is in memory of the files themselves: what is known of them, and open.
+
+        Args:
+            names: The datasets that are read.
+            threads: Those that read at once, each one file.
+        """
+        key = (tuple(names), threads)
+        if key not in self._memory:
+            self._memory[key] = self._memory_bytes(list(map(self.parts, names)), threads)
+        return self._memory[key]
+
+    def _memory_bytes(self, parts: Sequence[Sequence[Dataset]], threads: int) -> int:
+        files: list[tuple[Dataset, ...]] = list(zip(*parts, strict=True))
+        kept = [sum(part.kept_bytes for part in of_file) for of_file in files]
+        proved = PROVED_BYTES * len(kept) + sum(kept)
+        general = ["general" in {part.way for part in of_file} for of_file in files]
+        return (
+            FILE_BYTES * len(kept)
+            + min(proved, max(MOST_PROVED, (threads + 1) * max(kept)))
+            + HANDLE_BYTES * min(sum(general), max(MOST_BYTES // HANDLE_BYTES, threads))
+        )
+
+    def _together(self, name: str) -> Dataset:
+        parts = self.parts(name)
+        first = parts[0]
+        for file, other in zip(self.files[1:], parts[1:], strict=True):
+            if other is not first and (other.dtype, other.row_shape) != (
+                first.dtype,
+                first.row_shape,
+            ):
                 raise DatasetError(
                     f"{name} has rows of {other.dtype} {other.row_shape} in {file.path.name}, but "
                     f"of {first.dtype} {first.row_shape} in {self.files[0].path.name}: files of "
                     "one data set need rows of one kind"
                 )
-        parts = [first, *others]
         return replace(
             first,
-            shape=(sum(part.rows for part in parts), *first.row_shape),
+            shape=(sum(part.shape[0] for part in parts), *first.row_shape),
             stored_bytes=sum(part.stored_bytes for part in parts),
         )
 
+    def _knowing(self, file: FileDescription, names: AbstractSet[str]) -> FileDescription:
+        """The same with these; and one object for all datasets that are alike, as most are."""
+        if names <= {each.name for each in file.datasets}:
+            return file
+        file = file.including(sorted(names))
+        datasets = tuple(self._alike.setdefault(each, each) for each in file.datasets)
+        return replace(file, datasets=self._sets_alike.setdefault(datasets, datasets))
+
 
 def describe_all(files: Files, *, allow_external: bool = False, retries: int = 3) -> Shards:
-    """Describes one file, those a pattern matches (sorted) or a manifest names, or a list of these.
+    """One file, those that a pattern matches (sorted) or a manifest names, or a list of these.
 
-    The arguments are those of `describe`.
+    They are not opened: `Shards` describes what is asked for. The arguments are those of
+    `describe`.
 
     Raises:
         FileError: A file is missing or cannot be used, or a pattern matches none.
         ReadError: The system could not read a file, also not after the retries.
         SettingsError: The list is empty.
     """
-    listed = [files] if isinstance(files, str | os.PathLike) else list(files)
-    paths = [path for file in listed for path in _matching(file)]
-    if not paths:
+    look = partial(identify, allow_external=allow_external, retries=retries)
+    found: list[FileDescription] = []
+    for file in listed_files(files):
+        if is_manifest(file):
+            told = read_manifest(file).descriptions(allow_external=allow_external, retries=retries)
+            found += [each if each.datasets else look(each.path) for each in told]
+        else:
+            found += map(look, _matching(file))
+    return Shards(found)
+
+
+def listed_files(files: Files) -> list[File]:
+    """The files, patterns and manifests that were named, at least one.
+
+    Raises:
+        SettingsError: The list is empty.
+    """
+    listed: list[File] = [files] if isinstance(files, str | os.PathLike) else list(files)
+    if not listed:
         raise SettingsError(f"file={files!r}: name one file at least")
-    look = partial(describe, allow_external=allow_external, retries=retries)
-    return Shards(tuple(map(look, paths)))
+    return listed
+
+
+def paths_of(files: Files) -> list[Path]:
+    """Where all of these files are. Raises as `describe_all`."""
+    return [
+        path
+        for file in listed_files(files)
+        for path in (read_manifest(file).paths if is_manifest(file) else _matching(file))
+    ]
 
 
 def _matching(file: File) -> list[Path]:
-    if is_manifest(file):
-        return list(read_manifest(file).paths)
     if Path(file).exists() or not glob.has_magic(str(file)):
         return [Path(file)]
     found = sorted(glob.glob(str(file), recursive=True))  # noqa: PTH207 - also absolute patterns
@@ -112,8 +231,8 @@ def _matching(file: File) -> list[Path]:
 class ShardedSource:
     """Rows out of all files. `read` may be called from any number of threads at once.
 
-    A file is opened when a row of it is first wanted, and stays open until `close`. The arguments
-    are those of `Source`.
+    A file is opened when a row of it is first wanted. It stays open until `close`, or until others
+    are wanted that the process may not have open beside it. The arguments are those of `Source`.
     """
 
     def __init__(
@@ -128,21 +247,41 @@ class ShardedSource:
         self._names = tuple(dict.fromkeys(shards.dataset(name).name for name in names))
         self._files = shards.files
         self._ends = {
-            name: list(accumulate(file.dataset(name).rows for file in self._files))
-            for name in self._names
+            name: list(accumulate(part.rows for part in shards.parts(name))) for name in self._names
         }
         self._open = partial(
-            Source, names=self._names, retries=retries, stopping=stopping, on_retry=on_retry
+            Source,
+            names=self._names,
+            retries=retries,
+            stopping=stopping,
+            on_retry=on_retry,
+            proofs=shards.proofs,
+            scratch=Scratch(),
         )
         self._lock = threading.Lock()
         self._sources: dict[int, Source] = {}
-        self._undo = ExitStack()
 
     def expect(self, name: str, runs: Sequence[Run]) -> None:
-        """Has the system fetch runs of rows that will be read soon. Never fails."""
-        for number, own in self._by_file(name, runs):
+        """Has the system fetch runs of rows that will be read soon. Never fails.
+
+        Does nothing where a look into a few of the files finds all in memory: to open every file
+        for that would cost as much as to read it.
+        """
+        by_file = self._by_file(name, runs)
+        if len(by_file) > _LOOKED_AT and self._in_memory(name, by_file):
+            return
+        for number, own in by_file:
             with suppress(PrefetchError, OSError):  # reading says what is wrong with a file
                 self._source(number).expect(name, own)
+
+    def _in_memory(self, name: str, by_file: Sequence[tuple[int, Sequence[Run]]]) -> bool:
+        try:
+            return all(
+                self._source(number).in_memory(name, own)
+                for number, own in by_file[:: -(-len(by_file) // _LOOKED_AT)]
+            )
+        except (PrefetchError, OSError):  # not in memory, to say the least
+            return False
 
     def ranges(self, name: str, runs: Sequence[Run]) -> list[Range]:
         """Where in its file the bytes of runs of rows lie; none where HDF5 alone knows."""
@@ -160,34 +299,34 @@ class ShardedSource:
             self._source(0).read(name, runs, out)
             return
         places = Places(out)
+        check_room(name, runs, places)
         for number, own in self._by_file(name, runs):
-            count = sum(last - first for first, last in own)
-            self._source(number).read(name, own, places.ahead(count))
-            places.done += count
+            self._source(number).fill(name, own, places)
 
     def close(self) -> None:
         """Closes every file. The caller makes sure that nobody reads."""
-        self._undo.close()
+        for source in self._sources.values():
+            source.close()
 
-    def _by_file(self, name: str, runs: Sequence[Run]) -> Iterator[tuple[int, Sequence[Run]]]:
-        """Yields (file, runs of its own rows) in the order of `runs`."""
+    def _by_file(self, name: str, runs: Sequence[Run]) -> Sequence[tuple[int, Sequence[Run]]]:
+        """Gives (file, runs of its own rows) in the order of `runs`."""
         if len(self._files) == 1:
-            yield 0, runs
-            return
-        stretches = (stretch for run in runs for stretch in self._stretches(name, *run))
-        for number, of_file in groupby(stretches, key=itemgetter(0)):
-            yield number, [(first, last) for _, first, last in of_file]
-
-    def _stretches(self, name: str, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
-        """Yields (file, its first row, its last row + 1)."""
-        ends = self._ends[name]
-        at = start
-        while at < stop:
+            return [(0, runs)]
+        ends, found, last = self._ends[name], list[tuple[int, list[Run]]](), -1
+        for at, stop in runs:
             number = bisect_right(ends, at)
-            offset = ends[number - 1] if number else 0
-            last = min(stop, ends[number])
-            yield number, at - offset, last - offset
-            at = last
+            begin, first = (ends[number - 1] if number else 0), at
+            while first < stop:
+                end = ends[number]
+                if first < end:  # else it has no rows
+                    if number != last:
+                        found.append((number, []))
+                        last = number
+                    until = min(stop, end)
+                    found[-1][1].append((first - begin, until - begin))
+                    first = until
+                begin, number = end, number + 1
+        return found
 
     def _source(self, number: int) -> Source:
         source = self._sources.get(number)
@@ -195,7 +334,5 @@ class ShardedSource:
             return source
         with self._lock:
             if number not in self._sources:
-                source = self._open(self._files[number])
-                self._undo.callback(source.close)
-                self._sources[number] = source
+                self._sources[number] = self._open(self._files[number], number=number)
             return self._sources[number]

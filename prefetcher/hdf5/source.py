@@ -1,12 +1,15 @@
-"""Rows of some datasets of one open file, each dataset in the way that fits it."""
+"""Rows of some datasets of one file, each dataset in the way that fits it.
+
+The file is opened when it is read, and may be closed between two reads: `opened` says when. What
+was proved of it stays, so to open it again costs little; that it is still the same is checked.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from typing import Protocol, cast
 
 import h5py
 import numpy as np
@@ -19,18 +22,23 @@ from prefetcher.errors import (
     ReadError,
     RowsError,
 )
+from prefetcher.hdf5.access import Access
 from prefetcher.hdf5.contiguous import ContiguousWay
-from prefetcher.hdf5.describe import Dataset, FileDescription
+from prefetcher.hdf5.describe import Dataset, FileDescription, check_same, check_told
 from prefetcher.hdf5.faults import damage_reported
 from prefetcher.hdf5.general import GeneralWay
 from prefetcher.hdf5.handle import Handle
 from prefetcher.hdf5.index import walk_index
-from prefetcher.hdf5.places import Places, Rows, after
-from prefetcher.hdf5.proof import Probe, agrees
+from prefetcher.hdf5.opened import OPEN_FILES
+from prefetcher.hdf5.opening import status_of
+from prefetcher.hdf5.places import Places, Rows, after, rows_in
+from prefetcher.hdf5.proof import FastWay, Proofs, Proven, agrees
+from prefetcher.hdf5.scratch import Scratch
 from prefetcher.hdf5.storage_chunks import StorageChunkWay
+from prefetcher.hdf5.ways import Way
 from prefetcher.order.plan import Run
 from prefetcher.storage.local import LocalBytes
-from prefetcher.storage.protocol import Range
+from prefetcher.storage.protocol import Range, check_identity, identity_of
 from prefetcher.storage.retry import Retry
 
 
@@ -42,13 +50,33 @@ class _Way(Protocol):
 
     def ranges(self, runs: Sequence[Run]) -> list[Range]: ...
 
-    def read(self, runs: Sequence[Run], places: Places) -> None: ...
+    def read(self, access: Access, runs: Sequence[Run], places: Places) -> None: ...
 
 
-class _FastWay(_Way, Protocol):
-    """What a way that does without HDF5 offers too."""
+HANDLE_BYTES = 300_000
+"""What HDF5 keeps in memory of a file that it has open: measured over 2,000 small files."""
 
-    def probes(self) -> Iterable[Probe]: ...
+
+class _Open:
+    """What is open of a file: its bytes, and h5py's handle where a dataset is read through it."""
+
+    __slots__ = ("_handle", "access", "descriptors", "nbytes", "stored", "ways")
+
+    def __init__(
+        self, stored: LocalBytes, scratch: Scratch, handle: Handle | None, ways: Mapping[str, _Way]
+    ) -> None:
+        self.stored = stored
+        self.access = Access(stored, scratch)
+        self.ways = ways
+        self._handle = handle
+        self.descriptors = 1 if handle is None else 2 + handle.files
+        self.nbytes = 0 if handle is None else HANDLE_BYTES * (1 + handle.files)
+
+    def close(self) -> None:
+        """Closes all of it."""
+        self.stored.close()
+        if self._handle is not None:
+            self._handle.close()
 
 
 def _index(dataset: h5py.Dataset) -> NDArray[np.int64] | None:
@@ -66,6 +94,9 @@ class Source:
             seconds, which is what a file server takes to come back.
         stopping: Set by the owner to end a pause between two tries at once.
         on_retry: Told of every retry, on the thread that reads.
+        proofs: What was proved of the files of a data set; None begins anew.
+        number: This file's number among them.
+        scratch: Memory to work in, which sources may share; None for some of its own.
 
     Raises:
         FileChangedError: the file is no longer the one that was described.
@@ -83,32 +114,81 @@ class Source:
         retries: int = 3,
         stopping: threading.Event | None = None,
         on_retry: Callable[[Mapping[str, object]], None] | None = None,
+        proofs: Proofs | None = None,
+        number: int = 0,
+        scratch: Scratch | None = None,
     ) -> None:
         self._path = description.path
+        # It may be opened again when the process is in another folder.
+        self._place = description.path.absolute()
+        self._description = description
         self._datasets = {name: description.dataset(name) for name in names}
         self._retry = Retry(retries, stopping or threading.Event(), on_retry)
-        # Re-entrant: a finalizer may close the source on a thread that holds one of them.
-        self._state = threading.RLock()
-        self._reading = 0
+        self._scratch = scratch or Scratch()
+        self._proofs, self._number = Proofs() if proofs is None else proofs, number
+        self._identity = self._proofs.pinned(number) or description.identity
         self._closed = False
-        self._undo = ExitStack()
-        self._retry.opening(self._path.name, partial(self._open, description))
-        self.scratch_bytes = max(way.scratch_bytes for way in self._ways.values())
-        """The most memory, in bytes, that one reading thread holds beside the caller's arrays."""
+        opened = self._enter()
+        self.scratch_bytes = max(way.scratch_bytes for way in opened.ways.values())
+        """The most memory, in bytes, that a reading thread holds beside the caller's arrays."""
+        self._leave()
 
-    def _open(self, description: FileDescription) -> None:
+    def _opened(self) -> _Open:
+        return self._retry.opening(self._path.name, self._open)
+
+    def _open(self) -> _Open:
+        proven = self._proofs.find(self._number)
+        new = [name for name in self._datasets if name not in proven]
+        if not new and None not in proven.values():
+            stored = LocalBytes(self._place, self._identity)
+            return _Open(stored, self._scratch, None, cast("dict[str, FastWay]", proven))
         with ExitStack() as undo:
-            kinds = {each.name: (each.shape, each.dtype) for each in self._datasets.values()}
-            handle = Handle(description.path, description.identity, kinds)
-            undo.callback(handle.close)
-            self._stored = LocalBytes(description.path, description.identity)
-            undo.callback(self._stored.close)
-            self._stored.check_unchanged()
-            with damage_reported(description.path):
-                self._ways = {name: self._way(name, handle) for name in self._datasets}
-            self._undo = undo.pop_all()
+            if not new:  # it was open before
+                check_identity(self._path.name, status_of(self._place), self._identity)
+            # h5py goes first: what it says of a file that cannot be used is plainer.
+            handle = self._handle(undo)
+            stored = LocalBytes(self._place, self._identity)
+            undo.callback(stored.close)
+            if new and self._description.manifest:
+                self._check_told(handle, new)
+            if new:
+                stored.check_unchanged()
+                proven = proven | self._proved(handle, Access(stored, self._scratch), new)
+                self._proofs.keep(self._number, proven)
+            ways = {name: self._way(name, proven[name], handle) for name in self._datasets}
+            general = any(isinstance(way, GeneralWay) for way in ways.values())
+            if not general:
+                handle.close()  # HDF5 keeps much of a file in memory
+            undo.pop_all()
+            return _Open(stored, self._scratch, handle if general else None, ways)
 
-    def _way(self, name: str, handle: Handle) -> _Way:
+    def _way(self, name: str, proved: FastWay | None, handle: Handle) -> _Way:
+        if proved is not None:
+            return proved
+        with damage_reported(self._path):
+            return GeneralWay(handle, self._datasets[name].name)
+
+    def _check_told(self, handle: Handle, names: Sequence[str]) -> None:
+        """What a manifest says is not used before the file itself has said so."""
+        with damage_reported(self._path):
+            check_told(handle.file, self._description, names)
+
+    def _handle(self, undo: ExitStack) -> Handle:
+        if self._description.manifest:
+            # It may know size and time; from now on the file is known by all that tells it apart.
+            status = status_of(self._place)
+            check_same(self._description, status)
+            self._identity = self._proofs.pin(self._number, identity_of(status))
+        kinds = {each.name: (each.shape, each.dtype) for each in self._datasets.values()}
+        handle = Handle(self._place, self._identity, kinds)
+        undo.callback(handle.close)
+        return handle
+
+    def _proved(self, handle: Handle, access: Access, names: Sequence[str]) -> Proven:
+        with damage_reported(self._path):
+            return {name: self._fast_way(name, handle, access) for name in names}
+
+    def _fast_way(self, name: str, handle: Handle, access: Access) -> FastWay | None:
         """The way of the description, unless its bytes are not those that h5py gives."""
         dataset = self._datasets[name]
         opened = handle.dataset(dataset.name)
@@ -116,29 +196,37 @@ class Source:
             indexes = [_index(each) for each in (opened, *handle.sources(dataset.name))]
         except CorruptError as error:
             raise CorruptError(f"{name} in {self._path.name} is damaged: {error}") from error
-        way = self._fast_way(dataset, opened, indexes[0])
-        if way is not None and agrees(opened, way.probes()):
-            return way
-        return GeneralWay(handle, dataset.name)
+        way = _described_way(dataset, opened, indexes[0])
+        return way if way is not None and agrees(opened, way.probes(access)) else None
 
-    def _fast_way(
-        self, dataset: Dataset, opened: h5py.Dataset, index: NDArray[np.int64] | None
-    ) -> _FastWay | None:
-        if dataset.way == "contiguous":
-            offset = opened.id.get_offset()
-            return ContiguousWay(self._stored, offset, dataset.rows, dataset.row_bytes)
-        if dataset.way == "storage chunks" and index is not None:
-            with suppress(CorruptError):  # HDF5 itself misplaces some storage chunks in its index
-                return StorageChunkWay(opened, index, self._stored)
-        return None
+    def way_of(self, name: str) -> Way:
+        """How a dataset is read: as it was described, unless the proof of that failed."""
+        fast = self._proofs.find(self._number).get(name)
+        return "general" if fast is None else self._datasets[name].way
 
     def expect(self, name: str, runs: Sequence[Run]) -> None:
         """Has the system fetch runs of rows that will be read soon. Never fails.
 
         May wait for the disk to take so many requests. Does nothing where the rows are in memory.
         """
-        with suppress(ClosedError), self._open_meanwhile():
-            self._stored.expect(self._ways[name].ranges(runs))
+        with suppress(ClosedError):
+            opened = self._enter()
+            try:
+                opened.stored.expect(opened.ways[name].ranges(runs))
+            finally:
+                self._leave()
+
+    def in_memory(self, name: str, runs: Sequence[Run]) -> bool:
+        """Whether these runs of rows would come at once, as far as a look at a few of them tells.
+
+        Raises:
+            PrefetchError: The file cannot be opened, or the source was closed.
+        """
+        opened = self._enter()
+        try:
+            return opened.stored.in_memory(opened.ways[name].ranges(runs))
+        finally:
+            self._leave()
 
     def ranges(self, name: str, runs: Sequence[Run]) -> list[Range]:
         """Where in the file the bytes of runs of rows lie; none where HDF5 alone knows.
@@ -146,8 +234,11 @@ class Source:
         Raises:
             ClosedError: the source was closed.
         """
-        with self._open_meanwhile():
-            return self._ways[name].ranges(runs)
+        opened = self._enter()
+        try:
+            return opened.ways[name].ranges(runs)
+        finally:
+            self._leave()
 
     def read(self, name: str, runs: Sequence[Run], out: Sequence[Rows]) -> None:
         """Reads runs of rows of dataset `name`, one after the other, into `out`.
@@ -166,42 +257,48 @@ class Source:
             ClosedError: the source was closed.
         """
         places = Places(out)
-        self._check_rows(name, runs, places)
-        with self._open_meanwhile():
-            while places.done < places.count:
-                try:
-                    self._ways[name].read(after(runs, places.done), places)
-                except (OSError, CorruptError) as error:
-                    self._again(error, name, after(runs, places.done)[0], places)
-            self._stored.check_unchanged()
+        check_room(name, runs, places)
+        self.fill(name, runs, places)
 
-    def _check_rows(self, name: str, runs: Sequence[Run], places: Places) -> None:
-        rows = self._datasets[name].rows
+    def fill(self, name: str, runs: Sequence[Run], places: Places) -> None:
+        """Reads runs of rows to the next of these places, which have room for them; see `read`."""
+        self._check_rows(name, runs)
+        begun, until = places.done, places.done + rows_in(runs)
+        opened = self._enter()
+        try:
+            way, left = opened.ways[name], runs
+            while places.done < until:
+                try:
+                    way.read(opened.access, left, places)
+                except (OSError, CorruptError) as error:
+                    run = after(runs, places.done - begun)[0]
+                    self._again(error, opened, name, run, places)
+                    left = after(runs, places.done - begun)
+            opened.stored.check_unchanged()
+        finally:
+            self._leave()
+
+    def _check_rows(self, name: str, runs: Sequence[Run]) -> None:
+        rows = self._datasets[name].shape[0]
         for start, stop in runs:
             if not 0 <= start <= stop <= rows:
                 raise RowsError(
                     f"rows {start} to {stop} of {name} in {self._path.name} were asked for; it has "
                     f"rows 0 to {rows}"
                 )
-        count = sum(stop - start for start, stop in runs)
-        if places.count != count:
-            raise RowsError(f"{count} rows of {name} do not fill room for {places.count}")
 
-    @contextmanager
-    def _open_meanwhile(self) -> Iterator[None]:
-        """Keeps the file open until the block ends, even if `close` is called meanwhile."""
-        with self._state:
-            if self._closed:
-                raise ClosedError(f"{self._path.name} was closed: open a new source")
-            self._reading += 1
-        try:
-            yield
-        finally:
-            with self._state:
-                self._reading -= 1
-            self._close_if_idle()
+    def _enter(self) -> _Open:
+        """Opens the file, if it is not open, and keeps it so until `_leave`, whoever closes it."""
+        if self._closed:
+            raise ClosedError(f"{self._path.name} was closed: open a new source")
+        return OPEN_FILES.enter(self, self._opened)
 
-    def _again(self, cause: OSError, name: str, run: Run, places: Places) -> None:
+    def _leave(self) -> None:
+        OPEN_FILES.leave(self)
+        if self._closed:  # perhaps before it was entered
+            OPEN_FILES.forget(self)
+
+    def _again(self, cause: OSError, opened: _Open, name: str, run: Run, places: Places) -> None:
         """After `cause`: reads a run alone, more than once if that may help; or tells its rows.
 
         What of it is there already is not read again.
@@ -209,7 +306,7 @@ class Source:
         begun = places.done
 
         def read() -> None:
-            self._ways[name].read(after([run], places.done - begun), places)
+            opened.ways[name].read(opened.access, after([run], places.done - begun), places)
 
         where = {"file": self._path.name, "dataset": name, "rows": list(run)}
         try:
@@ -218,12 +315,12 @@ class Source:
             else:
                 self._retry.again(cause, read, where)
         except CorruptError as error:
-            self._stored.check_unchanged()
+            opened.stored.check_unchanged()
             raise CorruptError(f"{self._where(name, run)} are damaged: {error}") from error
         except PrefetchError:
             raise
         except OSError as error:
-            self._stored.check_unchanged()
+            opened.stored.check_unchanged()
             raise ReadError(f"reading {self._where(name, run)} failed: {error}") from error
         finally:
             del cause  # it may hold this frame, and so open files until the next collection
@@ -234,9 +331,21 @@ class Source:
     def close(self) -> None:
         """Closes the file, or leaves that to the last `read` under way. Never waits for one."""
         self._closed = True
-        self._close_if_idle()
+        OPEN_FILES.forget(self)
 
-    def _close_if_idle(self) -> None:
-        with self._state:
-            if self._closed and not self._reading:
-                self._undo.close()
+
+def check_room(name: str, runs: Sequence[Run], places: Places) -> None:
+    """Raises `RowsError` where these runs of rows do not fill these places."""
+    if places.count != (count := rows_in(runs)):
+        raise RowsError(f"{count} rows of {name} do not fill room for {places.count}")
+
+
+def _described_way(
+    dataset: Dataset, opened: h5py.Dataset, index: NDArray[np.int64] | None
+) -> FastWay | None:
+    if dataset.way == "contiguous":
+        return ContiguousWay(opened.id.get_offset(), dataset.rows, dataset.row_bytes)
+    if dataset.way == "storage chunks" and index is not None:
+        with suppress(CorruptError):  # HDF5 itself misplaces some storage chunks in its index
+            return StorageChunkWay(opened, index)
+    return None

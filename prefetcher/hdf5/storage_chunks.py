@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from itertools import groupby
 from operator import itemgetter
 
@@ -17,24 +16,47 @@ from numpy.typing import NDArray
 from prefetcher.clock import State, doing
 from prefetcher.errors import CorruptError
 from prefetcher.filters import malloc
-from prefetcher.filters.decode import Bytes, Decoder
-from prefetcher.hdf5.index import ChunkIndex, StoredChunk
+from prefetcher.filters.decode import Bytes, Decoder, StoredFilter
+from prefetcher.hdf5.access import Access
+from prefetcher.hdf5.index import ChunkIndex, StoredChunk, grid_of
 from prefetcher.hdf5.places import Places
 from prefetcher.hdf5.proof import Probe
 from prefetcher.hdf5.properties import stored_filters
 from prefetcher.order.plan import Run
-from prefetcher.storage.protocol import Range, StoredBytes
+from prefetcher.storage.protocol import Range
+
+_ALIKE = 64
+"""Kinds of datasets that are kept: each shape of the last file is one."""
 
 Elements = NDArray[np.generic]
 """A box of a dataset; its elements keep their bytes, their type does not matter here."""
 
 
-class _Scratch(threading.local):
-    """Memory that each reading thread keeps for the next storage chunk."""
+class _Layout:
+    """What is alike in every dataset of one shape, type and set of filters: made once for all."""
 
-    def __init__(self, stored_bytes: int, band_bytes: int) -> None:
-        self.stored = np.empty(stored_bytes, np.uint8)
-        self.band = np.empty(band_bytes, np.uint8)
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        chunk: tuple[int, ...],
+        filters: tuple[StoredFilter, ...],
+        fill: bytes,
+    ) -> None:
+        # An axis of one element more, so that vectors have bands too.
+        self.shape = (*shape, 1)
+        self.chunk = (*chunk, 1)
+        self.grid = (*grid_of(shape, chunk), 1)
+        self.per_band = math.prod(self.grid[2:])
+        self.whole_rows = self.chunk[1:] == self.shape[1:]
+        self.element = _element(len(fill))
+        self.fill = np.frombuffer(fill, self.element).reshape(())
+        self.row_bytes = self.element.itemsize * math.prod(self.shape[1:])
+        self.chunk_bytes = self.element.itemsize * math.prod(self.chunk)
+        self.decoder = Decoder(filters, self.chunk_bytes)
+        self.band_bytes = self.element.itemsize * math.prod((*self.chunk[:2], *self.shape[2:]))
+
+
+_layout = lru_cache(_ALIKE)(_Layout)
 
 
 class StorageChunkWay:
@@ -46,43 +68,29 @@ class StorageChunkWay:
     Where storage chunks hold whole rows, a band is one storage chunk and nothing is put together.
     """
 
-    bridged_rows = 0
+    __slots__ = ("_index", "_layout", "_most_stored", "kept_bytes", "scratch_bytes")
 
-    def __init__(
-        self, dataset: h5py.Dataset, table: NDArray[np.int64], stored: StoredBytes
-    ) -> None:
-        self._stored = stored
+    def __init__(self, dataset: h5py.Dataset, table: NDArray[np.int64]) -> None:
         self._index = ChunkIndex(dataset, table)
-        # An axis of one element more, so that vectors have bands too.
-        self._shape: tuple[int, ...] = (*dataset.shape, 1)
-        self._chunk: tuple[int, ...] = (*dataset.chunks, 1)
-        self._grid = (*self._index.grid, 1)
-        self._per_band = math.prod(self._grid[2:])
-        self._whole_rows = self._chunk[1:] == self._shape[1:]
-        self._element = _element(dataset.dtype.itemsize)
         # What HDF5 has for it where all is written, may be undefined.
         whole = len(self._index) == math.prod(self._index.grid)
         fill = np.zeros((), dataset.dtype) if whole else np.array(dataset.fillvalue, dataset.dtype)
-        self._fill = fill.view(self._element)
-        self._row_bytes = self._element.itemsize * math.prod(self._shape[1:])
-        self._chunk_bytes = self._element.itemsize * math.prod(self._chunk)
-        self._decoder = Decoder(stored_filters(dataset.id.get_create_plist()), self._chunk_bytes)
-        self._most_stored = min(self._index.largest, most_stored(self._chunk_bytes))
-        band_bytes = self._element.itemsize * math.prod((*self._chunk[:2], *self._shape[2:]))
-        kept = 0 if self._decoder.takes_room else self._most_stored  # else each has its own room
-        self._scratch = _Scratch(kept, band_bytes)
-        self.scratch_bytes = self._most_stored + band_bytes + 2 * self._chunk_bytes
+        filters = stored_filters(dataset.id.get_create_plist())
+        self._layout = layout = _layout(dataset.shape, dataset.chunks, filters, fill.tobytes())
+        self._most_stored = min(self._index.largest, most_stored(layout.chunk_bytes))
+        self.scratch_bytes = self._most_stored + layout.band_bytes + 2 * layout.chunk_bytes
+        self.kept_bytes = kept_bytes(len(self._index))
 
-    def read(self, runs: Sequence[Run], places: Places) -> None:
+    def read(self, access: Access, runs: Sequence[Run], places: Places) -> None:
         """Reads runs of rows to the next places, each storage chunk of neighbouring runs once."""
         for slab, runs_within in self._by_slab(runs):
-            for band in range(self._grid[1]):
-                self._read_band(slab, band, runs_within, places)
+            for band in range(self._layout.grid[1]):
+                self._read_band(access, slab, band, runs_within, places)
             places.done += sum(last - first for first, last in runs_within)
 
     def _by_slab(self, runs: Sequence[Run]) -> Iterator[tuple[int, list[Run]]]:
         """Yields the runs within each slab, the rows of one storage chunk, counted from its own."""
-        rows = self._chunk[0]
+        rows = self._layout.chunk[0]
         stretches = (
             (slab, max(start - slab * rows, 0), min(stop - slab * rows, rows))
             for start, stop in runs
@@ -91,77 +99,85 @@ class StorageChunkWay:
         for slab, of_slab in groupby(stretches, key=itemgetter(0)):
             yield slab, [(first, last) for _, first, last in of_slab]
 
-    def _read_band(self, slab: int, band: int, runs: Sequence[Run], places: Places) -> None:
+    def _read_band(
+        self, access: Access, slab: int, band: int, runs: Sequence[Run], places: Places
+    ) -> None:
         """Moves one band's bytes of runs of a slab's rows to the next places."""
-        number = (slab * self._grid[1] + band) * self._per_band
-        found = self._index.between(number, number + self._per_band)
-        if self._whole_rows and found and self._decoder.is_plain(found[0].mask):
-            self._read_plain(found[0], runs, places)
+        number = (slab * self._layout.grid[1] + band) * self._layout.per_band
+        found = self._index.between(number, number + self._layout.per_band)
+        if self._layout.whole_rows and found and self._layout.decoder.is_plain(found[0].mask):
+            self._read_plain(access, found[0], runs, places)
             return
         low, high = min(first for first, _ in runs), max(last for _, last in runs)
-        if self._whole_rows and found:
-            block = self._decoded(found[0])[low:high]
+        if self._layout.whole_rows and found:
+            block = self._decoded(access, found[0])[low:high]
         else:
-            block = self._put_together(band, low, high, found)
+            block = self._put_together(access, band, low, high, found)
         stretch = block.reshape(high - low, -1).view(np.uint8)
-        begin = band * self._chunk[1] * self._row_bytes // self._shape[1]
+        begin = band * self._layout.chunk[1] * self._layout.row_bytes // self._layout.shape[1]
         skip = 0
         for first, last in runs:
             columns = slice(begin, begin + stretch.shape[1])
             places.put(stretch[first - low : last - low], columns, skip)
             skip += last - first
 
-    def _read_plain(self, chunk: StoredChunk, runs: Sequence[Run], places: Places) -> None:
+    def _read_plain(
+        self, access: Access, chunk: StoredChunk, runs: Sequence[Run], places: Places
+    ) -> None:
         """Rows that lie in the file as they are go straight to their places."""
         with self._named(chunk):
-            if chunk.size != self._chunk_bytes:
-                raise CorruptError(f"it holds {chunk.size} bytes instead of {self._chunk_bytes}")
-            row_bytes, skip = self._row_bytes, 0
+            if chunk.size != self._layout.chunk_bytes:
+                raise CorruptError(
+                    f"it holds {chunk.size} bytes instead of {self._layout.chunk_bytes}"
+                )
+            row_bytes, skip = self._layout.row_bytes, 0
             with doing(State.READ):
                 for first, last in runs:
                     begin = chunk.offset + first * row_bytes
                     pieces = places.ahead(last - first, skip)
-                    self._stored.read(begin, (last - first) * row_bytes, pieces)
+                    access.stored.read(begin, (last - first) * row_bytes, pieces)
                     skip += last - first
 
-    def _put_together(self, band: int, first: int, last: int, found: list[StoredChunk]) -> Elements:
-        width = min(self._chunk[1], self._shape[1] - band * self._chunk[1])
-        shape = (last - first, width, *self._shape[2:])
-        nbytes = math.prod(shape) * self._element.itemsize
-        block = self._scratch.band[:nbytes].view(self._element).reshape(shape)
-        if len(found) < self._per_band:
-            block[...] = self._fill
+    def _put_together(
+        self, access: Access, band: int, first: int, last: int, found: list[StoredChunk]
+    ) -> Elements:
+        width = min(self._layout.chunk[1], self._layout.shape[1] - band * self._layout.chunk[1])
+        shape = (last - first, width, *self._layout.shape[2:])
+        nbytes = math.prod(shape) * self._layout.element.itemsize
+        block = access.scratch.piece("band", nbytes).view(self._layout.element).reshape(shape)
+        if len(found) < self._layout.per_band:
+            block[...] = self._layout.fill
         for chunk in found:
             target = block[self._box(chunk.number)]
             source = tuple(slice(extent) for extent in target.shape[1:])
-            target[...] = self._decoded(chunk)[(slice(first, last), *source)]
+            target[...] = self._decoded(access, chunk)[(slice(first, last), *source)]
         return block
 
     def _box(self, number: int) -> tuple[slice, ...]:
         """Where in its band a storage chunk lies; numpy trims what is over the edge."""
         box: list[slice] = []
-        for axis in range(len(self._grid) - 1, 1, -1):
-            number, place = divmod(number, self._grid[axis])
-            step = self._chunk[axis]
+        for axis in range(len(self._layout.grid) - 1, 1, -1):
+            number, place = divmod(number, self._layout.grid[axis])
+            step = self._layout.chunk[axis]
             box.append(slice(place * step, (place + 1) * step))
         return (slice(None), slice(None), *reversed(box))
 
-    def _decoded(self, chunk: StoredChunk) -> Elements:
+    def _decoded(self, access: Access, chunk: StoredChunk) -> Elements:
         with self._named(chunk):
             if chunk.size > self._most_stored:
                 raise CorruptError("no storage chunk of this dataset can be that large")
-            data = self._room()[: chunk.size]
+            data = self._room(access)[: chunk.size]
             with doing(State.READ):
-                self._stored.read(chunk.offset, chunk.size, [data])
+                access.stored.read(chunk.offset, chunk.size, [data])
             with doing(State.DECODE):
-                decoded = self._decoder.decode(data, chunk.mask)
-        return decoded.view(self._element).reshape(self._chunk)
+                decoded = self._layout.decoder.decode(data, chunk.mask)
+        return decoded.view(self._layout.element).reshape(self._layout.chunk)
 
-    def _room(self) -> Bytes:
+    def _room(self, access: Access) -> Bytes:
         """Memory for a storage chunk as it lies in the file; the decoder may take it."""
-        if self._decoder.takes_room:
+        if self._layout.decoder.takes_room:
             return malloc.room(self._most_stored)
-        return self._scratch.stored
+        return access.scratch.piece("stored", self._most_stored)
 
     @contextmanager
     def _named(self, chunk: StoredChunk) -> Iterator[None]:
@@ -175,46 +191,55 @@ class StorageChunkWay:
 
     def ranges(self, runs: Sequence[Run]) -> list[Range]:
         """Where in the file the storage chunks of these runs of rows lie."""
-        rows, per_slab = self._chunk[0], self._grid[1] * self._per_band
+        rows, per_slab = self._layout.chunk[0], self._layout.grid[1] * self._layout.per_band
         return [
             (chunk.offset, chunk.offset + chunk.size)
             for start, stop in runs
             for chunk in self._index.between(start // rows * per_slab, -(-stop // rows) * per_slab)
         ]
 
-    def probes(self) -> Iterator[Probe]:
+    def probes(self, access: Access) -> Iterator[Probe]:
         """The first and the last storage chunk that is stored."""
         for chunk in self._index.ends():
-            corner = np.multiply(self._place(chunk), self._chunk[:-1]).tolist()
+            corner = np.multiply(self._place(chunk), self._layout.chunk[:-1]).tolist()
             box = tuple(
                 slice(begin, min(begin + step, extent))
-                for begin, step, extent in zip(corner, self._chunk, self._shape, strict=False)
+                for begin, step, extent in zip(
+                    corner, self._layout.chunk, self._layout.shape, strict=False
+                )
             )
-            yield Probe(box, partial(self._bytes_within, chunk, box))
+            yield Probe(box, partial(self._bytes_within, access, chunk, box))
 
-    def _bytes_within(self, chunk: StoredChunk, box: tuple[slice, ...]) -> bytes:
+    def _bytes_within(self, access: Access, chunk: StoredChunk, box: tuple[slice, ...]) -> bytes:
         inside = tuple(slice(part.stop - part.start) for part in box)
         try:
-            return self._decoded(chunk)[inside].tobytes()
+            return self._decoded(access, chunk)[inside].tobytes()
         except CorruptError:
-            if inside != tuple(map(slice, self._chunk[:-1])) and self._may_be_plain(chunk):
+            if inside != tuple(map(slice, self._layout.chunk[:-1])) and self._may_be_plain(
+                access, chunk
+            ):
                 return b""  # no proof: HDF5 shall answer
             raise
 
-    def _may_be_plain(self, chunk: StoredChunk) -> bool:
+    def _may_be_plain(self, access: Access, chunk: StoredChunk) -> bool:
         """Whether a storage chunk over the edge may lie in the file as it is, without filters.
 
         A file may have them so (H5D_CHUNK_DONT_FILTER_PARTIAL_CHUNKS), and h5py cannot tell.
         """
-        if chunk.size != self._chunk_bytes:
+        if chunk.size != self._layout.chunk_bytes:
             return False
         data = np.empty(chunk.size, np.uint8)
-        self._stored.read(chunk.offset, chunk.size, [data])
-        return self._decoder.hdf5_survives(data, chunk.mask)
+        access.stored.read(chunk.offset, chunk.size, [data])
+        return self._layout.decoder.hdf5_survives(data, chunk.mask)
 
     def _place(self, chunk: StoredChunk) -> tuple[int, ...]:
         """The coordinates of a storage chunk in the grid of them."""
         return tuple(map(int, np.unravel_index(chunk.number, self._index.grid)))
+
+
+def kept_bytes(storage_chunks: int) -> int:
+    """Memory of what is known of a dataset with so many storage chunks, roughly."""
+    return 800 + 32 * storage_chunks
 
 
 def most_stored(chunk_bytes: int) -> int:

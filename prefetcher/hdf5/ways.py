@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Literal
+from typing import Literal, get_args
 
 import h5py
 import numpy as np
@@ -14,6 +14,7 @@ from prefetcher.hdf5.index import grid_of
 from prefetcher.hdf5.properties import has_fill_value, layout_of, stored_filters
 
 Way = Literal["contiguous", "storage chunks", "general"]
+WAYS: tuple[Way, ...] = get_args(Way)
 
 _MOST_CHUNKS = 1 << 60  # their numbers are 64-bit integers
 _MOST_BYTES = 1 << 32  # HDF5's own limit for one storage chunk

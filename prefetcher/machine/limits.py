@@ -5,15 +5,22 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psutil
 
 from prefetcher.machine.reasons import Reasons
 
+_resource: Any = import_module("resource") if find_spec("resource") else None  # not on Windows
+
 MEMBERSHIP: Final = Path("/proc/self/cgroup")
 MOUNT: Final = Path("/sys/fs/cgroup")
+_WINDOWS_DESCRIPTORS = 512
+"""What the C library of Windows allows if nobody asked for more."""
+_ENDLESS = 1 << 30
 
 
 def allowed(reasons: Reasons) -> dict[str, object]:
@@ -40,6 +47,20 @@ def memory_allowed() -> int:
     """Bytes of memory that this process may use."""
     machine_bytes = psutil.virtual_memory().total
     return memory_limit(machine_bytes) or machine_bytes
+
+
+def descriptors_allowed() -> int:
+    """Files that this process may have open at once, by its soft limit (`ulimit -n`)."""
+    if _resource is None:
+        return _WINDOWS_DESCRIPTORS
+    soft = _resource.getrlimit(_resource.RLIMIT_NOFILE)[0]
+    return _ENDLESS if soft == _resource.RLIM_INFINITY else int(soft)
+
+
+def descriptors_open() -> int:
+    """Those that it has open now."""
+    process = psutil.Process()
+    return process.num_fds() if hasattr(process, "num_fds") else 0
 
 
 def cpu_quota(membership: Path = MEMBERSHIP, mount: Path = MOUNT) -> float | None:

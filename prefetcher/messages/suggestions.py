@@ -5,12 +5,13 @@ Pure functions of text.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import get_close_matches
 from itertools import islice
 
 _SHOWN = 4  # names that a message lists: more is no longer read
 _ALIKE = 0.7  # of difflib's ratio: "lable" is meant for "labels", "angles" for neither
+_LONGEST = 200  # characters of a name that are shown
 _COMPARED = 10_000  # names that are compared: each takes some microseconds
 
 
@@ -21,24 +22,32 @@ def missing(kind: str, wanted: str, file: str, have: Mapping[str, str]) -> str:
         kind: What was looked for: "dataset".
         wanted: The name.
         file: The file's name.
-        have: How each one that is there is shown, by name: ``{"x": "x uint8 (5, 3)"}``.
+        have: How each one that is there is shown, by name: ``{"x": "x uint8 (5, 3)"}``. Only those
+            that are shown are asked for.
     """
     if not have:
         return f"no {kind} {wanted!r} in {file}: it holds no {kind}"
-    within = [shown for name, shown in have.items() if name.startswith(wanted + "/")]
+    within = [name for name in have if name.startswith(wanted + "/")]
     if within:
-        return f"{wanted!r} in {file} is a group of {listed(within)}: name one of these"
+        inside = listed(within, have.__getitem__)
+        return f"{wanted!r} in {file} is a group of {inside}: name one of these"
     near = nearest(wanted, have)
     asked = f": did you mean {' or '.join(map(repr, near))}?" if near else ""
-    return f"no {kind} {wanted!r} in {file}; it has {listed(have.values())}{asked}"
+    return f"no {kind} {wanted!r} in {file}; it has {listed(have, have.__getitem__)}{asked}"
 
 
-def listed(names: Collection[str]) -> str:
-    """The first few of them, and the number of the others."""
+def listed(names: Collection[str], shown: Callable[[str], str] = str) -> str:
+    """The first few of them, as `shown` has them, and the number of the others."""
     others = len(names) - _SHOWN
     if others <= 1:  # to count one takes as much room as to name it
-        return ", ".join(names)
-    return f"{', '.join(islice(names, _SHOWN))} and {others} others"
+        return ", ".join(map(_short, map(shown, names)))
+    first = map(_short, map(shown, islice(names, _SHOWN)))
+    return f"{', '.join(first)} and {others} others"
+
+
+def _short(text: str) -> str:
+    """A name may be as long as 64 kB."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def nearest(wanted: str, have: Iterable[str]) -> list[str]:

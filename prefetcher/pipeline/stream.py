@@ -86,7 +86,8 @@ class Feed:
         buffers = sum(lane.most_bytes(*counts) for lane in self.lanes(Meter()))
         # Who asks for a batch out of turn reads beside the readers.
         threads = self.most_workers.readers + 1
-        return buffers + threads * sum(dataset.scratch_bytes for dataset in self.datasets)
+        scratch = threads * sum(dataset.scratch_bytes for dataset in self.datasets)
+        return buffers + scratch + self.shards.memory_bytes(self.names, threads)
 
     def lanes(self, meter: Meter) -> tuple[Lane, ...]:
         """The way of each dataset through the pipeline; takes no memory yet."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from prefetcher.clock import State, doing
-from prefetcher.errors import CorruptError
+from prefetcher.errors import CorruptError, FileMissingError, OpenFilesError
 from prefetcher.storage.protocol import Identity, Piece, Range, check_identity
 
 _ANNOUNCED = 512 << 10
@@ -19,17 +20,26 @@ _VECTOR = 1024
 
 
 class LocalBytes:
-    """One file open for reading at any offset, from any number of threads at once."""
+    """One file open for reading at any offset, from any number of threads at once.
+
+    Raises:
+        FileMissingError: There is no such file.
+        OpenFilesError: The process has as many files open as it may.
+        OSError: The system cannot open it.
+    """
 
     def __init__(self, path: Path, identity: Identity) -> None:
         self._name = path.name
         self._identity = identity
         self.size = identity[0]
-        self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        self._fd = _opened(path)
 
     def check_unchanged(self) -> None:
         """Raises `FileChangedError` if the file was written to since it was described."""
-        check_identity(self._name, os.fstat(self._fd), self._identity)
+        status = os.fstat(self._fd)
+        # The usual answer, by the shortest way: it is asked after every read.
+        if (status.st_size, status.st_mtime_ns, status.st_ino) != self._identity:
+            check_identity(self._name, status, self._identity)
 
     def expect(self, ranges: Sequence[Range]) -> None:
         """Tells the system that these bytes will be read soon, unless it has them in memory.
@@ -38,7 +48,7 @@ class LocalBytes:
         way at once, and gives them as fast as it reads in sequence. Only advice: it never fails.
         """
         with doing(State.READ), suppress(OSError):
-            if not hasattr(os, "posix_fadvise") or self._in_memory(ranges):
+            if not hasattr(os, "posix_fadvise") or self.in_memory(ranges):
                 return
             for start, named in _merged(ranges):
                 stop = min(named, self.size)  # a damaged file may name more
@@ -46,7 +56,7 @@ class LocalBytes:
                     size = min(_ANNOUNCED, stop - at)
                     os.posix_fadvise(self._fd, at, size, os.POSIX_FADV_WILLNEED)
 
-    def _in_memory(self, ranges: Sequence[Range]) -> bool:
+    def in_memory(self, ranges: Sequence[Range]) -> bool:
         """Whether the page cache has the first byte of some of these, by a read that never waits.
 
         Advice on what is there already would cost a quarter of the time to copy it.
@@ -79,6 +89,29 @@ class LocalBytes:
     def close(self) -> None:
         """Closes the file. The caller makes sure that nobody reads."""
         os.close(self._fd)
+
+
+TOO_MANY = (errno.EMFILE, errno.ENFILE)
+"""What the system says when no more files may be open: in this process, or at all."""
+
+
+def too_many(path: Path, error: OSError) -> OpenFilesError:
+    """The error for a file that could not be opened because so many are."""
+    return OpenFilesError(
+        f"{path.name} cannot be opened: {error}. This process may not have more files open at "
+        "once: raise the limit with `ulimit -n 4096` before it is started"
+    )
+
+
+def _opened(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    except FileNotFoundError as error:
+        raise FileMissingError(f"there is no file {path}: check the path") from error
+    except OSError as error:
+        if error.errno in TOO_MANY:
+            raise too_many(path, error) from error
+        raise
 
 
 def _merged(ranges: Sequence[Range]) -> Iterator[Range]:

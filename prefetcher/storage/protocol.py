@@ -16,7 +16,10 @@ Piece = NDArray[np.uint8]
 Range = tuple[int, int]
 """The offset of some bytes of a file, and one past the last."""
 Identity = tuple[int, int, int]
-"""Size in bytes, time of the last change in nanoseconds, inode: what a rewrite cannot keep."""
+"""Size in bytes, time of the last change in nanoseconds, inode: what a rewrite cannot keep.
+
+0 stands for what is not known, as of a file that was described elsewhere.
+"""
 
 
 def identity_of(status: os.stat_result) -> Identity:
@@ -24,9 +27,15 @@ def identity_of(status: os.stat_result) -> Identity:
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
+def is_same(status: os.stat_result, identity: Identity) -> bool:
+    """Whether this is that state of a file, as far as it is known."""
+    both = zip(identity_of(status), identity, strict=True)
+    return all(now == known or not known for now, known in both)
+
+
 def check_identity(name: str, status: os.stat_result, identity: Identity) -> None:
     """Raises `FileChangedError` if this state of the file `name` is another."""
-    if identity_of(status) != identity:
+    if not is_same(status, identity):
         raise FileChangedError(
             f"{name} was written to after it was opened, so rows read from it may be torn: let the "
             "writer finish, then open it again"
@@ -42,6 +51,9 @@ class StoredBytes(Protocol):
 
     def check_unchanged(self) -> None:
         """Raises `FileChangedError` if the file was written to since it was described."""
+
+    def in_memory(self, ranges: Sequence[Range]) -> bool:
+        """Whether these bytes would come at once, as far as a look at a few of them tells."""
 
     def expect(self, ranges: Sequence[Range]) -> None:
         """Has these bytes fetched, as they will be read soon. Only advice: it never fails."""

@@ -20,9 +20,7 @@ from helpers.libhdf5 import leave_edges_unfiltered
 
 from prefetcher.errors import CorruptError
 from prefetcher.hdf5.describe import describe
-from prefetcher.hdf5.general import GeneralWay
 from prefetcher.hdf5.source import Source
-from prefetcher.hdf5.storage_chunks import StorageChunkWay
 
 ROWS = (np.arange(480) % 50 + 1).astype("u1").reshape(60, 8)
 
@@ -175,7 +173,7 @@ def test_edges_without_filters_are_no_damage(
     out = np.full(shape, 0xA5, np.uint8)
     with closing(Source(describe(tmp_path / "a.h5"), ["x"])) as source:
         source.read("x", [(0, shape[0])], [out])
-        assert isinstance(source._ways["x"], GeneralWay)
+        assert source.way_of("x") == "general"
     assert out.tobytes() == ROWS[: shape[0], : shape[1]].tobytes()
 
 
@@ -204,6 +202,6 @@ def test_damage_over_the_edge_stays_damage(
         file.create_dataset("x", data=ROWS[:57], chunks=(10, 8), **options)
         file["x"].id.write_direct_chunk((50, 0), stored(bytes(80)))
     with closing(Source(describe(tmp_path / "a.h5"), ["x"])) as source:
-        assert isinstance(source._ways["x"], StorageChunkWay)
+        assert source.way_of("x") == "storage chunks"
         with pytest.raises(CorruptError, match="rows 50 to 57 of x"):
             source.read("x", [(50, 57)], [np.empty((7, 8), np.uint8)])

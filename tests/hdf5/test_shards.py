@@ -66,7 +66,7 @@ def test_a_file_is_announced_before_the_first_read_of_it(
 ) -> None:
     """Or the first chunk of each file would be read at the pace of single random reads."""
     announced: list[int] = []
-    monkeypatch.setattr(LocalBytes, "_in_memory", lambda *_: False)
+    monkeypatch.setattr(LocalBytes, "in_memory", lambda *_: False)
     monkeypatch.setattr(os, "posix_fadvise", lambda file, *_: announced.append(file))
     source = ShardedSource(describe_all(files), ["x"])
     source.expect("x", [(5, 9)])

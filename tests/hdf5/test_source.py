@@ -22,7 +22,6 @@ from prefetcher.errors import (
 )
 from prefetcher.hdf5.contiguous import ContiguousWay
 from prefetcher.hdf5.describe import describe
-from prefetcher.hdf5.general import GeneralWay
 from prefetcher.hdf5.index import ChunkIndex
 from prefetcher.hdf5.places import Rows
 from prefetcher.hdf5.source import Source
@@ -150,7 +149,7 @@ def test_a_way_whose_bytes_differ_from_h5py_is_not_taken(
     monkeypatch.setattr(StorageChunkWay, "_bytes_within", lambda *_: b"something else")
     monkeypatch.setattr(ContiguousWay, "_row", lambda *_: b"something else")
     source = Source(describe(samples), ["plain", "chunked"])
-    assert {type(way) for way in source._ways.values()} == {GeneralWay}
+    assert {source.way_of(name) for name in ("plain", "chunked")} == {"general"}
     source.close()
 
 
@@ -162,7 +161,7 @@ def test_an_index_that_makes_no_sense_is_left_to_h5py(
 
     monkeypatch.setattr(ChunkIndex, "_numbers", numbers)
     source = Source(describe(samples), ["chunked"])
-    assert isinstance(source._ways["chunked"], GeneralWay)
+    assert source.way_of("chunked") == "general"
     source.close()
 
 

@@ -18,7 +18,6 @@ from prefetcher.filters.decode import Bytes, Decoder
 from prefetcher.hdf5 import index
 from prefetcher.hdf5.describe import describe
 from prefetcher.hdf5.source import Source
-from prefetcher.hdf5.storage_chunks import StorageChunkWay
 
 ROWS = np.random.default_rng(0).integers(0, 20, (60, 6, 5), np.uint8)
 
@@ -206,7 +205,7 @@ def test_scratch_is_stated_and_kept_within(tmp_path: Path) -> None:
     source = Source(describe(path), ["x"])
     assert source.scratch_bytes == largest + 150 + 2 * 150  # stored, band, decoded and unshuffled
     source.close()
-    assert isinstance(source._ways["x"], StorageChunkWay)
+    assert source.way_of("x") == "storage chunks"
 
 
 def indexed(dataset: Any) -> index.ChunkIndex:

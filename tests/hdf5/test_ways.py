@@ -16,12 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prefetcher.hdf5.contiguous import ContiguousWay
 from prefetcher.hdf5.describe import FileDescription, describe
-from prefetcher.hdf5.general import GeneralWay
 from prefetcher.hdf5.places import Rows
 from prefetcher.hdf5.source import Source
-from prefetcher.hdf5.storage_chunks import StorageChunkWay
 
 DTYPES = [
     "u1", "i1", "<u2", ">i4", "<f2", ">f4", "<f8", "<c8", "?", "S5", "V3",
@@ -144,12 +141,7 @@ def taken(description: FileDescription, name: str) -> str:
     """The way that a source really reads in: it may trust the file less than the description."""
     source = Source(description, [name])
     source.close()
-    ways = {
-        ContiguousWay: "contiguous",
-        StorageChunkWay: "storage chunks",
-        GeneralWay: "general",
-    }
-    return ways[type(source._ways[name])]
+    return source.way_of(name)
 
 
 def through_h5py(description: FileDescription) -> FileDescription:

@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 
 from prefetcher.errors import PrefetchError
 from prefetcher.hdf5.describe import Dataset, FileDescription, describe
-from prefetcher.hdf5.general import GeneralWay
 from prefetcher.hdf5.source import Source
 
 Bytes = NDArray[np.uint8]
@@ -97,7 +96,7 @@ def _our_rows(description: FileDescription, name: str, blob: Path) -> dict[str, 
         source.expect(name, spans)
         source.read(name, spans, [whole])
         again = _in_random_runs(source, dataset, spans, whole)
-        through_h5py = isinstance(source._ways[name], GeneralWay)
+        through_h5py = source.way_of(name) == "general"
     np.stack([whole, again]).tofile(blob)
     storage_chunk = dataset.row_bytes * dataset.storage_rows
     return {

@@ -88,7 +88,7 @@ def advised(monkeypatch: pytest.MonkeyPatch) -> Offsets:
         found.update(range(offset, offset + length))
 
     monkeypatch.setattr(os, "posix_fadvise", note)
-    monkeypatch.setattr(LocalBytes, "_in_memory", lambda *_: False)
+    monkeypatch.setattr(LocalBytes, "in_memory", lambda *_: False)
     return found
 
 
