@@ -61,7 +61,8 @@ def mixing_advice(feed: Feed) -> str | None:
         return None
     return (
         f"{feed.where} is shuffled less than it could be: a chunk of {plan.chunk_size} samples has "
-        f"no more blocks than {plan.blocks_in_chunk}, of {plan.block_size} neighbouring rows, so "
+        f"no more blocks than {plan.blocks_in_chunk}, of {plan.samples_in_block} neighbouring "
+        "rows, so "
         f"the batches of a file sorted by class keep {100 * plan.mixing:.0f} % of the label "
         "entropy of a full permutation. If the rows are in no order, nothing is wrong. Else "
         f"{_remedy(feed)}"
@@ -134,7 +135,7 @@ def _fitting_chunk_size(feed: Feed, most: int) -> int:
     fitting = (most - beside) // (chunks * feed.row_bytes)
     if fitting < plan.batch_size:
         return 0
-    return whole_chunk_size(fitting, plan.batch_size, plan.align)
+    return whole_chunk_size(fitting, plan.batch_size, plan.even_samples)
 
 
 def _check_lengths(shards: Shards, names: Sequence[str]) -> None:
@@ -162,26 +163,30 @@ def _plan(settings: Settings, shards: Shards, names: Sequence[str]) -> Plan:
     # The widest dataset sets the pace, so blocks follow its storage chunks.
     align = max(datasets, key=lambda dataset: dataset.row_bytes).storage_rows
     row_bytes = sum(dataset.row_bytes for dataset in datasets)
-    chunk_size, block_size = _sizes(settings, len(samples), row_bytes, align)
-    return Plan(
+    plan = Plan(
         samples=samples,
         batch_size=settings.batch_size,
-        chunk_size=chunk_size,
-        block_size=block_size,
+        chunk_size=settings.batch_size,
+        block_size=1,
         seed=settings.seed,
         shuffle=settings.shuffle,
         drop_remainder=settings.drop_remainder,
         align=align,
+        weights=None,
     )
+    chunk_size, block_size = _sizes(settings, plan, row_bytes)
+    return replace(plan, chunk_size=chunk_size, block_size=block_size)
 
 
-def _sizes(settings: Settings, samples: int, row_bytes: int, align: int) -> tuple[int, int]:
+def _sizes(settings: Settings, plan: Plan, row_bytes: int) -> tuple[int, int]:
     """Samples in a chunk and in a block, as the user wrote them or as they fit the file."""
-    batch_size, wanted = settings.batch_size, settings.chunk_size
-    block_size = settings.block_size or default_block_size(wanted or CHUNK_SIZE, row_bytes, align)
+    batch_size, wanted, even = settings.batch_size, settings.chunk_size, plan.even_samples
+    block_size = settings.block_size or default_block_size(
+        wanted or CHUNK_SIZE, row_bytes, plan.samples_in_storage_chunk
+    )
     if wanted is not None:
-        return whole_chunk_size(wanted, batch_size, align), block_size
+        return whole_chunk_size(wanted, batch_size, even), block_size
     # A block size that the user wrote is meant for the usual chunk, so that does not grow with it.
     mixed = 1 if settings.block_size else block_size
-    chunks = settings.chunk_queue
-    return default_chunk_size(samples, batch_size, mixed, row_bytes, align, chunks), block_size
+    chunks, samples = settings.chunk_queue, len(plan.samples)
+    return default_chunk_size(samples, batch_size, mixed, row_bytes, even, chunks), block_size
