@@ -23,6 +23,7 @@ from prefetcher.order.sizes import (
     whole_chunk_size,
 )
 from prefetcher.pipeline.stream import Feed
+from prefetcher.weights import weights_of
 
 _logger = logging.getLogger("prefetcher")
 
@@ -35,18 +36,20 @@ def feed_of(settings: Settings) -> Feed:
         ReadError: The system could not read it, also not after the retries.
         DatasetError: A dataset is missing, or they differ in length, or cannot be batched.
         RowsError: `rows` names rows that are not there, or none.
-        SettingsError: The settings leave no batch, or need more memory than there is.
+        SettingsError: The settings leave no batch, need more memory than there is, or draw by
+            weights that cannot be drawn by.
     """
     shards = describe_all(
         settings.file, allow_external=settings.allow_external, retries=settings.retries
     )
+    split = settings.split
     settings = named(settings, shards)
     parts = (settings.x, settings.y, settings.sample_weight)
     recipe = Recipe(
         tuple(part for part in parts if part is not None), settings.transform, settings.seed
     )
     shards = shards.including(recipe.names)
-    feed = Feed(settings, shards, _plan(settings, shards, recipe.names), recipe)
+    feed = Feed(settings, shards, _plan(settings, shards, recipe.names, split), recipe)
     feed = _fitting(feed)
     return replace(feed, auto_most=_auto_most(feed))
 
@@ -151,7 +154,7 @@ def _check_lengths(shards: Shards, names: Sequence[str]) -> None:
             raise DatasetError(f"{file.path.name} has {found}: there is nothing to batch")
 
 
-def _plan(settings: Settings, shards: Shards, names: Sequence[str]) -> Plan:
+def _plan(settings: Settings, shards: Shards, names: Sequence[str], split: str | None) -> Plan:
     _check_lengths(shards, names)
     datasets = [shards.dataset(name) for name in names]
     samples = samples_of(settings.rows, datasets[0].rows, shards.name)
@@ -172,7 +175,7 @@ def _plan(settings: Settings, shards: Shards, names: Sequence[str]) -> Plan:
         shuffle=settings.shuffle,
         drop_remainder=settings.drop_remainder,
         align=align,
-        weights=None,
+        weights=weights_of(settings, shards, samples, datasets[0].rows, split),
     )
     chunk_size, block_size = _sizes(settings, plan, row_bytes)
     return replace(plan, chunk_size=chunk_size, block_size=block_size)

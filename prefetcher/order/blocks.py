@@ -1,9 +1,9 @@
 """Blocks: neighbouring draws that stay together until they are in a chunk. Pure.
 
-Where draws lie evenly among the storage chunks, blocks lie on a grid: all have one size, and nothing
-is kept of them. Where they do not (row numbers, a mask, weights), blocks begin at edges of storage
-chunks and differ in size, so a small table of them is made for each pass. Either way no block cuts a
-storage chunk, unless it was asked to be smaller than one.
+Where draws lie evenly among the storage chunks, blocks lie on a grid: all have one size, and
+nothing is kept of them. Where they do not (row numbers, a mask, weights), blocks begin at edges of
+storage chunks and differ in size, so a small table of them is made for each pass. Either way no
+block cuts a storage chunk, unless it was asked to be smaller than one.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from functools import cached_property, lru_cache
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from prefetcher.order.draws import Draws, Numbers
 from prefetcher.order.permutation import permuted
 from prefetcher.order.samples import Samples, even_samples
 
-_PASSES = 4  # tables that are kept: of the pass, of the next one, and of two that are looked at again
+_PASSES = (
+    4  # tables that are kept: of the pass, of the next one, and of two that are looked at again
+)
 
 
 class Blocks(Protocol):
@@ -153,7 +154,7 @@ def blocks_of(
 
 
 def _head(samples: range, align: int) -> int:
-    """Samples before the first that is the first of a storage chunk, from where on the grid fits."""
+    """Samples before the first that begins a storage chunk: the grid fits from there on."""
     if even_samples(samples, align) == 1:
         return 0
     rows = samples if samples.step > 0 else samples[::-1]

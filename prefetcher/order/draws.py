@@ -4,9 +4,9 @@ Draws are numbered in the order of their rows, so that blocks of neighbouring dr
 in the file, whatever the order that the user named the samples in. Pure.
 
 With weights a pass has as many draws as there are samples. The samples lie on a line, each as long
-as its weight. The line is cut into as many equal stretches as there are draws, and each draw takes a
-place at random in its own stretch. So a sample of share `w` (`n * weight / sum`) is drawn `w` times
-on average, and always fewer than two off it; with equal weights each sample comes exactly once. Any
+as its weight. The line is cut into as many equal stretches as there are draws, and each draw takes
+a place at random in its own stretch. So with `w = n * weight / sum`, a sample is drawn `w` times on
+average, and always fewer than two off it; with equal weights each sample comes exactly once. Any
 draw is found without those before it, and nothing is kept for a pass.
 """
 
@@ -100,7 +100,9 @@ class Weighted:
     def _places(self, key: np.uint64, draws: Numbers) -> NDArray[np.float64]:
         """Where on the line the draws take their samples, in stretches."""
         places = draws + uniform(draws, key_of(int(key), _KEY))
-        return np.minimum(places, np.nextafter(draws + 1.0, 0))  # rounding may reach the next one
+        below = np.nextafter(draws + 1.0, 0)  # rounding may reach the next stretch
+        capped: NDArray[np.float64] = np.minimum(places, below)
+        return capped
 
 
 def draws_of(samples: Samples, weights: NDArray[np.float64] | None) -> Draws:

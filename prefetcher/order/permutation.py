@@ -59,9 +59,7 @@ def dealt(size: int, batch_size: int, key: np.uint64) -> NDArray[np.int64]:
     return cards.T[there.T]
 
 
-def dealt_apart(
-    values: NDArray[np.int64], batch_size: int, key: np.uint64
-) -> NDArray[np.int64]:
+def dealt_apart(values: NDArray[np.int64], batch_size: int, key: np.uint64) -> NDArray[np.int64]:
     """As `dealt`, with copies of a value in different batches: none has two before all have one.
 
     Copies are put beside each other first. Those in one stretch go to different batches anyway.
@@ -85,10 +83,8 @@ def _edges(size: int, batch_size: int) -> NDArray[np.int64]:
     return np.arange(batch_size + 1) * size // batch_size
 
 
-def _deal(
-    edges: NDArray[np.int64], key: np.uint64
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """The sample that each stretch gives to each batch (stretches, batches), and whether it does."""
+def _deal(edges: NDArray[np.int64], key: np.uint64) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """What each stretch gives to each batch, (stretches, batches), and whether there is any."""
     starts, lengths = edges[:-1, None], np.diff(edges)[:, None]
     card = np.arange(-(-edges[-1] // len(starts)))
     there = card < lengths

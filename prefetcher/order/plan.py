@@ -196,7 +196,9 @@ class Plan:
         """
         if isinstance(self.samples, range) and self.weights is None:
             return self.even_samples
-        numbers = np.arange(len(self.samples)) if self.weights is None else self.weights.nonzero()[0]
+        numbers = (
+            np.arange(len(self.samples)) if self.weights is None else self.weights.nonzero()[0]
+        )
         touched = storage_chunks_of(rows_at(self.samples, numbers), self.align)
         mean = -(-len(self.samples) // touched)
         return mean if self.weights is None else min(self.align, mean)

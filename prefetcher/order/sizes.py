@@ -1,9 +1,9 @@
 """How large a chunk and a block are where the user leaves that open. Pure.
 
-All is counted in samples. Where only some rows are samples, a storage chunk holds fewer samples than
-rows: a block is counted by the mean (`Draws.in_storage_chunk`). A chunk is cut by what repeats
-exactly (`even_samples`); where nothing does, its edges cut one storage chunk each, which costs a
-64th or less of the decoding at 64 blocks to a chunk.
+All is counted in samples. Where only some rows are samples, a storage chunk holds fewer of them
+than rows. A block then has the mean (`Plan.samples_in_storage_chunk`), as blocks can differ. Chunks
+cannot: where no number of samples is always whole storage chunks (`Plan.even_samples` is 1), each
+end of a chunk cuts one, which is decoded twice. With 64 blocks to a chunk that is 2 % more.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefetcher.order.permutation import dealt, permuted
+from prefetcher.order.permutation import dealt, dealt_apart, permuted, uniform
 
 
 @pytest.mark.parametrize("size", [9, 600, 65_536])
@@ -28,3 +28,50 @@ def test_a_chunk_is_dealt_like_cards(size: int, batch_size: int, key: int) -> No
     for start in range(0, size, batch_size):
         batch = stretches[order[start : start + batch_size]]
         assert (np.diff(batch) > 0).all()
+
+
+@given(
+    st.lists(st.integers(0, 12), min_size=1, max_size=120),
+    st.integers(1, 16),
+    st.integers(0, 2**64 - 1),
+)
+def test_copies_are_dealt_to_different_batches(
+    values: list[int], batch_size: int, key: int
+) -> None:
+    """In full batches, each has as many copies of a value as any other, to within one."""
+    drawn = np.array(values)
+    deal = dealt_apart(drawn, batch_size, np.uint64(key))
+    assert sorted(deal.tolist()) == list(range(len(values)))
+    full = len(values) // batch_size * batch_size
+    if full == len(values):
+        of_batch = drawn[deal].reshape(-1, batch_size)
+        held = np.stack([np.bincount(batch, minlength=13) for batch in of_batch])
+        assert (np.ptp(held, axis=0) <= 1).all()
+
+
+@given(st.integers(1, 300), st.integers(1, 16), st.integers(0, 2**64 - 1))
+def test_where_there_are_no_copies_dealing_apart_is_dealing(
+    size: int, batch_size: int, key: int
+) -> None:
+    values = np.arange(size)[::-1]
+    apart = dealt_apart(values, batch_size, np.uint64(key))
+    assert apart.tolist() == dealt(size, batch_size, np.uint64(key)).tolist()
+
+
+def test_copies_on_both_sides_of_an_edge_take_any_of_the_batches_left() -> None:
+    """Three copies in ten batches, cut by an edge: the last is in each of them as often."""
+    values = np.array([*range(100, 108), 1, 1, 1, *range(200, 209)])
+    found = [
+        int(np.flatnonzero(dealt_apart(values, 2, np.uint64(key)) == 10)[0]) // 2
+        for key in range(3000)
+    ]
+    counts = np.bincount(found, minlength=10)
+    assert ((counts - 300) ** 2 / 300).sum() < 27.9  # 9 degrees of freedom: once in 1,000 trials
+
+
+@given(st.integers(0, 2**62), st.integers(0, 2**64 - 1))
+def test_uniform_numbers_are_below_one(first: int, key: int) -> None:
+    found = uniform(np.arange(first, first + 1000), np.uint64(key))
+    assert (found >= 0).all()
+    assert (found < 1).all()
+    assert 0.4 < found.mean() < 0.6
