@@ -75,19 +75,22 @@ class _Table(NamedTuple):
 class Uneven:
     """Blocks of about one size that begin at edges of storage chunks.
 
-    Where copies fill a storage chunk with far more draws than fit a block, it is in several blocks.
-    Each of them takes every k-th of its draws, so the copies of a row are spread over all.
+    Where a storage chunk has far more draws than fit a block, or more copies of a row than a chunk
+    has batches, it is in several blocks. Each of them takes every k-th of its draws, so the copies
+    of a row are spread over all.
 
     Args:
         draws: What is drawn.
         size: Draws that a block should have.
         span: Rows between the edges at which blocks may begin.
+        copies: Copies of a row that a block may have.
     """
 
-    def __init__(self, draws: Draws, size: int, span: int) -> None:
+    def __init__(self, draws: Draws, size: int, span: int, copies: int) -> None:
         self._draws = draws
         self._size = size
         self._span = span
+        self._copies = copies
         self._table = lru_cache(maxsize=_PASSES)(self._made)
 
     @cached_property
@@ -117,7 +120,9 @@ class Uneven:
         """The blocks in the order of their rows: first draw, number of draws, step between them."""
         starts = self._starts(key)
         counts = np.diff(starts, append=self._draws.count)
-        ways = np.maximum(1, counts // max(self._size, self._span))
+        full = counts // max(self._size, self._span)
+        apart = -(-self._draws.most_copies(key, starts) // self._copies)
+        ways = np.clip(np.maximum(full, apart), 1, counts)
         of = np.repeat(np.arange(len(starts)), ways)
         turn = np.arange(len(of)) - np.repeat(np.cumsum(ways) - ways, ways)
         step = ways[of]
@@ -132,7 +137,14 @@ class Uneven:
 
 
 def blocks_of(
-    samples: Samples, draws: Draws, size: int, align: int, in_storage_chunk: int, *, weighted: bool
+    samples: Samples,
+    draws: Draws,
+    size: int,
+    align: int,
+    *,
+    in_storage_chunk: int,
+    copies: int,
+    weighted: bool,
 ) -> Blocks:
     """The blocks of these draws: along storage chunks, unless `size` is smaller than one.
 
@@ -142,15 +154,17 @@ def blocks_of(
         size: Draws in a block.
         align: Rows in a storage chunk.
         in_storage_chunk: Draws in a storage chunk.
+        copies: Copies of a row that a block may have: as many as a chunk has batches.
         weighted: Whether samples are drawn by weights.
     """
     if isinstance(samples, range) and not weighted:
         return Grid(len(samples), size, _head(samples, align))
-    # Copies are drawn apart as far as a block of distinct rows would reach.
-    span = align * max(1, size // align) if weighted else align
+    # What is full of copies is shared by blocks that each have as many rows as others do.
+    shared = weighted or (draws.copies and align == 1)
+    span = align * max(1, size // align) if shared else align
     if span == 1 or size < in_storage_chunk:
         return Grid(draws.count, size)
-    return Uneven(draws, size, span)
+    return Uneven(draws, size, span, copies)
 
 
 def _head(samples: range, align: int) -> int:

@@ -42,6 +42,14 @@ class Draws(Protocol):
     def first_from(self, key: np.uint64, rows: Numbers) -> Numbers:
         """The first draw at each row or behind it, `count` where there is none."""
 
+    def most_copies(self, key: np.uint64, starts: Numbers) -> Numbers:
+        """How often a row can come among the draws from each of `starts` to the next, at most.
+
+        Args:
+            key: Of the pass.
+            starts: Ascending, no two alike; each is the first draw of its row.
+        """
+
 
 class EachOnce:
     """Each sample once, repeats of a row included, in every pass alike."""
@@ -58,6 +66,14 @@ class EachOnce:
     def first_from(self, _key: np.uint64, rows: Numbers) -> Numbers:
         """As `Draws`."""
         return first_from(self._samples, rows)
+
+    def most_copies(self, _key: np.uint64, starts: Numbers) -> Numbers:
+        """As `Draws`."""
+        if isinstance(self._samples, range) or not self.copies:
+            return np.ones_like(starts)
+        firsts = np.flatnonzero(np.diff(self._samples, prepend=-1))
+        lengths = np.diff(firsts, append=self.count)
+        return np.maximum.reduceat(lengths, np.searchsorted(firsts, starts))
 
 
 class Weighted:
@@ -86,9 +102,7 @@ class Weighted:
 
     def rows(self, key: np.uint64, draws: Numbers) -> Numbers:
         """As `Draws`."""
-        at = self._places(key, draws) * self._stretch
-        numbers = np.searchsorted(self._ends, at, side="right")
-        return rows_at(self._samples, np.minimum(numbers, len(self._ends) - 1))
+        return rows_at(self._samples, self._numbers(key, draws))
 
     def first_from(self, key: np.uint64, rows: Numbers) -> Numbers:
         """As `Draws`."""
@@ -96,6 +110,17 @@ class Weighted:
         begins = np.where(numbers > 0, self._ends[np.maximum(numbers, 1) - 1], 0) / self._stretch
         draws = np.minimum(begins.astype(np.int64), self.count - 1)
         return draws + (self._places(key, draws) < begins)
+
+    def most_copies(self, key: np.uint64, starts: Numbers) -> Numbers:
+        """As `Draws`."""
+        shares = np.diff(self._ends, prepend=0) / self._stretch
+        most = np.maximum.reduceat(shares, self._numbers(key, starts))
+        return np.ceil(most).astype(np.int64) + 1
+
+    def _numbers(self, key: np.uint64, draws: Numbers) -> Numbers:
+        """Which of the samples that can be drawn these draws have."""
+        at = self._places(key, draws) * self._stretch
+        return np.minimum(np.searchsorted(self._ends, at, side="right"), len(self._ends) - 1)
 
     def _places(self, key: np.uint64, draws: Numbers) -> NDArray[np.float64]:
         """Where on the line the draws take their samples, in stretches."""

@@ -276,7 +276,8 @@ class Plan:
             self._draws,
             self.block_size,
             self.align,
-            self.samples_in_storage_chunk,
+            in_storage_chunk=self.samples_in_storage_chunk,
+            copies=self.batches_per_chunk,
             weighted=self.weights is not None,
         )
 

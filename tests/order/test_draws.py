@@ -60,6 +60,16 @@ def test_rounding_does_not_reach_the_next_draw() -> None:
         assert (draws.rows(np.uint64(key), last) == last).all()
 
 
+@given(WEIGHTS, st.integers(0, 99))
+def test_no_sample_comes_more_often_than_is_said(weights: list[float], key: int) -> None:
+    draws = Weighted(range(len(weights) + 1), np.array([*weights, 1.0]))
+    found = counts(draws, key, len(weights) + 1)
+    starts = np.cumsum(found)[:-1][found[1:] > 0]
+    starts = np.unique(np.append(0, starts))
+    most = draws.most_copies(key_of(key), starts)
+    assert (np.maximum.reduceat(found, draws.rows(key_of(key), starts)) <= most).all()
+
+
 def test_over_many_passes_the_mean_is_the_share() -> None:
     weights = np.random.default_rng(0).exponential(size=500)
     draws, passes = Weighted(range(500), weights), 4000

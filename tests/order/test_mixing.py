@@ -68,7 +68,7 @@ def test_file_order_mixes_nothing() -> None:
     assert Plan(range(1000), 10, 100, 1, shuffle=False).mixing == 0.0
 
 
-@pytest.mark.parametrize("align", [100, 1250])
+@pytest.mark.parametrize("align", [100, 400])
 @pytest.mark.parametrize("kind", ["mask", "dense and sparse", "copies", "weights"])
 def test_it_is_what_rows_that_lie_unevenly_give(kind: str, align: int) -> None:
     """A file sorted by class, of whose rows some are samples: blocks then differ in size."""
@@ -79,8 +79,8 @@ def test_it_is_what_rows_that_lie_unevenly_give(kind: str, align: int) -> None:
     elif kind == "copies":
         rows = np.sort(rng.integers(0, n, size=n))
     else:
-        dense = 0.5 if kind == "mask" else np.repeat([1.0, 0.2], n // 2)
-        rows = np.flatnonzero(rng.random(n) < dense)
+        dense = np.repeat(rng.choice([1.0, 0.1], size=n // align), align)
+        rows = np.flatnonzero(rng.random(n) < (0.5 if kind == "mask" else dense))
     plan = Plan(rows, 32, 3200, 1, align=align, weights=weights)
     plan = replace(plan, block_size=plan.samples_in_storage_chunk)
     drawn = [order(plan, number) for number in range(24)]
@@ -89,5 +89,5 @@ def test_it_is_what_rows_that_lie_unevenly_give(kind: str, align: int) -> None:
     labels = [np.searchsorted(edges, each, side="right") for each in drawn]
     ours = np.mean([entropy(each, 32) for each in labels])
     best = np.mean([entropy(rng.permutation(each), 32) for each in labels])
-    assert plan.mixing == pytest.approx(ours / best, abs=2.5 * WITHIN)
+    assert plan.mixing == pytest.approx(ours / best, abs=WITHIN)
     assert plan.blocks_in_chunk == max(1, 3200 // plan.samples_in_block)

@@ -173,15 +173,21 @@ def copies_in(plan: Plan, passes: int = 1) -> list[int]:
     return found
 
 
-@given(st.integers(1, 12), st.integers(1, 10), st.integers(1, 12), st.integers(0, 99))
+@given(
+    st.integers(1, 12),
+    st.integers(1, 10),
+    st.integers(0, 60),
+    st.integers(1, 12),
+    st.integers(0, 9),
+)
 def test_copies_of_a_row_lie_in_different_batches(
-    copies: int, batch_size: int, align: int, seed: int
+    copies: int, batch_size: int, more: int, align: int, seed: int
 ) -> None:
     """As far as they can: one chunk that has as many batches as a row has copies."""
-    rows = np.repeat(np.arange(4 * batch_size), copies)
+    rows = np.repeat(np.arange(batch_size + more), copies)
     np.random.default_rng(seed).shuffle(rows)
-    block_size = align * copies
-    plan = Plan(rows, batch_size, len(rows), block_size, seed=seed, align=align)
+    chunk_size = -(-len(rows) // batch_size) * batch_size
+    plan = Plan(rows, batch_size, chunk_size, align * copies, seed=seed, align=align)
     assert plan.num_batches >= copies
     assert max(copies_in(plan)) == 1
 
@@ -221,7 +227,10 @@ RARE = 0.01
 
 @pytest.mark.parametrize("align", [1, 16, 400])
 @pytest.mark.parametrize("is_sorted", [True, False])
-def test_a_rare_class_comes_as_often_in_every_batch(align: int, is_sorted: bool) -> None:
+@pytest.mark.parametrize("batch_size", [32, 256])
+def test_a_rare_class_comes_as_often_in_every_batch(
+    align: int, is_sorted: bool, batch_size: int
+) -> None:
     """Classes of 1 % and 99 %, balanced: no batch beyond what chance allows once in a million."""
     n = 40_000
     rare = np.zeros(n, np.bool_)
@@ -230,15 +239,17 @@ def test_a_rare_class_comes_as_often_in_every_batch(align: int, is_sorted: bool)
         rare = np.random.default_rng(0).permutation(rare)
     weights = np.where(rare, 0.5 / rare.sum(), 0.5 / (~rare).sum())
     block_size = max(align, 48 // align * align)
-    plan = weighted(n, weights, align=align, block_size=block_size,
-                    chunk_size=max(3200, 64 * block_size))  # fmt: skip
-    batches = rare[pass_rows(plan)].reshape(-1, 32).sum(axis=1)
-    assert 2 <= batches.min() <= batches.max() <= 30  # binomial(32, 1/2): 1 or 31 once in 10**8
-    assert batches.mean() == pytest.approx(16, abs=0.2)
-    assert batches.var() <= 8 * (1 + 5 * np.sqrt(2 / len(batches)))
+    chunk_size = max(3200, 64 * block_size) // batch_size * batch_size
+    plan = weighted(n, weights, align=align, block_size=block_size, batch_size=batch_size,
+                    chunk_size=chunk_size, drop_remainder=True)  # fmt: skip
+    batches = rare[pass_rows(plan)].reshape(-1, batch_size).sum(axis=1)
+    mean, variance = batch_size / 2, batch_size / 4
+    assert abs(batches - mean).max() <= 5 * np.sqrt(variance)
+    assert batches.mean() == pytest.approx(mean, rel=0.015)
+    assert batches.var() <= variance * (1 + 5 * np.sqrt(2 / len(batches)))
     shared = sum(count * (count - 1) // 2 for count in copies_in(plan))
-    # Pairs of equal rows in a batch of draws by chance: 32 * 31 / 2 pairs, alike with sum(p**2).
-    chance = plan.num_batches * 32 * 31 / 2 * (weights**2).sum()
+    # In a batch of draws by chance, each pair of draws is alike with sum(p**2).
+    chance = plan.num_batches * batch_size * (batch_size - 1) / 2 * (weights**2).sum()
     assert shared <= chance * 1.05
 
 
