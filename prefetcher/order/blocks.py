@@ -12,9 +12,10 @@ from functools import cached_property, lru_cache
 from typing import NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from prefetcher.order.draws import Draws, Numbers
-from prefetcher.order.permutation import permuted
+from prefetcher.order.permutation import permuted, spread
 from prefetcher.order.samples import Samples, even_samples
 
 _PASSES = (
@@ -63,6 +64,13 @@ class Grid:
         return np.concatenate([drawn, np.where(left_over < head, left_over, tail)])
 
 
+class Room(NamedTuple):
+    """What blocks are spread over: chunks of a pass (a small last one counts less), and batches."""
+
+    chunks: float
+    batches: int
+
+
 class _Table(NamedTuple):
     """The blocks of one pass in their order: block i has draws `first[i]`, `+ step[i]`, ..."""
 
@@ -72,31 +80,44 @@ class _Table(NamedTuple):
     """Where in the pass each block ends."""
 
 
+class _Cut(NamedTuple):
+    """The blocks of one pass in the order of their rows."""
+
+    first: Numbers
+    step: Numbers
+    size: Numbers
+    region: Numbers
+    """Which of the regions between edges each block has draws of."""
+    often: NDArray[np.float64]
+    """How often a row comes in that region."""
+
+
 class Uneven:
     """Blocks of about one size that begin at edges of storage chunks.
 
     Where a storage chunk has far more draws than fit a block, or more copies of a row than a chunk
     has batches, it is in several blocks. Each of them takes every k-th of its draws, so the copies
-    of a row are spread over all.
+    of a row are spread over all. Blocks of rows that come often are then not left to chance: each
+    chunk gets its share of them, so that a rare class comes as often in every batch.
 
     Args:
         draws: What is drawn.
         size: Draws that a block should have.
         span: Rows between the edges at which blocks may begin.
-        copies: Copies of a row that a block may have.
+        room: What they are spread over.
     """
 
-    def __init__(self, draws: Draws, size: int, span: int, copies: int) -> None:
+    def __init__(self, draws: Draws, size: int, span: int, room: Room) -> None:
         self._draws = draws
         self._size = size
         self._span = span
-        self._copies = copies
+        self._room = room
         self._table = lru_cache(maxsize=_PASSES)(self._made)
 
     @cached_property
     def usual_size(self) -> int:
         """As `Blocks`, by the first pass."""
-        _, counts, _ = self._cut(np.uint64(0))
+        counts = self._cut(np.uint64(0)).size
         return max(1, round(float((counts**2).sum() / self._draws.count)))
 
     def drawn(self, key: np.uint64, start: int, stop: int) -> Numbers:
@@ -112,21 +133,25 @@ class Uneven:
         return drawn[start - begins : stop - begins]
 
     def _made(self, key: np.uint64) -> _Table:
-        first, counts, step = self._cut(key)
-        order = permuted(len(first), key, np.arange(len(first)))
-        return _Table(first[order], step[order], np.cumsum(counts[order]))
+        cut = self._cut(key)
+        if self._draws.copies:
+            order = spread(cut.often, cut.region, self._room.chunks, key)
+        else:
+            order = permuted(len(cut.first), key, np.arange(len(cut.first)))
+        return _Table(cut.first[order], cut.step[order], np.cumsum(cut.size[order]))
 
-    def _cut(self, key: np.uint64) -> tuple[Numbers, Numbers, Numbers]:
-        """The blocks in the order of their rows: first draw, number of draws, step between them."""
+    def _cut(self, key: np.uint64) -> _Cut:
         starts = self._starts(key)
         counts = np.diff(starts, append=self._draws.count)
+        copies = self._draws.copies_in(key, starts)
         full = counts // max(self._size, self._span)
-        apart = -(-self._draws.most_copies(key, starts) // self._copies)
+        apart = -(-copies.most // self._room.batches)
         ways = np.clip(np.maximum(full, apart), 1, counts)
-        of = np.repeat(np.arange(len(starts)), ways)
-        turn = np.arange(len(of)) - np.repeat(np.cumsum(ways) - ways, ways)
-        step = ways[of]
-        return starts[of] + turn, -(-(counts[of] - turn) // step), step
+        region = np.repeat(np.arange(len(starts)), ways)
+        turn = np.arange(len(region)) - np.repeat(np.cumsum(ways) - ways, ways)
+        step = ways[region]
+        size = -(-(counts[region] - turn) // step)
+        return _Cut(starts[region] + turn, step, size, region, copies.mean[region])
 
     def _starts(self, key: np.uint64) -> Numbers:
         """The first draws at an edge after each multiple of a block's size."""
@@ -143,7 +168,7 @@ def blocks_of(
     align: int,
     *,
     in_storage_chunk: int,
-    copies: int,
+    room: Room,
     weighted: bool,
 ) -> Blocks:
     """The blocks of these draws: along storage chunks, unless `size` is smaller than one.
@@ -154,7 +179,7 @@ def blocks_of(
         size: Draws in a block.
         align: Rows in a storage chunk.
         in_storage_chunk: Draws in a storage chunk.
-        copies: Copies of a row that a block may have: as many as a chunk has batches.
+        room: What they are spread over.
         weighted: Whether samples are drawn by weights.
     """
     if isinstance(samples, range) and not weighted:
@@ -164,7 +189,7 @@ def blocks_of(
     span = align * max(1, size // align) if shared else align
     if span == 1 or size < in_storage_chunk:
         return Grid(draws.count, size)
-    return Uneven(draws, size, span, copies)
+    return Uneven(draws, size, span, room)
 
 
 def _head(samples: range, align: int) -> int:

@@ -12,7 +12,7 @@ draw is found without those before it, and nothing is kept for a pass.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,13 @@ from prefetcher.order.samples import Samples, first_from, has_copies, is_ascendi
 Numbers = NDArray[np.int64]
 
 _KEY = 0x4452_4157  # "DRAW": other numbers than those that shuffle
+
+
+class Copies(NamedTuple):
+    """How often a row comes among some draws, for several stretches of draws."""
+
+    mean: NDArray[np.float64]
+    most: Numbers
 
 
 class Draws(Protocol):
@@ -42,8 +49,8 @@ class Draws(Protocol):
     def first_from(self, key: np.uint64, rows: Numbers) -> Numbers:
         """The first draw at each row or behind it, `count` where there is none."""
 
-    def most_copies(self, key: np.uint64, starts: Numbers) -> Numbers:
-        """How often a row can come among the draws from each of `starts` to the next, at most.
+    def copies_in(self, key: np.uint64, starts: Numbers) -> Copies:
+        """How often rows come among the draws from each of `starts` to the next.
 
         Args:
             key: Of the pass.
@@ -67,13 +74,12 @@ class EachOnce:
         """As `Draws`."""
         return first_from(self._samples, rows)
 
-    def most_copies(self, _key: np.uint64, starts: Numbers) -> Numbers:
+    def copies_in(self, _key: np.uint64, starts: Numbers) -> Copies:
         """As `Draws`."""
         if isinstance(self._samples, range) or not self.copies:
-            return np.ones_like(starts)
+            return Copies(np.ones(len(starts)), np.ones_like(starts))
         firsts = np.flatnonzero(np.diff(self._samples, prepend=-1))
-        lengths = np.diff(firsts, append=self.count)
-        return np.maximum.reduceat(lengths, np.searchsorted(firsts, starts))
+        return _copies(np.diff(firsts, append=self.count), np.searchsorted(firsts, starts))
 
 
 class Weighted:
@@ -111,11 +117,11 @@ class Weighted:
         draws = np.minimum(begins.astype(np.int64), self.count - 1)
         return draws + (self._places(key, draws) < begins)
 
-    def most_copies(self, key: np.uint64, starts: Numbers) -> Numbers:
-        """As `Draws`."""
+    def copies_in(self, key: np.uint64, starts: Numbers) -> Copies:
+        """As `Draws`: the mean that is expected, and the most that is possible."""
         shares = np.diff(self._ends, prepend=0) / self._stretch
-        most = np.maximum.reduceat(shares, self._numbers(key, starts))
-        return np.ceil(most).astype(np.int64) + 1
+        mean, most = _copies(shares, self._numbers(key, starts))
+        return Copies(mean, np.ceil(most).astype(np.int64) + 1)
 
     def _numbers(self, key: np.uint64, draws: Numbers) -> Numbers:
         """Which of the samples that can be drawn these draws have."""
@@ -133,6 +139,12 @@ class Weighted:
 def draws_of(samples: Samples, weights: NDArray[np.float64] | None) -> Draws:
     """The draws of these samples, each once where there are no weights."""
     return EachOnce(samples) if weights is None else Weighted(samples, weights)
+
+
+def _copies(of_row: NDArray[Any], firsts: Numbers) -> Copies:
+    """What is known of each row, for the stretches of rows that begin at `firsts`."""
+    rows = np.diff(firsts, append=len(of_row))
+    return Copies(np.add.reduceat(of_row, firsts) / rows, np.maximum.reduceat(of_row, firsts))
 
 
 def _ascending(samples: Samples) -> Samples:

@@ -118,6 +118,33 @@ def _part_copies(
         here[giving], here[taking] = here[taking], here[giving]
 
 
+def spread(
+    values: NDArray[np.float64], groups: NDArray[np.int64], parts: float, key: np.uint64
+) -> NDArray[np.int64]:
+    """A permutation in which each of `parts` parts has about the same values.
+
+    They are put in order of their values and dealt out in rounds, one to each part. So those of one
+    group, which have one value, go to different parts while there are as many.
+
+    Args:
+        values: What is to be spread, (n,).
+        groups: The group of each, ascending (n,).
+        parts: How many; a last part that is smaller counts by its size.
+        key: The permutation is at random but for that.
+    """
+    numbers = np.arange(len(values))
+    hashes = _mix(numbers.astype(np.uint64) + key)
+    line = np.lexsort((hashes[np.searchsorted(groups, groups)], values))
+    turns = (numbers / parts).astype(np.int64)
+    turn = np.lexsort((hashes[line], turns))
+    part = numbers - np.searchsorted(turns, turns)
+    last = int(
+        np.searchsorted(turns, turns[-1])
+    )  # too few for all parts: not the first ones always
+    part[last:] = (part[last:] * parts / (len(part) - last)).astype(np.int64)
+    return line[turn][np.lexsort((_mix(hashes[line[turn]]), part))]
+
+
 def permuted(size: int, key: np.uint64, indices: NDArray[np.int64]) -> NDArray[np.int64]:
     """Where `indices` go in a permutation of range(size) that is never written down.
 

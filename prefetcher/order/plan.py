@@ -25,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from prefetcher.order.blocks import Blocks, blocks_of
+from prefetcher.order.blocks import Blocks, Room, blocks_of
 from prefetcher.order.draws import Draws, draws_of
 from prefetcher.order.mixing import expected_mixing
 from prefetcher.order.permutation import dealt, dealt_apart, inverse, key_of
@@ -277,7 +277,7 @@ class Plan:
             self.block_size,
             self.align,
             in_storage_chunk=self.samples_in_storage_chunk,
-            copies=self.batches_per_chunk,
+            room=Room(len(self.samples) / self.chunk_size, self.batches_per_chunk),
             weighted=self.weights is not None,
         )
 

@@ -66,7 +66,7 @@ def test_no_sample_comes_more_often_than_is_said(weights: list[float], key: int)
     found = counts(draws, key, len(weights) + 1)
     starts = np.cumsum(found)[:-1][found[1:] > 0]
     starts = np.unique(np.append(0, starts))
-    most = draws.most_copies(key_of(key), starts)
+    most = draws.copies_in(key_of(key), starts).most
     assert (np.maximum.reduceat(found, draws.rows(key_of(key), starts)) <= most).all()
 
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from prefetcher.order.plan import Place, Plan, runs_of
 from prefetcher.order.sizes import default_block_size
 
-FROZEN_DRAWS = [0]
-FROZEN_ROWS = [0]
+FROZEN_DRAWS = [9, 33, 36, 29, 32, 23, 37, 28, 32, 19, 37, 38, 11, 19, 23, 28]
+FROZEN_ROWS = [66, 30, 117, 84, 24, 39, 72, 78, 27, 36, 75, 87, 69, 33, 114, 81]
 FROZEN_ORDER = [6, 34, 13, 26, 24, 21, 4, 36, 25, 20, 5, 27, 7, 35, 12, 37]
 
 
