@@ -112,8 +112,6 @@ class _Source:
         return each_row(self.shards, dataset.name, dtype, value, retries=self.retries)
 
     def _of_samples(self, values: NDArray[Any]) -> NDArray[Any]:
-        if self.samples == range(len(values)):
-            return values
         return values[rows_at(self.samples, np.arange(len(self.samples)))]
 
 
