@@ -17,7 +17,8 @@ from prefetcher.errors import PrefetchError
 from prefetcher.hdf5.describe import Dataset
 from prefetcher.hdf5.shards import ShardedSource
 from prefetcher.messages.suggestions import listed
-from prefetcher.order.plan import Samples, runs_of
+from prefetcher.order.plan import runs_of
+from prefetcher.order.samples import Samples
 from prefetcher.pipeline.stream import Feed
 
 _PLACES = 5  # on each side, so ten reads in all: a few milliseconds, once

@@ -31,6 +31,9 @@ Rows = slice | tuple[int, int] | Sequence[int] | NDArray[Any] | None
 A list of two numbers is refused, because it could be either of two.
 """
 
+Weights = str | Sequence[float] | NDArray[Any] | None
+"""How often samples are drawn: a number for each sample, or the name of a dataset of them."""
+
 Threads = int | Literal["auto"]
 """How many threads of a kind: a number, or "auto" for as many as bring something."""
 
@@ -74,6 +77,11 @@ class Settings:
             `prefetcher.order.sizes.default_block_size`: about 1 MiB, whole storage chunks, at least
             64 to a chunk.
         rows: The rows that are samples; None for all.
+        weights: How often each sample is drawn, in proportion: a number for each sample that `rows`
+            names, or the name of a dataset with one for each row. None for once each, so that no
+            sample is lost unless asked for. Not `sample_weight`, which weighs the loss.
+        balance: Name of a dataset of classes, each of which is drawn as often as the others. None
+            for as often as there are samples, which is what a model is evaluated on.
         shuffle: True shuffles each pass anew; False keeps the order of the file.
         seed: 0 to 2**64 - 1. The same seed gives the same order on every machine.
         drop_remainder: True leaves out a last batch that is not full. Off, so that no sample is
@@ -101,6 +109,8 @@ class Settings:
     chunk_size: int | None = None
     block_size: int | None = None
     rows: Rows = None
+    weights: Weights = None
+    balance: str | None = None
     shuffle: bool = True
     seed: int = 0
     drop_remainder: bool = False
@@ -134,6 +144,7 @@ class Settings:
             raise SettingsError(f"retries={self.retries}: write 0 or more")
         self._check_block_size()
         self._check_seed()
+        self._check_drawing()
         if self.transform is not None and not callable(self.transform):
             raise SettingsError(
                 f"transform={self.transform!r} cannot be called: pass a function of (x, y)"
@@ -158,6 +169,22 @@ class Settings:
             raise SettingsError(
                 f"block_size={self.block_size} is more than a chunk of {chunk_size} samples: "
                 f"a chunk is made of blocks, so write block_size={chunk_size} or less"
+            )
+
+    def _check_drawing(self) -> None:
+        object.__setattr__(self, "weights", _weights(self.weights))
+        if self.balance is not None and not isinstance(self.balance, str):
+            raise SettingsError(
+                f"balance={self.balance!r}: write the name of a dataset of classes; numbers of "
+                "your own are weights="
+            )
+        if self.balance is not None and self.weights is not None:
+            raise SettingsError("weights and balance both say what is drawn: leave out one")
+        name = "weights" if self.weights is not None else "balance"
+        if getattr(self, name) is not None and not self.shuffle:
+            raise SettingsError(
+                f"{name} with shuffle=False: draws have no order of the file. Leave out {name}, or "
+                "shuffle=False; what weighs the loss is sample_weight="
             )
 
     def _check_seed(self) -> None:
@@ -235,6 +262,23 @@ def _in_memory(part: str, values: Any) -> InMemory:
             "of numbers, for each sample"
         )
     return InMemory(array)
+
+
+def _weights(weights: Any) -> Weights:
+    """The same name, or the same numbers as float64."""
+    if weights is None or isinstance(weights, str):
+        return weights
+    try:
+        numbers = np.asarray(weights)
+        if numbers.ndim == 1 and numbers.dtype.kind in "biuf":
+            return numbers.astype(np.float64)
+        found = f"{numbers.dtype} of shape {numbers.shape}"
+    except ValueError:
+        found = "lists of different lengths"
+    raise SettingsError(
+        f"weights is {found}: pass a number for each sample, how often it is drawn, or the name of "
+        "a dataset of them"
+    )
 
 
 def _split(name: Any) -> str | None:

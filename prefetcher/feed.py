@@ -20,10 +20,12 @@ from prefetcher.machine.limits import cpus_allowed, memory_allowed
 from prefetcher.messages.repacking import convert_line
 from prefetcher.naming import leaves, named, value_of
 from prefetcher.needs import needs_of
-from prefetcher.order.plan import MOST_READERS, Samples
+from prefetcher.order.plan import MOST_READERS
+from prefetcher.order.samples import Samples
 from prefetcher.order.sizes import whole_chunk_size
 from prefetcher.pipeline.stream import Feed
 from prefetcher.planning import held_bytes, planned
+from prefetcher.weights import weights_of
 
 _logger = logging.getLogger("prefetcher")
 
@@ -37,21 +39,24 @@ def feed_of(settings: Settings) -> Feed:
         ReadError: The system could not read it, also not after the retries.
         DatasetError: A dataset is missing, or they differ in length, or cannot be batched.
         RowsError: `rows` names rows that are not there, or none.
-        SettingsError: The settings leave no batch, or need more memory than there is.
+        SettingsError: The settings leave no batch, need more memory than there is, or draw by
+            weights that cannot be drawn by.
     """
     shards = describe_all(
         settings.file, allow_external=settings.allow_external, retries=settings.retries
     )
+    split = settings.split
     settings = named(settings, shards)
     made = _made(settings, shards)
     shards = shards.including([view.dataset for view, _ in made.values()])
     needs, length = needs_of(shards, (view for view, _ in made.values()))
     samples = samples_of(settings.rows, length, shards.name)
+    weights = weights_of(settings, shards, samples, length, split)
     feed = _fitting(
         Feed(
             settings,
             shards,
-            planned(settings, samples, needs),
+            planned(settings, samples, needs, weights),
             _recipe(settings, made),
             needs,
             _values(settings, samples, length),
@@ -99,7 +104,8 @@ def mixing_advice(feed: Feed) -> str | None:
         return None
     return (
         f"{feed.where} is shuffled less than it could be: a chunk of {plan.chunk_size} samples has "
-        f"no more blocks than {plan.blocks_in_chunk}, of {plan.block_size} neighbouring rows, so "
+        f"no more blocks than {plan.blocks_in_chunk}, of {plan.samples_in_block} neighbouring "
+        "rows, so "
         f"the batches of a file sorted by class keep {100 * plan.mixing:.0f} % of the label "
         "entropy of a full permutation. If the rows are in no order, nothing is wrong. Else "
         f"{_remedy(feed)}"
@@ -172,4 +178,4 @@ def _fitting_chunk_size(feed: Feed, most: int) -> int:
     fitting = (most - beside) // (chunks * held_bytes(feed.needs))
     if fitting < plan.batch_size:
         return 0
-    return whole_chunk_size(fitting, plan.batch_size, plan.align)
+    return whole_chunk_size(fitting, plan.batch_size, plan.even_samples)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from prefetcher.config import Settings
 from prefetcher.errors import SettingsError
-from prefetcher.order.plan import Plan, Samples
+from prefetcher.order.plan import Plan
+from prefetcher.order.samples import Samples
 from prefetcher.order.sizes import (
     CHUNK_SIZE,
     SMALLEST_MIX,
@@ -16,6 +18,7 @@ from prefetcher.order.sizes import (
 )
 from prefetcher.pipeline.lane import Need
 from prefetcher.pipeline.windows import reach
+from prefetcher.weights import Weights
 
 # What a block of windows reads beyond its end is read for another block, too: at most an eighth of
 # its rows, and a quarter of its storage chunks.
@@ -23,7 +26,9 @@ _WINDOWS_IN_BLOCK = 8
 _STORAGE_CHUNKS_IN_BLOCK = 4
 
 
-def planned(settings: Settings, samples: Samples, needs: Sequence[Need]) -> Plan:
+def planned(
+    settings: Settings, samples: Samples, needs: Sequence[Need], weights: Weights | None
+) -> Plan:
     """The order of the samples.
 
     Raises:
@@ -36,18 +41,19 @@ def planned(settings: Settings, samples: Samples, needs: Sequence[Need]) -> Plan
         )
     # The widest dataset sets the pace, so blocks follow its storage chunks.
     widest = max(needs, key=lambda need: need.dataset.row_bytes)
-    align = _samples_together(widest)
-    chunk_size, block_size = _sizes(settings, len(samples), needs, align)
-    return Plan(
+    plan = Plan(
         samples=samples,
         batch_size=settings.batch_size,
-        chunk_size=chunk_size,
-        block_size=block_size,
+        chunk_size=settings.batch_size,
+        block_size=1,
         seed=settings.seed,
         shuffle=settings.shuffle,
         drop_remainder=settings.drop_remainder,
-        align=align,
+        align=_samples_together(widest),
+        weights=weights,
     )
+    chunk_size, block_size = _sizes(settings, plan, needs)
+    return replace(plan, chunk_size=chunk_size, block_size=block_size)
 
 
 def _samples_together(need: Need) -> int:
@@ -56,17 +62,17 @@ def _samples_together(need: Need) -> int:
     return rows // stride if rows % stride == 0 else 1
 
 
-def _sizes(settings: Settings, samples: int, needs: Sequence[Need], align: int) -> tuple[int, int]:
+def _sizes(settings: Settings, plan: Plan, needs: Sequence[Need]) -> tuple[int, int]:
     """Samples in a chunk and in a block, as the user wrote them or as they fit the file."""
-    batch_size, wanted = settings.batch_size, settings.chunk_size
+    batch_size, wanted, even = settings.batch_size, settings.chunk_size, plan.even_samples
     sample_bytes = held_bytes(needs)
-    block_size = settings.block_size or _default_block_size(wanted, sample_bytes, needs, align)
+    block_size = settings.block_size or _default_block_size(wanted, sample_bytes, needs, plan)
     if wanted is not None:
-        return whole_chunk_size(wanted, batch_size, align), block_size
+        return whole_chunk_size(wanted, batch_size, even), block_size
     # A block size that the user wrote is meant for the usual chunk, so that does not grow with it.
     mixed = 1 if settings.block_size else block_size
-    chunks = settings.chunk_queue
-    return default_chunk_size(samples, batch_size, mixed, sample_bytes, align, chunks), block_size
+    chunks, samples = settings.chunk_queue, len(plan.samples)
+    return default_chunk_size(samples, batch_size, mixed, sample_bytes, even, chunks), block_size
 
 
 def held_bytes(needs: Sequence[Need]) -> int:
@@ -80,15 +86,14 @@ def _rows_for_one(need: Need) -> int:
 
 
 def _default_block_size(
-    chunk_size: int | None, sample_bytes: int, needs: Sequence[Need], align: int
+    chunk_size: int | None, sample_bytes: int, needs: Sequence[Need], plan: Plan
 ) -> int:
-    size = default_block_size(chunk_size or CHUNK_SIZE, sample_bytes, align)
+    together = plan.samples_in_storage_chunk
+    size = default_block_size(chunk_size or CHUNK_SIZE, sample_bytes, together)
     least = max(map(_least_block, needs))
-    if size >= least:
-        return size
     # A chunk size that the user wrote does not grow: then mixing goes before reading less.
     least = min(least, chunk_size // SMALLEST_MIX) if chunk_size else least
-    return max(size, -(-least // align) * align)
+    return max(size, -(-least // together) * together)
 
 
 def _least_block(need: Need) -> int:

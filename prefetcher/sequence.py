@@ -15,10 +15,20 @@ from typing import Any, NoReturn, Self, SupportsIndex
 import keras
 import numpy as np
 
-from prefetcher import balance
+from prefetcher.balance import warning as range_warning
 from prefetcher.batch import Batch
 from prefetcher.columns.memory import InMemory
-from prefetcher.config import DEFAULT_X, DEFAULT_Y, Files, Names, Rows, Settings, Threads, Transform
+from prefetcher.config import (
+    DEFAULT_X,
+    DEFAULT_Y,
+    Files,
+    Names,
+    Rows,
+    Settings,
+    Threads,
+    Transform,
+    Weights,
+)
 from prefetcher.errors import DatasetError, ProcessError, RowsError, SettingsError
 from prefetcher.feed import feed_of, mixing_advice
 from prefetcher.monitor import Monitor, claimed, wait_scope
@@ -36,10 +46,10 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
     """An HDF5 file as a `keras.utils.Sequence` that reads ahead in threads of its own.
 
     Hand it to `fit`, `evaluate` or `predict`. In every pass each sample reaches the model exactly
-    once; with `shuffle=True` an index is only a ticket for the next batch, with `shuffle=False`
-    ``seq[i]`` is samples ``i * batch_size`` on. No thread starts and no sample is read before the
-    first request, but for a look at a few labels where `rows` is a range. Any thread may ask; a
-    request blocks until its batch is there.
+    once, or each draw where there are `weights`; with `shuffle=True` an index is only a ticket for
+    the next batch, with `shuffle=False` ``seq[i]`` is samples ``i * batch_size`` on. No thread
+    starts and no sample is read before the first request, but for a look at a few labels where
+    `rows` is a range. Any thread may ask; a request blocks until its batch is there.
 
     Args:
         file: Path of the HDF5 file; or a pattern such as "train-*.h5", a manifest, or a list of
@@ -59,6 +69,14 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
             fully, `chunk_size` reads in one run. None reads at full speed and mixes well.
         rows: A slice, a (start, stop) pair, row numbers or a boolean mask; None for all.
             `prefetcher.split` and `prefetcher.folds` give row numbers for training and validation.
+        weights: How often each sample is drawn, in proportion: one number for each sample that
+            `rows` names, in their order, or the name of a dataset with one for each row, which is
+            read now. A pass is then as many draws as there are samples, others in each pass: with
+            `w = n * weight / sum(weights)`, a sample comes `w` times on average and always fewer
+            than two off it. Needs `shuffle=True`. It is not `sample_weight`, which comes with the
+            batch and weighs the loss.
+        balance: Name of a dataset of classes, numbers or text or one-hot rows: each class that the
+            samples have is drawn as often as the others. Shorthand for such `weights`.
         shuffle: False keeps the order of the file, or of `rows`.
         seed: 0 to 2**64 - 1; the same seed gives the same order, whatever the threads do.
         drop_remainder: True leaves out a last batch that is not full.
@@ -95,6 +113,8 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         chunk_size: int | None = None,
         block_size: int | None = None,
         rows: Rows = None,
+        weights: Weights = None,
+        balance: str | None = None,
         shuffle: bool = True,
         seed: int = 0,
         drop_remainder: bool = False,
@@ -118,6 +138,8 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
             chunk_size=chunk_size,
             block_size=block_size,
             rows=rows,
+            weights=weights,
+            balance=balance,
             shuffle=shuffle,
             seed=seed,
             drop_remainder=drop_remainder,
@@ -133,7 +155,7 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         self._feed = feed_of(settings)
         if settings.transform is None and keras.backend.backend() == "torch":
             _refuse_uint64(self._feed)
-        for advice in (mixing_advice(self._feed), balance.warning(self._feed)):
+        for advice in (mixing_advice(self._feed), range_warning(self._feed)):
             if advice is not None:
                 warnings.warn(advice, UserWarning, stacklevel=2)
         self._identity = Identity(self._feed)
@@ -348,6 +370,11 @@ def _refuse_uint64(feed: Feed) -> None:
             )
 
 
+def _told(weights: Weights) -> str | None:
+    """Weights as a log has them: not one by one."""
+    return weights if weights is None or isinstance(weights, str) else f"{len(weights)} numbers"
+
+
 def _run_info(feed: Feed) -> dict[str, object]:
     """What a monitor's log says of the run."""
     backend = keras.config.backend()
@@ -359,6 +386,7 @@ def _run_info(feed: Feed) -> dict[str, object]:
         "settings": settings
         | names
         | {"file": feed.shards.name, "rows": len(feed.plan.samples)}
+        | {"weights": _told(feed.settings.weights)}
         | {"chunk_size": feed.plan.chunk_size, "block_size": feed.plan.block_size},
         "file": {
             "name": feed.shards.name,

@@ -16,14 +16,13 @@ from prefetcher.config import DEFAULT_X, Files, Rows, Settings, normal_path, sam
 from prefetcher.errors import DatasetError, RowsError, SettingsError
 from prefetcher.hdf5.attributes import read_attributes
 from prefetcher.hdf5.describe import describe
-from prefetcher.hdf5.shards import ShardedSource, Shards, describe_all
+from prefetcher.hdf5.shards import Shards, describe_all
+from prefetcher.labels import CLASS_KINDS, each_row, single
 from prefetcher.order.permutation import shuffled
 
 RowNumbers = NDArray[np.int64]
 
 _KEY = 0x5350_4C49_54  # "SPLIT": another order than that of any pass
-_ROWS_AT_ONCE = 1 << 20
-_CLASS_KINDS = "biufSU"  # kinds of dtype that numpy can sort
 
 
 def split(
@@ -226,18 +225,10 @@ def _labels(shards: Shards, name: str) -> NDArray[Any]:
             f"stratify={name!r} has rows of shape {dataset.row_shape}: pass one label for each "
             "row, such as an array of class numbers"
         )
-    rows = np.empty((dataset.rows, dataset.row_bytes), np.uint8)
-    source = ShardedSource(shards, [name])
-    try:
-        for start in range(0, dataset.rows, _ROWS_AT_ONCE):
-            slab = rows[start : start + _ROWS_AT_ONCE]
-            source.read(name, [(start, start + len(slab))], [slab])
-    finally:
-        source.close()
-    return _sortable(f"stratify={name!r}", rows.view(dataset.dtype)[:, 0])
+    return _sortable(f"stratify={name!r}", each_row(shards, name, dataset.dtype, single))
 
 
 def _sortable(what: str, labels: NDArray[Any]) -> NDArray[Any]:
-    if labels.dtype.kind not in _CLASS_KINDS:
+    if labels.dtype.kind not in CLASS_KINDS:
         raise SettingsError(f"{what} is {labels.dtype}: classes are numbers or text")
     return labels

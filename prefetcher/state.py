@@ -16,6 +16,7 @@ from hashlib import sha256
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from prefetcher.errors import StateError
 from prefetcher.hdf5.fingerprint import fingerprint
@@ -23,7 +24,7 @@ from prefetcher.order.plan import Plan
 from prefetcher.pipeline.stream import Feed
 from prefetcher.tickets.iteration import Rest
 
-VERSION = 2
+VERSION = 3
 """Of the JSON and of the order: a change to how the plan draws must raise it."""
 
 
@@ -90,6 +91,7 @@ class Identity:
             "storage chunk rows": plan.align,
             "drop_remainder": plan.drop_remainder,
             "rows": _rows(plan),
+            "weights": plan.weights is not None and _numbers("weights", plan.weights),
             "x": str(settings.x),
             "y": str(settings.y),
             "sample_weight": str(settings.sample_weight),
@@ -114,7 +116,11 @@ def _rows(plan: Plan) -> str:
     samples = plan.samples
     if isinstance(samples, range):
         return f"{samples.start}:{samples.stop}:{samples.step}"
-    return f"{len(samples)} rows {sha256(samples.tobytes()).hexdigest()[:16]}"
+    return _numbers("rows", samples)
+
+
+def _numbers(what: str, numbers: NDArray[Any]) -> str:
+    return f"{len(numbers)} {what} {sha256(numbers.tobytes()).hexdigest()[:16]}"
 
 
 def _pass(number: Any) -> int:

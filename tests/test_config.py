@@ -43,6 +43,15 @@ FILE = "samples.h5"
         ({"x": ()}, "x=(): expected a dataset's name"),
         ({"x": ("a", None)}, "x holds None"),
         ({"y": None, "sample_weight": "w"}, "sample_weight='w' without y"),
+        ({"weights": np.ones(3), "shuffle": False}, "weights with shuffle=False: draws have no"),
+        ({"weights": "w", "shuffle": False}, "what weighs the loss is sample_weight="),
+        ({"balance": "labels", "shuffle": False}, "Leave out balance, or shuffle=False"),
+        ({"balance": "labels", "weights": "w"}, "leave out one"),
+        ({"balance": [0, 1]}, "balance=[0, 1]: write the name of a dataset of classes"),
+        ({"weights": np.ones((3, 1))}, "weights is float64 of shape (3, 1): pass a number for"),
+        ({"weights": ["a", "b"]}, "weights is <U1 of shape (2,)"),
+        ({"weights": [[1], [1, 2]]}, "weights is lists of different lengths"),
+        ({"weights": {"a": 1}}, "weights is object of shape ()"),
     ],
 )
 def test_refused(settings: dict[str, Any], says: str) -> None:

@@ -27,6 +27,12 @@ def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return values ^ (values >> np.uint64(31))
 
 
+def uniform(numbers: NDArray[np.int64], key: np.uint64) -> NDArray[np.float64]:
+    """A number from 0 to 1, without 1, for each of these numbers and this key."""
+    hashed: NDArray[np.uint64] = _mix(numbers.astype(np.uint64) + key) >> np.uint64(11)
+    return hashed.astype(np.float64) * 2.0**-53
+
+
 @lru_cache(maxsize=64)
 def key_of(*parts: int) -> np.uint64:
     """One 64-bit key out of several numbers."""
@@ -49,14 +55,94 @@ def dealt(size: int, batch_size: int, key: np.uint64) -> NDArray[np.int64]:
     Slot i of every batch gets its samples from stretch i of the drawn ones, in the order of their
     hashes. Stretches differ in length by one at most; the longer ones make a short last batch.
     """
-    edges = np.arange(batch_size + 1) * size // batch_size
+    cards, there = _deal(_edges(size, batch_size), key)
+    return cards.T[there.T]
+
+
+def dealt_apart(values: NDArray[np.int64], batch_size: int, key: np.uint64) -> NDArray[np.int64]:
+    """As `dealt`, with copies of a value in different batches: none has two before all have one.
+
+    Copies are put beside each other first. Those in one stretch go to different batches anyway.
+    Where they go on in the next stretch, they go to the batches that have the fewest of them.
+
+    Args:
+        values: What each of the samples is, in the order in which they were drawn.
+        batch_size: As in `dealt`.
+        key: As in `dealt`.
+    """
+    _, first, of_value = np.unique(values, return_index=True, return_inverse=True)
+    beside = np.argsort(first[of_value], kind="stable")
+    edges = _edges(len(values), batch_size)
+    cards, there = _deal(edges, key)
+    _part_copies(values[beside], edges, cards, there)
+    return beside[cards.T[there.T]]
+
+
+def _edges(size: int, batch_size: int) -> NDArray[np.int64]:
+    """Where each stretch begins, and where the last ends."""
+    return np.arange(batch_size + 1) * size // batch_size
+
+
+def _deal(edges: NDArray[np.int64], key: np.uint64) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """What each stretch gives to each batch, (stretches, batches), and whether there is any."""
     starts, lengths = edges[:-1, None], np.diff(edges)[:, None]
-    card = np.arange(-(-size // batch_size))
+    card = np.arange(-(-edges[-1] // len(starts)))
     there = card < lengths
     hashes = _mix((starts + card).astype(np.uint64) + key)
     hashes[~there] = np.iinfo(np.uint64).max  # what is not there comes last
-    cards = starts + np.argsort(hashes, axis=1, kind="stable")
-    return cards.T[there.T]
+    return starts + np.argsort(hashes, axis=1, kind="stable"), there
+
+
+def _part_copies(
+    values: NDArray[np.int64],
+    edges: NDArray[np.int64],
+    cards: NDArray[np.int64],
+    there: NDArray[np.bool_],
+) -> None:
+    """Changes `cards` so that copies on both sides of an edge go to different batches."""
+    inner = edges[1:-1]
+    cut = np.flatnonzero((inner > 0) & (values[inner] == values[inner - 1])) + 1
+    held, of = np.zeros(cards.shape[1], np.int64), None
+    for stretch in cut.tolist():
+        before = cards[stretch - 1][there[stretch - 1]]
+        here = cards[stretch][: np.count_nonzero(there[stretch])]
+        value = values[edges[stretch]]
+        if value != of:
+            held, of = np.zeros_like(held), value
+        held[: len(before)] += values[before] == value
+        copies = values[here] == value
+        fewest = np.lexsort((here, held[: len(here)]))[: np.count_nonzero(copies)]
+        taking = np.zeros_like(copies)
+        taking[fewest] = True
+        giving, taking = copies & ~taking, taking & ~copies
+        here[giving], here[taking] = here[taking], here[giving]
+
+
+def spread(
+    values: NDArray[np.float64], groups: NDArray[np.int64], parts: float, key: np.uint64
+) -> NDArray[np.int64]:
+    """A permutation in which each of `parts` parts has about the same values.
+
+    They are put in order of their values and dealt out in rounds, one to each part. So those of one
+    group, which have one value, go to different parts while there are as many.
+
+    Args:
+        values: What is to be spread, (n,).
+        groups: The group of each, ascending (n,).
+        parts: How many; a last part that is smaller counts by its size.
+        key: The permutation is at random but for that.
+    """
+    numbers = np.arange(len(values))
+    hashes = _mix(numbers.astype(np.uint64) + key)
+    line = np.lexsort((hashes[np.searchsorted(groups, groups)], values))
+    turns = (numbers / parts).astype(np.int64)
+    turn = np.lexsort((hashes[line], turns))
+    part = numbers - np.searchsorted(turns, turns)
+    last = int(
+        np.searchsorted(turns, turns[-1])
+    )  # too few for all parts: not the first ones always
+    part[last:] = (part[last:] * parts / (len(part) - last)).astype(np.int64)
+    return line[turn][np.lexsort((_mix(hashes[line[turn]]), part))]
 
 
 def permuted(size: int, key: np.uint64, indices: NDArray[np.int64]) -> NDArray[np.int64]:

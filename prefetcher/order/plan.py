@@ -1,4 +1,7 @@
-"""Which rows, in which order. Pure arithmetic: no file, no thread, memory independent of n.
+"""Which rows, in which order. Pure arithmetic: no file, no thread.
+
+Memory is independent of n for a range. Row numbers and weights are arrays of n; beside them a plan
+keeps their sorted order, and for each pass a table of the blocks.
 
 A pass is a permutation of blocks, and consecutive blocks make a chunk. This is two-level shuffling
 as in CorgiPile (Xu et al., SIGMOD 2022) and scDataset (2025): whole blocks are read at full speed,
@@ -22,12 +25,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from prefetcher.order.blocks import Blocks, Room, blocks_of
+from prefetcher.order.draws import Draws, draws_of
 from prefetcher.order.mixing import expected_mixing
-from prefetcher.order.permutation import dealt, inverse, key_of, permuted
+from prefetcher.order.permutation import dealt, dealt_apart, inverse, key_of
+from prefetcher.order.samples import Samples, even_samples, rows_at, storage_chunks_of
 from prefetcher.order.sizes import SMALLEST_MIX
 
-Samples = range | NDArray[np.int64]
-"""The file row of each sample, in the order the user named them."""
 Run = tuple[int, int]
 """The first of some file rows that lie side by side, and one past the last."""
 
@@ -62,7 +66,7 @@ class ChunkPlan:
     Attributes:
         number: The chunk's number, counted over all passes.
         rows: File row of each sample in reading order, int64 (size,). What leads comes first; it
-            and what follows are ascending when shuffled.
+            and what follows are ascending.
         order: Reading index of the sample in each slot, int64 (size,).
         batch_size: Slots in a batch: the first so many are the chunk's first batch.
         parts: Pieces that may be read side by side, in reading order. None ends inside a storage
@@ -95,11 +99,14 @@ class Plan:
         samples: File row of each sample; a sample's number is its index in here.
         batch_size: Samples in a batch.
         chunk_size: Samples that are read and shuffled together, a multiple of `batch_size`.
-        block_size: Neighbouring samples that stay together until they are in a chunk.
+        block_size: Neighbouring samples that stay together until they are in a chunk: about so
+            many where they lie unevenly among the storage chunks.
         seed: Any number from 0 to 2**64 - 1.
         shuffle: False keeps the order of `samples`.
         drop_remainder: Leaves out a last batch that is not full.
         align: Rows in a storage chunk; blocks start at multiples of it where they can.
+        weights: How often each sample is drawn, in proportion, float64 (n,); None for once. As in
+            `prefetcher.order.draws.Weighted`; with them, the samples of a pass are its draws.
     """
 
     samples: Samples
@@ -110,6 +117,7 @@ class Plan:
     shuffle: bool = True
     drop_remainder: bool = False
     align: int = 1
+    weights: NDArray[np.float64] | None = None
 
     @cached_property
     def num_samples(self) -> int:
@@ -167,7 +175,33 @@ class Plan:
     @property
     def blocks_in_chunk(self) -> int:
         """Blocks that a chunk is made of, at least one."""
-        return max(1, self.largest_chunk // self.block_size)
+        return max(1, self.largest_chunk // self.samples_in_block)
+
+    @property
+    def samples_in_block(self) -> int:
+        """Samples in a block: `block_size`, or about as many where the blocks differ."""
+        return self._blocks.usual_size if self.shuffle else self.block_size
+
+    @cached_property
+    def even_samples(self) -> int:
+        """Samples in a chunk should be a multiple of this, so that none cuts a storage chunk."""
+        return 1 if self.weights is not None else even_samples(self.samples, self.align)
+
+    @cached_property
+    def samples_in_storage_chunk(self) -> int:
+        """Samples in a storage chunk: a smaller block cuts it in pieces.
+
+        The mean where they lie unevenly. With weights never more than it has rows, as more are
+        copies.
+        """
+        if isinstance(self.samples, range) and self.weights is None:
+            return self.even_samples
+        numbers = (
+            np.arange(len(self.samples)) if self.weights is None else self.weights.nonzero()[0]
+        )
+        touched = storage_chunks_of(rows_at(self.samples, numbers), self.align)
+        mean = -(-len(self.samples) // touched)
+        return mean if self.weights is None else min(self.align, mean)
 
     @property
     def mixes_well(self) -> bool:
@@ -185,7 +219,9 @@ class Plan:
         """
         if not self.shuffle:
             return 0.0
-        return expected_mixing(len(self.samples), self.batch_size, self.chunk_size, self.block_size)
+        return expected_mixing(
+            len(self.samples), self.batch_size, self.chunk_size, self.samples_in_block
+        )
 
     def batches_in(self, number: int) -> int:
         """Batches that chunk `number` holds."""
@@ -206,13 +242,13 @@ class Plan:
         stop = min(start + self.chunk_size, len(self.samples))
         if self.shuffle:
             key = key_of(self.seed, pass_number)
-            drawn = self._rows(self._drawn(key, start, stop))
-            turn = np.argsort(drawn, kind="stable")
-            rows, index = drawn[turn], inverse(turn)
-            order = index[dealt(stop - start, self.batch_size, key_of(int(key), chunk))]
+            drawn = self._draws.rows(key, self._blocks.drawn(key, start, stop))
+            order = self._dealt(drawn, key_of(int(key), chunk))
         else:
-            rows = self._rows(np.arange(start, stop))
+            drawn = rows_at(self.samples, np.arange(start, stop))
             order = np.arange(stop - start)
+        turn = np.argsort(drawn, kind="stable")
+        rows, order = drawn[turn], inverse(turn)[order]
         planned = ChunkPlan(number, rows, order, self.batch_size, self._parts(rows))
         return planned if lead is None else self._led(planned, lead)
 
@@ -229,34 +265,27 @@ class Plan:
         rest = self._parts(rows[leading:], leading) if leading < len(rows) else ()
         return replace(led, parts=led.parts + rest, leading=leading)
 
-    def _rows(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
-        """File rows of these samples."""
-        if isinstance(self.samples, range):
-            return self.samples.start + samples * self.samples.step
-        return self.samples[samples]
+    @cached_property
+    def _draws(self) -> Draws:
+        return draws_of(self.samples, self.weights)
 
-    def _drawn(self, key: np.uint64, start: int, stop: int) -> NDArray[np.int64]:
-        """Samples at `start` to `stop` of the pass, blocks in permuted order.
+    @cached_property
+    def _blocks(self) -> Blocks:
+        return blocks_of(
+            self.samples,
+            self._draws,
+            self.block_size,
+            self.align,
+            in_storage_chunk=self.samples_in_storage_chunk,
+            room=Room(len(self.samples) / self.chunk_size, self.batches_per_chunk),
+            weighted=self.weights is not None,
+        )
 
-        The blocks lie on a grid that starts at a storage chunk's edge. What the grid leaves over
-        at both ends is shorter than a block and comes last, so that every other chunk is full.
-        """
-        size, head = self.block_size, self._head()
-        blocks = (len(self.samples) - head) // size
-        at = np.arange(start, stop)
-        whole = at[: max(0, blocks * size - start)]
-        left_over = at[len(whole) :] - blocks * size
-        number, row = np.divmod(whole, size)
-        first, last = start // size, min(-(-stop // size), blocks)
-        drawn = head + permuted(blocks, key, np.arange(first, last))[number - first] * size + row
-        tail = left_over + blocks * size  # equals head + blocks * size + (left_over - head)
-        return np.concatenate([drawn, np.where(left_over < head, left_over, tail)])
-
-    def _head(self) -> int:
-        """Samples before the first block that starts at a storage chunk's edge."""
-        if self.align == 1 or not isinstance(self.samples, range) or self.samples.step != 1:
-            return 0
-        return min(-self.samples.start % self.align, len(self.samples))
+    def _dealt(self, drawn: NDArray[np.int64], key: np.uint64) -> NDArray[np.int64]:
+        """Which of a chunk's drawn rows the batches get, one after another."""
+        if self._draws.copies:
+            return dealt_apart(drawn, self.batch_size, key)
+        return dealt(len(drawn), self.batch_size, key)
 
     def _parts(self, rows: NDArray[np.int64], at: int = 0) -> tuple[Part, ...]:
         """Cuts the reading of these rows into pieces; `at` is the first one's reading index.

@@ -1,4 +1,10 @@
-"""How large a chunk and a block are where the user leaves that open. Pure."""
+"""How large a chunk and a block are where the user leaves that open. Pure.
+
+All is counted in samples. Where only some rows are samples, a storage chunk holds fewer of them
+than rows. A block then has the mean (`Plan.samples_in_storage_chunk`), as blocks can differ. Chunks
+cannot: where no number of samples is always whole storage chunks (`Plan.even_samples` is 1), each
+end of a chunk cuts one, which is decoded twice. With 64 blocks to a chunk that is 2 % more.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +33,7 @@ def default_chunk_size(
         batch_size: Samples in a batch.
         block_size: Samples in a block.
         row_bytes: Decoded bytes of one sample.
-        align: Rows in a storage chunk, 1 when the dataset is contiguous.
+        align: Samples whose multiples cut no storage chunk; 1 if all do, or none does.
         chunks: Chunks that are in memory at once.
     """
     room = _GROWN_BYTES * 8 // 9 // (max(row_bytes, 1) * chunks)
@@ -61,7 +67,7 @@ def default_block_size(chunk_size: int, row_bytes: int, align: int) -> int:
     Args:
         chunk_size: Samples in a chunk.
         row_bytes: Decoded bytes of one sample.
-        align: Rows in a storage chunk, 1 when the dataset is contiguous.
+        align: Samples in a storage chunk, 1 when the dataset is contiguous.
     """
     wanted = max(1, min(_BLOCK_BYTES // max(row_bytes, 1), chunk_size // SMALLEST_MIX))
     return align * max(1, wanted // align)

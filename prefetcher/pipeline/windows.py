@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from prefetcher.columns.column import Span
 from prefetcher.columns.rowmap import RowMap
-from prefetcher.order.plan import ChunkPlan, Part, Plan, Run, Samples
+from prefetcher.order.plan import ChunkPlan, Part, Plan, Run
 from prefetcher.pipeline.buffers import Meter, Pool
 from prefetcher.pipeline.lane import Arrays, Buffers, Bytes, Hold, Lane, Need, RowSource
 
@@ -184,13 +184,17 @@ def most_rows(plan: Plan, spans: Sequence[Span], files: int) -> int:
     begin, end = reach(spans)
     samples, width = plan.largest_chunk, end - begin
     stride = min(spans[0].stride, width)
-    cuts = 2 * plan.largest_batch + files + _gaps(plan.samples)
+    cuts = 2 * plan.largest_batch + files + _gaps(plan)
     runs = -(-samples // plan.block_size) + 2 + cuts
     return min(samples * width, samples * stride + runs * (width - stride))
 
 
-def _gaps(samples: Samples) -> int:
+def _gaps(plan: Plan) -> int:
     """Samples that are not followed by their neighbour."""
+    samples = plan.samples
+    if plan.weights is not None or (isinstance(samples, range) and samples.step != 1):
+        return len(samples)
     if isinstance(samples, range):
-        return 0 if samples.step == 1 else len(samples)
-    return int(np.count_nonzero(np.diff(samples) != 1))
+        return 0
+    in_order = np.sort(samples) if plan.shuffle else samples
+    return int(np.count_nonzero((np.diff(in_order) != 1) & (np.diff(in_order) != 0)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -64,3 +66,28 @@ def test_small_files(samples: int, batch_size: int) -> None:
 
 def test_file_order_mixes_nothing() -> None:
     assert Plan(range(1000), 10, 100, 1, shuffle=False).mixing == 0.0
+
+
+@pytest.mark.parametrize("align", [100, 400])
+@pytest.mark.parametrize("kind", ["mask", "dense and sparse", "copies", "weights"])
+def test_it_is_what_rows_that_lie_unevenly_give(kind: str, align: int) -> None:
+    """A file sorted by class, of whose rows some are samples: blocks then differ in size."""
+    rng = np.random.default_rng(0)
+    n, weights = 60_000, None
+    if kind == "weights":
+        rows, weights = np.arange(n), rng.choice([0.5, 1.0, 8.0], p=[0.4, 0.5, 0.1], size=n)
+    elif kind == "copies":
+        rows = np.sort(rng.integers(0, n, size=n))
+    else:
+        dense = np.repeat(rng.choice([1.0, 0.1], size=n // align), align)
+        rows = np.flatnonzero(rng.random(n) < (0.5 if kind == "mask" else dense))
+    plan = Plan(rows, 32, 3200, 1, align=align, weights=weights)
+    plan = replace(plan, block_size=plan.samples_in_storage_chunk)
+    drawn = [order(plan, number) for number in range(24)]
+    # The classes are alike in number among what is drawn, as the plan's own word has it.
+    edges = np.quantile(np.concatenate(drawn), np.arange(1, CLASSES) / CLASSES)
+    labels = [np.searchsorted(edges, each, side="right") for each in drawn]
+    ours = np.mean([entropy(each, 32) for each in labels])
+    best = np.mean([entropy(rng.permutation(each), 32) for each in labels])
+    assert plan.mixing == pytest.approx(ours / best, abs=WITHIN)
+    assert plan.blocks_in_chunk == max(1, 3200 // plan.samples_in_block)

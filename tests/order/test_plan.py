@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import tracemalloc
+from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +17,8 @@ from numpy.typing import NDArray
 from prefetcher.order.plan import Place, Plan, runs_of
 from prefetcher.order.sizes import default_block_size
 
+FROZEN_DRAWS = [9, 33, 36, 29, 32, 23, 37, 28, 32, 19, 37, 38, 11, 19, 23, 28]
+FROZEN_ROWS = [66, 30, 117, 84, 24, 39, 72, 78, 27, 36, 75, 87, 69, 33, 114, 81]
 FROZEN_ORDER = [6, 34, 13, 26, 24, 21, 4, 36, 25, 20, 5, 27, 7, 35, 12, 37]
 
 
@@ -29,9 +34,19 @@ def plans(draw: st.DrawFn) -> Plan:
     batch_size = draw(st.integers(1, 9))
     chunk_size = batch_size * draw(st.integers(1, 8))
     start, n = draw(st.integers(0, 20)), draw(st.integers(1, 300))
-    samples: range | NDArray[np.int64] = range(start, start + n)
-    if draw(st.booleans()):
-        samples = np.array(draw(st.permutations(list(samples))))
+    step = draw(st.sampled_from([1, 1, 1, 2, 3, 7]))
+    samples: range | NDArray[np.int64] = range(start, start + n * step, step)
+    named = draw(st.sampled_from(["range", "backwards", "mixed", "mask", "copies"]))
+    if named == "backwards":
+        samples = samples[::-1]
+    elif named != "range":
+        rng = np.random.default_rng(draw(st.integers(0, 99)))
+        samples = {
+            "mixed": rng.permutation(samples),
+            "mask": np.flatnonzero(rng.random(2 * n) < rng.random()),
+            "copies": rng.integers(start, start + n, size=n),
+        }[named]
+        samples = samples if len(samples) else np.array([start])
     return Plan(
         samples,
         batch_size,
@@ -103,6 +118,164 @@ def test_the_storage_chunks_of_a_batch_that_leads_are_read_first(plan: Plan, ord
     ]
     for part in led.parts:
         assert part.runs == runs_of(led.rows[part.start : part.stop])
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        pytest.param(np.flatnonzero(np.random.default_rng(0).random(50_000) < 0.8), id="mask"),
+        pytest.param(np.random.default_rng(0).permutation(50_000)[:25_000], id="unsorted half"),
+        pytest.param(range(0, 50_000, 2), id="every second"),
+        pytest.param(range(7, 50_000, 3), id="every third"),
+        pytest.param(range(49_999, 0, -5), id="every fifth, backwards"),
+        pytest.param(np.flatnonzero(np.random.default_rng(0).random(50_000) < 0.01), id="1 %"),
+        pytest.param(np.repeat(np.arange(0, 50_000, 10), 5), id="copies"),
+    ],
+)
+@pytest.mark.parametrize("align", [32, 100])
+def test_part_of_the_rows_needs_each_storage_chunk_about_once(
+    samples: range | NDArray[np.int64], align: int
+) -> None:
+    plan = Plan(samples, 32, 3200, 1, align=align)
+    block_size = default_block_size(3200, 4000, plan.samples_in_storage_chunk)
+    unit = math.lcm(32, plan.even_samples)
+    plan = replace(plan, block_size=block_size, chunk_size=3200 // unit * unit or 3200)
+    touched = len(set((np.asarray(samples) // align).tolist()))
+    for number in range(2):
+        numbers = range(number * plan.num_chunks, (number + 1) * plan.num_chunks)
+        chunks = [plan.chunk(chunk).rows // align for chunk in numbers]
+        assert sum(len(np.unique(chunk)) for chunk in chunks) <= touched + plan.num_chunks
+
+
+def test_rows_in_any_order_are_read_in_ascending_order() -> None:
+    """Also with shuffle=False: each storage chunk of a chunk is then decoded once."""
+    rows = np.random.default_rng(0).permutation(640)
+    plan = Plan(rows, 32, 320, 32, shuffle=False, align=32)
+    chunk = plan.chunk(0)
+    assert (np.diff(chunk.rows) > 0).all()
+    assert chunk.rows[chunk.order].tolist() == rows[:320].tolist()
+
+
+def test_the_order_of_rows_does_not_matter_where_they_are_shuffled() -> None:
+    rows = np.flatnonzero(np.random.default_rng(0).random(900) < 0.4)
+    mixed = np.random.default_rng(1).permutation(rows)
+    plans = [Plan(each, 8, 64, 16, align=16) for each in (rows, mixed)]
+    assert pass_rows(plans[0]).tolist() == pass_rows(plans[1]).tolist()
+
+
+def copies_in(plan: Plan, passes: int = 1) -> list[int]:
+    """How often each row comes in each batch that has it."""
+    found = []
+    for number in range(plan.num_chunks * passes):
+        chunk = plan.chunk(number)
+        for index in range(plan.batches_in(number)):
+            found += np.unique(chunk.rows[chunk.slots(index)], return_counts=True)[1].tolist()
+    return found
+
+
+@given(
+    st.integers(1, 12),
+    st.integers(1, 10),
+    st.integers(0, 60),
+    st.integers(1, 12),
+    st.integers(0, 9),
+)
+def test_copies_of_a_row_lie_in_different_batches(
+    copies: int, batch_size: int, more: int, align: int, seed: int
+) -> None:
+    """As far as they can: one chunk that has as many batches as a row has copies."""
+    rows = np.repeat(np.arange(batch_size + more), copies)
+    np.random.default_rng(seed).shuffle(rows)
+    chunk_size = -(-len(rows) // batch_size) * batch_size
+    plan = Plan(rows, batch_size, chunk_size, align * copies, seed=seed, align=align)
+    assert plan.num_batches >= copies
+    assert max(copies_in(plan)) == 1
+
+
+def weighted(n: int, weights: NDArray[np.float64], **settings: Any) -> Plan:
+    chosen = {"batch_size": 32, "chunk_size": 3200, "block_size": 48, "align": 16} | settings
+    return Plan(range(n), weights=weights, **chosen)
+
+
+@given(plans(), st.integers(0, 3), st.integers(0, 99))
+def test_a_weighted_pass_is_n_draws_each_once(plan: Plan, pass_number: int, key: int) -> None:
+    weights = np.random.default_rng(key).choice([0.0, 0.1, 1.0, 9.0], size=len(plan.samples))
+    weights[0] = 1.0
+    plan = replace(plan, shuffle=True, weights=weights)
+    drawn = pass_rows(plan, pass_number)
+    assert len(drawn) == len(plan.samples)
+    shares = np.zeros(int(np.max(plan.samples)) + 1)
+    np.add.at(shares, np.asarray(plan.samples), weights / weights.sum() * len(weights))
+    repeats = np.bincount(np.asarray(plan.samples), minlength=len(shares))
+    off = abs(np.bincount(drawn, minlength=len(shares)) - shares)
+    assert (off < 2 * np.maximum(repeats, 1)).all()
+    assert pass_rows(replace(plan), pass_number).tolist() == drawn.tolist()
+
+
+@given(plans(), st.integers(0, 1000), st.integers(0, 99))
+def test_a_weighted_pass_can_begin_anywhere(plan: Plan, ordinal: int, key: int) -> None:
+    weights = np.random.default_rng(key).exponential(size=len(plan.samples))
+    plan = replace(plan, shuffle=True, weights=weights)
+    number, lead = plan.chunk_of(ordinal)
+    led, usual = replace(plan).chunk(number, lead), plan.chunk(number)
+    for index in range(plan.batches_in(number)):
+        assert led.rows[led.slots(index)].tolist() == usual.rows[usual.slots(index)].tolist()
+
+
+RARE = 0.01
+
+
+@pytest.mark.parametrize("align", [1, 16, 400])
+@pytest.mark.parametrize("is_sorted", [True, False])
+@pytest.mark.parametrize("batch_size", [32, 256])
+def test_a_rare_class_comes_as_often_in_every_batch(
+    align: int, is_sorted: bool, batch_size: int
+) -> None:
+    """Classes of 1 % and 99 %, balanced: no batch beyond what chance allows once in a million."""
+    n = 40_000
+    rare = np.zeros(n, np.bool_)
+    rare[: int(RARE * n)] = True
+    if not is_sorted:
+        rare = np.random.default_rng(0).permutation(rare)
+    weights = np.where(rare, 0.5 / rare.sum(), 0.5 / (~rare).sum())
+    block_size = max(align, 48 // align * align)
+    chunk_size = max(3200, 64 * block_size) // batch_size * batch_size
+    plan = weighted(n, weights, align=align, block_size=block_size, batch_size=batch_size,
+                    chunk_size=chunk_size, drop_remainder=True)  # fmt: skip
+    batches = rare[pass_rows(plan)].reshape(-1, batch_size).sum(axis=1)
+    mean, variance = batch_size / 2, batch_size / 4
+    assert abs(batches - mean).max() <= 5 * np.sqrt(variance)
+    assert batches.mean() == pytest.approx(mean, rel=0.015)
+    assert batches.var() <= variance * (1 + 5 * np.sqrt(2 / len(batches)))
+    shared = sum(count * (count - 1) // 2 for count in copies_in(plan))
+    # In a batch of draws by chance, each pair of draws is alike with sum(p**2).
+    chance = plan.num_batches * batch_size * (batch_size - 1) / 2 * (weights**2).sum()
+    assert shared <= chance * 1.05
+
+
+def test_weights_of_a_file_with_storage_chunks_decode_two_passes_at_most() -> None:
+    n = 32_000
+    rare = np.random.default_rng(0).random(n) < RARE
+    for chosen in (rare, np.sort(rare)):
+        plan = weighted(n, np.where(chosen, 99.0, 1.0), align=32, block_size=32, chunk_size=3200)
+        chunks = [plan.chunk(number).rows // 32 for number in range(plan.num_chunks)]
+        assert sum(len(np.unique(chunk)) for chunk in chunks) <= 2 * n / 32
+
+
+def test_equal_weights_are_a_pass_without_weights() -> None:
+    plan = weighted(1000, np.full(1000, 0.3), batch_size=8, chunk_size=160)
+    assert sorted(pass_rows(plan)) == list(range(1000))
+
+
+def test_a_weighted_pass_is_the_same_in_every_version() -> None:
+    """Resuming a training must find the draws it was started with: never change these numbers."""
+    plan = Plan(range(40), 4, 16, 2, seed=3, weights=np.arange(40.0))
+    assert pass_rows(plan)[:16].tolist() == FROZEN_DRAWS
+
+
+def test_part_of_the_rows_comes_in_the_same_order_in_every_version() -> None:
+    plan = Plan(np.arange(0, 120, 3), 4, 16, 4, seed=3, align=8)
+    assert pass_rows(plan)[:16].tolist() == FROZEN_ROWS
 
 
 def test_parts_leave_runs_whole_where_there_are_many() -> None:
