@@ -20,6 +20,7 @@ from prefetcher.errors import (
     RowsError,
 )
 from prefetcher.hdf5.contiguous import ContiguousWay
+from prefetcher.filters.decode import hdf5_stands_damage
 from prefetcher.hdf5.describe import Dataset, FileDescription
 from prefetcher.hdf5.faults import damage_reported
 from prefetcher.hdf5.general import GeneralWay
@@ -27,6 +28,7 @@ from prefetcher.hdf5.handle import Handle
 from prefetcher.hdf5.index import walk_index
 from prefetcher.hdf5.places import Places, Rows, after
 from prefetcher.hdf5.proof import Probe, agrees
+from prefetcher.hdf5.properties import stored_filters
 from prefetcher.hdf5.storage_chunks import StorageChunkWay
 from prefetcher.order.plan import Run
 from prefetcher.storage.local import LocalBytes
@@ -114,9 +116,9 @@ class Source:
         opened = handle.dataset(dataset.name)
         try:
             indexes = [_index(each) for each in (opened, *handle.sources(dataset.name))]
+            way = self._fast_way(dataset, opened, indexes[0])
         except CorruptError as error:
             raise CorruptError(f"{name} in {self._path.name} is damaged: {error}") from error
-        way = self._fast_way(dataset, opened, indexes[0])
         if way is not None and agrees(opened, way.probes()):
             return way
         return GeneralWay(handle, dataset.name)
@@ -128,8 +130,11 @@ class Source:
             offset = opened.id.get_offset()
             return ContiguousWay(self._stored, offset, dataset.rows, dataset.row_bytes)
         if dataset.way == "storage chunks" and index is not None:
-            with suppress(CorruptError):  # HDF5 itself misplaces some storage chunks in its index
+            try:
                 return StorageChunkWay(opened, index, self._stored)
+            except CorruptError:  # HDF5 itself misplaces some storage chunks in its index
+                if not hdf5_stands_damage(stored_filters(opened.id.get_create_plist())):
+                    raise
         return None
 
     def expect(self, name: str, runs: Sequence[Run]) -> None:
