@@ -189,6 +189,7 @@ def _decoded_szip(
         raise CorruptError("its szip data is cut short")
     pixels = np.frombuffer(found, np.uint8).reshape(lines, -1)[:, : line * width]
     pixels = pixels.reshape(-1)[:size]
+    del found  # where lines were filled, pixels are a copy
     return unshuffled(planes, pixels, size) if planes > 1 else pixels
 
 

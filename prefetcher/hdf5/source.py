@@ -19,8 +19,8 @@ from prefetcher.errors import (
     ReadError,
     RowsError,
 )
-from prefetcher.hdf5.contiguous import ContiguousWay
 from prefetcher.filters.decode import hdf5_stands_damage
+from prefetcher.hdf5.contiguous import ContiguousWay
 from prefetcher.hdf5.describe import Dataset, FileDescription
 from prefetcher.hdf5.faults import damage_reported
 from prefetcher.hdf5.general import GeneralWay
