@@ -122,6 +122,20 @@ def test_what_lzo_itself_stored_is_decoded() -> None:
     assert found.decoded() == LZO_PLAIN.tobytes()
 
 
+def test_what_lies_behind_lzo_data_stops_the_library() -> None:
+    """It counts zeros as far as they go, and would read memory that is another's or nobody's."""
+    zeros = np.zeros(50, np.uint8)[:10]
+
+    def decode(data: Bytes, *, out: int) -> bytes:
+        memory = data.base
+        assert memory is not None
+        assert len(data) == 10
+        assert memory[10:].tolist() == [255] * 16
+        return bytes(out)
+
+    assert compressors._decoded_lzo(decode, zeros, 7).tobytes() == bytes(7)
+
+
 def test_settings_that_are_left_to_hdf5() -> None:
     assert why_left_to_hdf5([StoredFilter(SZIP, (141, 8, 8, 1024))]) is None
     for code, values in [
