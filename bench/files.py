@@ -60,6 +60,7 @@ def kinds() -> list[Kind]:
         Kind("gzip-4, noisy", together | gzip, grain=3),
         Kind("gzip-4, h5py's chunks", gzip | {"chunks": True}),
         Kind("lzf", together | {"compression": "lzf"}),
+        Kind("szip", together | {"compression": "szip"}),
         Kind("shuffle, gzip-4, float32", together | gzip | {"shuffle": True}, dtype="float32"),
     ]
     if importlib.util.find_spec("hdf5plugin"):
@@ -69,6 +70,7 @@ def kinds() -> list[Kind]:
             Kind("lz4", together | dict(hdf5plugin.LZ4())),
             Kind("zstd-3", together | dict(hdf5plugin.Zstd(clevel=3))),
             Kind("blosc", together | dict(hdf5plugin.Blosc())),
+            Kind("bzip2", together | dict(hdf5plugin.BZip2())),
         ]
     return made
 

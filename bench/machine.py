@@ -20,6 +20,7 @@ PACKAGES = (
     "numpy",
     "h5py",
     "hdf5plugin",
+    "imagecodecs",
     "deflate",
     "keras",
     "tensorflow",

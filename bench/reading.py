@@ -29,6 +29,8 @@ COLD = {"contiguous": 4, "gzip-4": 1}
 """Times the samples, for a pass out of a cold cache. It is a first pass, whose first chunks the
 system gives fresh memory: where decoding does not take longer anyway, the file is to be so large
 that this is a small share, as with one that fits no memory."""
+_SLOW = ("gzip", "lzf", "szip", "bzip2", "zstd")
+"""Words in the names of files whose decoding takes most of the time."""
 FEW_ROWS, FEWEST_ROWS = 8, 32
 """Parts of the file for whoever reads single rows: of a contiguous one, and of storage chunks."""
 Runs = dict[str, list[dict[str, Any]]]
@@ -50,7 +52,7 @@ class Reading:
         """
         if SYSTEMS[system].by_rows:
             return 1
-        return 2 if any(word in self.kind.name for word in ("gzip", "lzf", "zstd")) else 3
+        return 2 if any(word in self.kind.name for word in _SLOW) else 3
 
     def rows(self, system: str) -> int:
         """Rows in a pass of this system."""

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
-import deflate
 import numpy as np
 from numpy.typing import NDArray
 
 from prefetcher.errors import CorruptError
-from prefetcher.filters import plugins
+from prefetcher.filters import compressors, plugins
+from prefetcher.filters.compressors import BZIP2, GZIP, LZF, LZO, SZIP
+from prefetcher.filters.shuffle import unshuffled
 
 Bytes = NDArray[np.uint8]
 """A storage chunk, or what a filter made of it: one dimension, contiguous."""
 
-GZIP, SHUFFLE, FLETCHER32 = 1, 2, 3
+SHUFFLE, FLETCHER32 = 2, 3
 _NAMES = {
     SHUFFLE: "shuffle",
     FLETCHER32: "fletcher32",
-    4: "szip",
+    SZIP: "szip",
     5: "nbit",
     6: "scaleoffset",
-    307: "bzip2",
-    32000: "lzf",
+    LZO: "lzo",
+    BZIP2: "bzip2",
+    LZF: "lzf",
     plugins.BLOSC: "blosc",
     plugins.LZ4: "lz4",
     plugins.BITSHUFFLE: "bitshuffle",
@@ -57,7 +58,7 @@ class StoredFilter(NamedTuple):
     @property
     def from_plugin(self) -> bool:
         """Whether it may be in the hdf5plugin package."""
-        return self.code in plugins.LIBRARIES or self.code not in _NAMES
+        return self.code >= _FIRST_PLUGIN
 
 
 class Stage(NamedTuple):
@@ -68,16 +69,18 @@ class Stage(NamedTuple):
     """Takes the stored bytes and the size that they must have when decoded."""
     adds: int | None
     """Bytes that the filter adds when it writes; None where that depends on the bytes."""
+    hdf5_survives: Callable[[Bytes, int], bool] | None = None
+    """As that of `compressors.Compressor`; for who adds what depends on the bytes."""
 
 
 def stage_for(stored: StoredFilter) -> Stage | None:
     """The decoder for a filter with these settings, None if it is left to h5py."""
-    if stored.code == GZIP:
-        return Stage(stored.name, _inflate, None)
     if stored.code == FLETCHER32:
         return Stage(stored.name, _without_checksum, _CHECKSUM_BYTES)
     if stored.code == SHUFFLE and stored.values and stored.values[0] > 0:
-        return Stage(stored.name, partial(_unshuffle, stored.values[0]), 0)
+        return Stage(stored.name, partial(unshuffled, stored.values[0]), 0)
+    if found := compressors.compressor(stored.code, stored.values):
+        return Stage(stored.name, found.decode, None, found.hdf5_survives)
     decode = plugins.decoder(stored.code, stored.values)
     return decode and Stage(stored.name, decode, None)
 
@@ -87,11 +90,19 @@ def why_left_to_hdf5(filters: Sequence[StoredFilter]) -> str | None:
     stages = [stage_for(stored) for stored in filters]
     for stored, stage in zip(filters, stages, strict=True):
         if stage is None:
+            if compressors.is_wanting(stored.code, stored.values):
+                return f"{stored.name} is decoded outside HDF5 by {compressors.NOT_INSTALLED}"
             return f"only HDF5 itself can decode {stored.name}"
     # Nothing would bound the size of what the inner one of two compressors writes.
     if sum(stage is not None and stage.adds is None for stage in stages) > 1:
         return "it is compressed twice"
     return None
+
+
+def hdf5_stands_damage(filters: Sequence[StoredFilter]) -> bool:
+    """Whether HDF5's own decoders answer damaged bytes; others crash, or wait for ever."""
+    stages = [stage for stored in filters if (stage := stage_for(stored))]
+    return all(stage.adds is not None or stage.hdf5_survives for stage in stages)
 
 
 class Decoder:
@@ -105,9 +116,9 @@ class Decoder:
     def __init__(self, filters: Sequence[StoredFilter], size: int) -> None:
         self._stages = [stage for stored in filters if (stage := stage_for(stored))]
         self._size = size
+        self._stands_damage = hdf5_stands_damage(filters)
         self.takes_room = bool(filters) and filters[-1].code in plugins.LIBRARIES
         """Whether `decode` is best given bytes in a `malloc.room`, which it then takes."""
-        self._plugins = any(stored.code >= _FIRST_PLUGIN for stored in filters)
 
     def is_plain(self, mask: int) -> bool:
         """Whether a storage chunk with this filter mask lies in the file as it is."""
@@ -139,41 +150,19 @@ class Decoder:
     def hdf5_survives(self, data: Bytes, mask: int) -> bool:
         """Whether HDF5 itself would answer these bytes, which do not decode, with a plain error.
 
-        Its plugins may crash, and its gzip takes the memory for whatever a stream unpacks to.
+        Its filters may crash, wait for ever, or take the memory for whatever a stream unpacks to.
         """
-        if self._plugins:
-            return False
-        with suppress(CorruptError, zlib.error):  # which keeps HDF5 from going further
+        if not self._stands_damage:
+            return False  # HDF5 would be shown other storage chunks too
+        with suppress(CorruptError):  # which keeps HDF5 from going further
             for stage in reversed(self._used(mask)):
-                if stage.decode is _inflate:
-                    most = self._size + _ROOM
-                    return len(zlib.decompressobj().decompress(data.tobytes(), most)) < most
+                if stage.hdf5_survives:
+                    return stage.hdf5_survives(data, self._size + _ROOM)
                 data = stage.decode(data, len(data) - (stage.adds or 0))
         return True
 
     def _used(self, mask: int) -> list[Stage]:
         return [stage for i, stage in enumerate(self._stages) if not mask >> i & 1]
-
-
-def _inflate(data: Bytes, size: int) -> Bytes:
-    try:
-        # `size` bounds what is written; the GIL is released meanwhile.
-        return np.frombuffer(deflate.zlib_decompress(data, size), np.uint8)
-    except deflate.DeflateError as error:
-        raise CorruptError("its deflate stream is damaged") from error
-
-
-def _unshuffle(element: int, data: Bytes, size: int) -> Bytes:
-    """All first bytes of the elements are stored first, then all second bytes, and so on."""
-    if size < 2 * element:  # HDF5 moves nothing then; and a damaged setting may be billions
-        return data
-    whole = size // element * element
-    out = np.empty(size, np.uint8)
-    planes, elements = data[:whole].reshape(element, -1), out[:whole].reshape(-1, element)
-    for byte, plane in enumerate(planes):  # 3 times as fast as one transposed assignment
-        elements[:, byte] = plane
-    out[whole:] = data[whole:]
-    return out
 
 
 def _without_checksum(data: Bytes, size: int) -> Bytes:

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prefetcher.filters import plugins
-from prefetcher.filters.decode import GZIP, SHUFFLE, Bytes, StoredFilter
+from prefetcher.filters.compressors import GZIP
+from prefetcher.filters.decode import SHUFFLE, Bytes, StoredFilter
+from prefetcher.filters.shuffle import shuffled
 
 
 class Encoded(NamedTuple):
@@ -63,19 +65,10 @@ def _stage(stored: StoredFilter) -> Callable[[Bytes], Bytes] | None:
     if stored.code == GZIP:
         return partial(_deflated, stored.values[0])
     if stored.code == SHUFFLE:
-        return partial(_shuffled, stored.values[0])
+        return partial(shuffled, stored.values[0])
     return plugins.encoder(stored.code, stored.values)
 
 
 def _deflated(level: int, data: Bytes) -> Bytes:
     # Twice zlib's speed at the same level and size; the GIL is released meanwhile.
     return np.frombuffer(deflate.zlib_compress(data, level), np.uint8)
-
-
-def _shuffled(element: int, data: Bytes) -> Bytes:
-    """All first bytes of the elements, then all second bytes, and so on."""
-    out = np.empty_like(data)
-    planes, elements = out.reshape(element, -1), data.reshape(-1, element)
-    for byte, plane in enumerate(planes):
-        plane[:] = elements[:, byte]
-    return out

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prefetcher.errors import CorruptError
-from prefetcher.filters import headers, malloc
+from prefetcher.filters import compressors, headers, malloc
 
 BLOSC, LZ4, BITSHUFFLE, ZSTD = 32001, 32004, 32008, 32015
 LIBRARIES = {BLOSC: "blosc", LZ4: "lz4", BITSHUFFLE: "bshuf", ZSTD: "zstd"}
@@ -73,7 +73,10 @@ def register() -> ModuleType | None:
 def wanting(name: str) -> str:
     """A filter that nothing here has, and what to do about it: the end of a sentence."""
     told = f"filter {name.removeprefix('filter ')}"
-    if register() is None:
+    only_there = name == "lzo"  # neither h5py nor hdf5plugin has it
+    if only_there and compressors.imagecodecs() is None:
+        return f"{told}, which is decoded by {compressors.NOT_INSTALLED}"
+    if not only_there and register() is None:
         return f"{told}, which is not installed: pip install hdf5plugin"
     return (
         f"{told}, which neither HDF5 nor the hdf5plugin that is installed has: find whose it "

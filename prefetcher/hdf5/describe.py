@@ -453,6 +453,7 @@ def _readable(file: h5py.File, name: str, dataset: h5py.Dataset) -> Dataset:
         stored_bytes=dataset.id.get_storage_size(),
         way=way,
         why=why,
-        missing_filter=missing.name if missing else "",
+        # What is decoded outside HDF5 needs no filter of HDF5's.
+        missing_filter=missing.name if missing and way == "general" else "",
         refused=why_no_dtype(dataset) or missing_storage(storage_files(dataset)),
     )

@@ -35,9 +35,14 @@ def stored_filters(properties: h5py.h5p.PropDCID) -> tuple[StoredFilter, ...]:
 
 def unavailable(filters: Sequence[StoredFilter]) -> StoredFilter | None:
     """The first filter that neither HDF5 nor an installed plugin package can decode."""
-    if any(stored.from_plugin for stored in filters):
-        plugins.register()
-    return next((f for f in filters if not h5py.h5z.filter_avail(f.code)), None)
+    missing = _missing(filters)
+    if any(stored.from_plugin for stored in missing) and plugins.register():
+        missing = _missing(filters)
+    return missing[0] if missing else None
+
+
+def _missing(filters: Sequence[StoredFilter]) -> list[StoredFilter]:
+    return [stored for stored in filters if not h5py.h5z.filter_avail(stored.code)]
 
 
 def storage_files(dataset: h5py.Dataset) -> list[Path]:

@@ -22,6 +22,7 @@ from prefetcher.errors import (
     ReadError,
     RowsError,
 )
+from prefetcher.filters.decode import hdf5_stands_damage
 from prefetcher.hdf5.access import Access
 from prefetcher.hdf5.contiguous import ContiguousWay
 from prefetcher.hdf5.describe import Dataset, FileDescription, check_same, check_told
@@ -33,6 +34,7 @@ from prefetcher.hdf5.opened import OPEN_FILES
 from prefetcher.hdf5.opening import status_of
 from prefetcher.hdf5.places import Places, Rows, after, rows_in
 from prefetcher.hdf5.proof import FastWay, Proofs, Proven, agrees
+from prefetcher.hdf5.properties import stored_filters
 from prefetcher.hdf5.scratch import Scratch
 from prefetcher.hdf5.storage_chunks import StorageChunkWay
 from prefetcher.hdf5.ways import Way
@@ -194,9 +196,9 @@ class Source:
         opened = handle.dataset(dataset.name)
         try:
             indexes = [_index(each) for each in (opened, *handle.sources(dataset.name))]
+            way = _described_way(dataset, opened, indexes[0])
         except CorruptError as error:
             raise CorruptError(f"{name} in {self._path.name} is damaged: {error}") from error
-        way = _described_way(dataset, opened, indexes[0])
         return way if way is not None and agrees(opened, way.probes(access)) else None
 
     def way_of(self, name: str) -> Way:
@@ -346,6 +348,9 @@ def _described_way(
     if dataset.way == "contiguous":
         return ContiguousWay(opened.id.get_offset(), dataset.rows, dataset.row_bytes)
     if dataset.way == "storage chunks" and index is not None:
-        with suppress(CorruptError):  # HDF5 itself misplaces some storage chunks in its index
+        try:
             return StorageChunkWay(opened, index)
+        except CorruptError:  # HDF5 itself misplaces some storage chunks in its index
+            if not hdf5_stands_damage(stored_filters(opened.id.get_create_plist())):
+                raise
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import os
 import struct
 import subprocess
@@ -19,6 +20,7 @@ import pytest
 from helpers.libhdf5 import leave_edges_unfiltered
 
 from prefetcher.errors import CorruptError
+from prefetcher.filters.compressors import GZIP, LZF
 from prefetcher.hdf5.describe import describe
 from prefetcher.hdf5.source import Source
 
@@ -150,10 +152,12 @@ def test_such_an_index_is_refused_behind_a_virtual_dataset_too(tmp_path: Path) -
         read(path, "view", 0, 60)
 
 
-def unfiltered_edges(file: h5py.File, shape: tuple[int, int], fletcher32: bool) -> None:
+def unfiltered_edges(
+    file: h5py.File, shape: tuple[int, int], compressor: int, fletcher32: bool
+) -> None:
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_chunk((10, 5))
-    properties.set_deflate(4)
+    properties.set_filter(compressor, h5py.h5z.FLAG_OPTIONAL, (4,) if compressor == GZIP else ())
     if fletcher32:
         properties.set_fletcher32()
     leave_edges_unfiltered(properties)
@@ -163,13 +167,14 @@ def unfiltered_edges(file: h5py.File, shape: tuple[int, int], fletcher32: bool) 
 
 
 @pytest.mark.parametrize("fletcher32", [False, True])
+@pytest.mark.parametrize("compressor", [GZIP, LZF])
 @pytest.mark.parametrize("shape", [(57, 5), (60, 8), (57, 8)])
 def test_edges_without_filters_are_no_damage(
-    tmp_path: Path, shape: tuple[int, int], fletcher32: bool
+    tmp_path: Path, shape: tuple[int, int], compressor: int, fletcher32: bool
 ) -> None:
     """Only the file's own header tells of them, and h5py cannot read that out of it."""
     with h5py.File(tmp_path / "a.h5", "w", libver="latest") as file:
-        unfiltered_edges(file, shape, fletcher32)
+        unfiltered_edges(file, shape, compressor, fletcher32)
     out = np.full(shape, 0xA5, np.uint8)
     with closing(Source(describe(tmp_path / "a.h5"), ["x"])) as source:
         source.read("x", [(0, shape[0])], [out])
@@ -179,6 +184,20 @@ def test_edges_without_filters_are_no_damage(
 
 def bomb(chunk: bytes) -> bytes:
     return zlib.compress(bytes(1 << 20))[: len(chunk)].ljust(len(chunk), b"\0")
+
+
+def lzf_bomb(chunk: bytes) -> bytes:
+    """One literal, then copies of 264 bytes of it."""
+    return (b"\0\0" + b"\xe0\xff\0" * 40)[: len(chunk)]
+
+
+def bzip2_bomb(chunk: bytes) -> bytes:
+    return bz2.compress(bytes(1 << 20)).ljust(len(chunk), b"\0")
+
+
+def endless(chunk: bytes) -> bytes:
+    """A bzip2 stream that is cut short: HDF5 would wait for the rest for ever."""
+    return bz2.compress(np.random.default_rng(0).bytes(1000))[: len(chunk)]
 
 
 def noise(chunk: bytes) -> bytes:
@@ -191,6 +210,11 @@ def noise(chunk: bytes) -> bytes:
         ({"compression": "gzip"}, bomb),
         ({"compression": "gzip"}, noise),
         ({"compression": "gzip", "fletcher32": True}, noise),
+        ({"compression": "lzf"}, lzf_bomb),
+        ({"compression": "lzf"}, noise),
+        (dict(hdf5plugin.BZip2()), bzip2_bomb),
+        (dict(hdf5plugin.BZip2()), endless),
+        ({"compression": "szip"}, noise),
         (dict(hdf5plugin.LZ4()), noise),
     ],
     ids=str,

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
+import hdf5plugin
 import numpy as np
 import psutil
 import pytest
@@ -165,6 +166,19 @@ def test_an_index_that_makes_no_sense_is_left_to_h5py(
     source.close()
 
 
+def test_an_index_that_makes_no_sense_is_not_left_to_a_filter_that_may_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def numbers(*_: object) -> None:
+        raise CorruptError("its index names a storage chunk off the grid")
+
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", data=np.zeros((30, 9)), chunks=(3, 9), **hdf5plugin.Bitshuffle())
+    monkeypatch.setattr(ChunkIndex, "_numbers", numbers)
+    with pytest.raises(CorruptError, match=r"x in a.h5 is damaged: its index names a .* off the"):
+        Source(describe(tmp_path / "a.h5"), ["x"])
+
+
 def test_a_failed_opening_leaves_no_file_open(samples: Path) -> None:
     description = describe(samples)
     touch(samples)
@@ -176,7 +190,7 @@ def test_a_failed_opening_leaves_no_file_open(samples: Path) -> None:
 def test_the_general_way_spreads_rows_in_bounded_memory(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).integers(0, 99, (30, 1 << 20), np.uint8)
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        file.create_dataset("x", data=rows, chunks=(3, 1 << 20), compression="lzf")
+        file.create_dataset("x", data=rows, chunks=(3, 1 << 20), scaleoffset=0)
     source = Source(describe(tmp_path / "a.h5"), ["x"])
     assert source.scratch_bytes == 3 << 20
     out = room(1 << 20, [1] * 20)
