@@ -33,19 +33,19 @@ def needs_of(shards: Shards, views: Iterable[View]) -> tuple[tuple[Need, ...], i
     for name, of_one in by_dataset.items():
         rows_of = [part.rows for part in shards.parts(name)]
         rows_map = RowMap(rows_of, samples, first, of_one[0].span.stride)
-        needs.append(Need(shards.dataset(name), tuple(of_one), rows_map, len(shards.files)))
+        needs.append(Need(shards.dataset(name), tuple(of_one), rows_map, len(rows_of)))
     return tuple(needs), sum(samples)
 
 
 def _samples(shards: Shards, views: Mapping[str, Sequence[View]]) -> tuple[list[int], list[int]]:
-    """The first place of each file at which there is a sample, and how many samples it has."""
+    """The first place of each shard at which there is a sample, and how many samples it has."""
     first, samples = [], []
     known: dict[tuple[int, ...], tuple[int, int]] = {}  # of datasets alike, as most files have
-    for file, parts in zip(shards.files, zip(*map(shards.parts, views), strict=True), strict=True):
+    for shard, parts in enumerate(zip(*map(shards.parts, views), strict=True)):
         alike = tuple(map(id, parts))
         if alike not in known:
             datasets = dict(zip(views, parts, strict=True))
-            known[alike] = _places(file.path.name, datasets, views)
+            known[alike] = _places(shards.where(shard, next(iter(views))), datasets, views)
         begin, end = known[alike]
         first.append(begin)
         samples.append(max(0, end - begin))

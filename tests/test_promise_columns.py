@@ -159,6 +159,30 @@ def test_keras_trains_on_windows_of_a_group(paths: list[Path], tmp_path: Path) -
         assert model.evaluate(train, verbose=0) <= history.history["loss"][0]
 
 
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_groups_are_one_data_set_and_no_window_crosses_them(tmp_path: Path, shuffle: bool) -> None:
+    lengths = [7, 30, 2, 11]
+    with h5py.File(tmp_path / "demos.h5", "w") as file:
+        for number, length in enumerate(lengths):
+            rows = np.arange(length) + 100 * number
+            file[f"data/demo_{number}/obs/state"] = np.repeat(rows[:, None], 3, 1).astype("f4")
+            file[f"data/demo_{number}/actions"] = rows
+    x, y = Window("data/demo_*/obs/state", 3), Row("data/demo_*/actions", ahead=3)
+    with PrefetchSequence(
+        tmp_path / "demos.h5", x, y, batch_size=4, chunk_size=16, block_size=2, shuffle=shuffle
+    ) as train:
+        seen = []
+        for windows, later in train:
+            assert (windows[..., 0] == later[:, None] + [-3, -2, -1]).all()
+            seen += later.tolist()
+        state = train.state_dict()
+        train.load_state_dict(state)
+    expected = [
+        100 * number + row for number, length in enumerate(lengths) for row in range(3, length)
+    ]
+    assert (sorted(seen) if shuffle else seen) == expected
+
+
 @pytest.mark.parametrize(
     ("x", "message"),
     [

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import h5py
@@ -29,6 +29,7 @@ from prefetcher.hdf5.general import SCRATCH_BYTES
 from prefetcher.hdf5.index import grid_of
 from prefetcher.hdf5.links import Item, Refused, dataset_names, find, names_of, walk
 from prefetcher.hdf5.opening import open_file, status_of
+from prefetcher.hdf5.patterns import Match, matching
 from prefetcher.hdf5.properties import (
     layout_of,
     missing_storage,
@@ -119,7 +120,10 @@ class Dataset:
         return f"{self.name} {self.dtype} {self.shape}"
 
 
-@dataclass(frozen=True, slots=True)
+_FEW = 8  # datasets of a file that are looked through: a dict for each of many files costs more
+
+
+@dataclass(frozen=True)
 class FileDescription:
     """A file and its datasets as they were at one moment."""
 
@@ -158,7 +162,13 @@ class FileDescription:
 
     def described(self, name: str) -> Dataset | None:
         """The dataset of that name, a plain path, if it was described; the file is not asked."""
+        if len(self.datasets) > _FEW:
+            return self._by_name.get(name)
         return next((each for each in self.datasets if each.name == name), None)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Dataset]:
+        return {each.name: each for each in self.datasets}
 
     def has_dataset(self, name: str) -> bool:
         """Whether a path leads to a dataset, be it one that cannot be read. Raises as `dataset`."""
@@ -173,6 +183,15 @@ class FileDescription:
         """The groups that hold datasets, links left out; for a message. Raises as `dataset`."""
         names = self._looking(partial(_dataset_names, self))
         return list(dict.fromkeys(name.rpartition("/")[0] for name in names if "/" in name))
+
+    def matching(self, patterns: Iterable[str]) -> dict[str, dict[Match, str]]:
+        """The paths that each pattern stands for; none of one that is the name of a dataset.
+
+        Raises:
+            FileError: The file cannot be used, or is no longer the same.
+            ReadError: The system could not read it.
+        """
+        return self._looking(partial(_matches, self, list(patterns)))
 
     def including(self, names: Iterable[str]) -> FileDescription:
         """The same with these in `datasets`, as far as they are there: the file is opened once.
@@ -400,6 +419,16 @@ def _present(description: FileDescription, names: Sequence[str]) -> list[Dataset
             for name, each in found
             if isinstance(each, h5py.Dataset | Refused)
         ]
+
+
+def _matches(description: FileDescription, patterns: Sequence[str]) -> dict[str, dict[Match, str]]:
+    allow_external = description.allow_external
+    with _found(description, "") as (file, _):
+        return {
+            pattern: matching(file, pattern, allow_external=allow_external)
+            for pattern in patterns
+            if find(file, pattern, allow_external=allow_external) is None
+        }
 
 
 def _other_kind(found: h5py.HLObject, name: str) -> str:

@@ -46,9 +46,10 @@ def fingerprint(shards: Shards, names: Sequence[str]) -> Fingerprint:
     try:
         for name in names:
             dataset = shards.dataset(name)
-            for file, part in zip(shards.files, shards.parts(name), strict=True):
+            for (number, path), part in zip(shards.places(name), shards.parts(name), strict=True):
                 about = (part.shape, part.layout, part.storage_chunk, part.filters)
-                stored.update(repr((file.size, name, *about, part.stored_bytes)).encode())
+                size = shards.files[number].size
+                stored.update(repr((size, path, *about, part.stored_bytes)).encode())
             runs = places(dataset)
             stored.update(repr(source.ranges(name, runs)).encode())
             for run in _affordable(dataset, runs):

@@ -1,6 +1,7 @@
 """Several files as one: the rows of each dataset follow each other in the order of the files.
 
-One file is the case of a single shard; nothing above this module knows how many there are.
+A shard is a file, or one of the groups of a file that the pattern of a name stands for. One file is
+the case of a single shard; nothing above this module knows how many there are.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path
 
 from prefetcher.config import File, Files, normal_path
@@ -22,6 +23,7 @@ from prefetcher.errors import DatasetError, FileMissingError, PrefetchError, Set
 from prefetcher.hdf5.describe import Dataset, FileDescription, identify
 from prefetcher.hdf5.manifest import is_manifest, read_manifest
 from prefetcher.hdf5.opened import MOST_BYTES
+from prefetcher.hdf5.patterns import Match, is_pattern
 from prefetcher.hdf5.places import Places, Rows
 from prefetcher.hdf5.proof import MOST_PROVED, PROVED_BYTES, Proofs
 from prefetcher.hdf5.scratch import Scratch
@@ -53,6 +55,8 @@ class Shards:
         self._looked_up: set[str] = set()
         self._memory: dict[tuple[tuple[str, ...], int], int] = {}
         self._parts: dict[str, tuple[Dataset, ...]] = {}
+        self._paths: dict[str, list[dict[Match, str]]] = {}  # of each pattern, in each file
+        self._places: dict[str, list[tuple[int, str]]] = {}
         self._whole: dict[str, Dataset] = {}
         self._alike: dict[Dataset, Dataset] = {}
         self._sets_alike: dict[tuple[Dataset, ...], tuple[Dataset, ...]] = {}
@@ -82,8 +86,14 @@ class Shards:
         """
         wanted = set(map(normal_path, names)) - self._looked_up
         if wanted:
-            self._files = tuple([self._knowing(file, wanted) for file in self._files])
             self._looked_up |= wanted
+            plain = wanted - self._find_patterns(sorted(filter(is_pattern, wanted)))
+            self._files = tuple(
+                [
+                    self._knowing(file, plain.union(self._paths_in(number, wanted)))
+                    for number, file in enumerate(self._files)
+                ]
+            )
 
     def including(self, names: Collection[str]) -> Shards:
         """The same with these looked up once and for all.
@@ -101,10 +111,82 @@ class Shards:
         wanted = normal_path(name)
         if wanted not in self._parts:
             self.look_up([wanted])
+            self._check_alike(wanted)
             self._parts[wanted] = tuple(self._checked(wanted))
         return self._parts[wanted]
 
+    def places(self, name: str) -> list[tuple[int, str]]:
+        """The file and the path of the dataset of that name in each shard."""
+        wanted = normal_path(name)
+        if wanted not in self._places:
+            self.look_up([wanted])
+            self._places[wanted] = list(self._each_place(wanted))
+        return self._places[wanted]
+
+    def _each_place(self, name: str) -> Iterator[tuple[int, str]]:
+        if name not in self._paths:
+            yield from ((number, name) for number in range(len(self._files)))
+            return
+        for number, paths in enumerate(self._paths[name]):
+            yield from ((number, paths[match]) for match in self._groups(number, name))
+
+    def where(self, shard: int, name: str) -> str:
+        """A shard for messages: the file, and the path of a dataset if there are several groups."""
+        number, path = self.places(name)[shard]
+        file = self._files[number].path.name
+        return f"{path} in {file}" if name in self._paths else file
+
+    def _find_patterns(self, patterns: Sequence[str]) -> set[str]:
+        """Looks up what these stand for in each file; gives those that stand for anything."""
+        if not patterns:
+            return set()
+        found = [file.matching(patterns) for file in self._files]
+        for pattern in patterns:
+            in_files = [of_file.get(pattern, {}) for of_file in found]
+            if any(in_files):
+                self._paths[pattern] = in_files
+        return set(self._paths)
+
+    def _paths_in(self, number: int, names: Collection[str]) -> set[str]:
+        return {
+            path
+            for pattern in self._paths.keys() & names
+            for path in self._paths[pattern][number].values()
+        }
+
+    def _groups(self, number: int, name: str) -> list[Match]:
+        """What the wildcards stand for in a file, the same for every pattern.
+
+        Raises:
+            DatasetError: It is not the same.
+        """
+        first = next(iter(self._paths))
+        expected, found = self._paths[first][number], self._paths[name][number]
+        if odd := expected.keys() ^ found.keys():
+            missing = (first, name) if next(iter(odd)) in found else (name, first)
+            path = (expected | found)[next(iter(odd))]
+            raise DatasetError(
+                f"{missing[1]} stands for {path} in {self._files[number].path.name}, and "
+                f"{missing[0]} for nothing beside it ({len(odd)} such groups): patterns must match "
+                "the same groups"
+            )
+        return list(expected)
+
+    def _check_alike(self, name: str) -> None:
+        """Patterns and plain names do not go together: a shard would be a group and a file."""
+        others = {each for each in self._parts if (each in self._paths) != (name in self._paths)}
+        if others:
+            pattern, plain = sorted((name, min(others)), key=self._paths.__contains__)[::-1]
+            raise DatasetError(
+                f"{pattern} is a pattern of groups, and {plain} is one dataset of the file: name "
+                "both by a pattern, or both without"
+            )
+
     def _checked(self, name: str) -> Iterator[Dataset]:
+        if name in self._paths:
+            files = self._files
+            yield from (files[number].dataset(path) for number, path in self.places(name))
+            return
         last = None
         for file in self._files:
             found = file.described(name)
@@ -151,18 +233,19 @@ class Shards:
     def _together(self, name: str) -> Dataset:
         parts = self.parts(name)
         first = parts[0]
-        for file, other in zip(self.files[1:], parts[1:], strict=True):
+        for shard, other in enumerate(parts):
             if other is not first and (other.dtype, other.row_shape) != (
                 first.dtype,
                 first.row_shape,
             ):
                 raise DatasetError(
-                    f"{name} has rows of {other.dtype} {other.row_shape} in {file.path.name}, but "
-                    f"of {first.dtype} {first.row_shape} in {self.files[0].path.name}: files of "
-                    "one data set need rows of one kind"
+                    f"{name} has rows of {other.dtype} {other.row_shape} in "
+                    f"{self.where(shard, name)}, but of {first.dtype} {first.row_shape} in "
+                    f"{self.where(0, name)}: files of one data set need rows of one kind"
                 )
         return replace(
             first,
+            name=name if name in self._paths else first.name,
             shape=(sum(part.shape[0] for part in parts), *first.row_shape),
             stored_bytes=sum(part.stored_bytes for part in parts),
         )
@@ -249,9 +332,14 @@ class ShardedSource:
         self._ends = {
             name: list(accumulate(part.rows for part in shards.parts(name))) for name in self._names
         }
+        places = {name: shards.places(name) for name in self._names}
+        self._file_of = [number for number, _ in next(iter(places.values()))]
+        self._paths = {name: [path for _, path in of_one] for name, of_one in places.items()}
+        self._in_file: dict[int, dict[str, None]] = {}
+        for number, path in chain.from_iterable(places.values()):
+            self._in_file.setdefault(number, {})[path] = None
         self._open = partial(
             Source,
-            names=self._names,
             retries=retries,
             stopping=stopping,
             on_retry=on_retry,
@@ -264,53 +352,55 @@ class ShardedSource:
     def expect(self, name: str, runs: Sequence[Run]) -> None:
         """Has the system fetch runs of rows that will be read soon. Never fails.
 
-        Does nothing where a look into a few of the files finds all in memory: to open every file
+        Does nothing where a look into a few of the shards finds all in memory: to open every file
         for that would cost as much as to read it.
         """
-        by_file = self._by_file(name, runs)
-        if len(by_file) > _LOOKED_AT and self._in_memory(name, by_file):
+        by_shard = self._by_shard(name, runs)
+        if len(by_shard) > _LOOKED_AT and self._in_memory(name, by_shard):
             return
-        for number, own in by_file:
+        for shard, own in by_shard:
             with suppress(PrefetchError, OSError):  # reading says what is wrong with a file
-                self._source(number).expect(name, own)
+                self._source(shard).expect(self._paths[name][shard], own)
 
-    def _in_memory(self, name: str, by_file: Sequence[tuple[int, Sequence[Run]]]) -> bool:
+    def _in_memory(self, name: str, by_shard: Sequence[tuple[int, Sequence[Run]]]) -> bool:
         try:
             return all(
-                self._source(number).in_memory(name, own)
-                for number, own in by_file[:: -(-len(by_file) // _LOOKED_AT)]
+                self._source(shard).in_memory(self._paths[name][shard], own)
+                for shard, own in by_shard[:: -(-len(by_shard) // _LOOKED_AT)]
             )
         except (PrefetchError, OSError):  # not in memory, to say the least
             return False
 
     def ranges(self, name: str, runs: Sequence[Run]) -> list[Range]:
         """Where in its file the bytes of runs of rows lie; none where HDF5 alone knows."""
-        by_file = self._by_file(name, runs)
         return [
-            place for number, own in by_file for place in self._source(number).ranges(name, own)
+            place
+            for shard, own in self._by_shard(name, runs)
+            for place in self._source(shard).ranges(self._paths[name][shard], own)
         ]
 
     def read(self, name: str, runs: Sequence[Run], out: Sequence[Rows]) -> None:
-        """Reads runs of rows of `name`, counted over all files, into `out`.
+        """Reads runs of rows of `name`, counted over all shards, into `out`.
 
         The same as `prefetcher.hdf5.source.Source.read`, and it raises the same.
         """
-        if len(self._files) == 1:
-            self._source(0).read(name, runs, out)
+        paths = self._paths[name]
+        if len(paths) == 1:
+            self._source(0).read(paths[0], runs, out)
             return
         places = Places(out)
         check_room(name, runs, places)
-        for number, own in self._by_file(name, runs):
-            self._source(number).fill(name, own, places)
+        for shard, own in self._by_shard(name, runs):
+            self._source(shard).fill(paths[shard], own, places)
 
     def close(self) -> None:
         """Closes every file. The caller makes sure that nobody reads."""
         for source in self._sources.values():
             source.close()
 
-    def _by_file(self, name: str, runs: Sequence[Run]) -> Sequence[tuple[int, Sequence[Run]]]:
-        """Gives (file, runs of its own rows) in the order of `runs`."""
-        if len(self._files) == 1:
+    def _by_shard(self, name: str, runs: Sequence[Run]) -> Sequence[tuple[int, Sequence[Run]]]:
+        """Gives (shard, runs of its own rows) in the order of `runs`."""
+        if len(self._paths[name]) == 1:
             return [(0, runs)]
         ends, found, last = self._ends[name], list[tuple[int, list[Run]]](), -1
         for at, stop in runs:
@@ -328,11 +418,13 @@ class ShardedSource:
                 begin, number = end, number + 1
         return found
 
-    def _source(self, number: int) -> Source:
+    def _source(self, shard: int) -> Source:
+        number = self._file_of[shard]
         source = self._sources.get(number)
         if source is not None:
             return source
         with self._lock:
             if number not in self._sources:
-                self._sources[number] = self._open(self._files[number], number=number)
+                names = list(self._in_file[number])
+                self._sources[number] = self._open(self._files[number], names, number=number)
             return self._sources[number]
