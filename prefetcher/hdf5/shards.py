@@ -31,6 +31,8 @@ from prefetcher.storage.protocol import Range
 
 FILE_BYTES = 1000
 """Of the description of a file and what reads it, roughly; datasets that are alike are shared."""
+ByFile = Sequence[tuple[int, Sequence[Run]]]
+"""Files by number, and runs of their own rows."""
 _LOOKED_AT = 8  # files of a chunk, to know whether the system has them all in memory
 
 
@@ -246,9 +248,14 @@ class ShardedSource:
     ) -> None:
         self._names = tuple(dict.fromkeys(shards.dataset(name).name for name in names))
         self._files = shards.files
+        alike: dict[tuple[int, ...], tuple[int, ...]] = {}  # one object for equal ones
         self._ends = {
-            name: list(accumulate(part.rows for part in shards.parts(name))) for name in self._names
+            name: alike.setdefault(ends, ends)
+            for name in self._names
+            for ends in [tuple(accumulate(part.rows for part in shards.parts(name)))]
         }
+        # What was cut last, as datasets are read one after the other at the same rows.
+        self._cut: tuple[object, object, ByFile] = (None, None, ())
         self._open = partial(
             Source,
             names=self._names,
@@ -274,7 +281,7 @@ class ShardedSource:
             with suppress(PrefetchError, OSError):  # reading says what is wrong with a file
                 self._source(number).expect(name, own)
 
-    def _in_memory(self, name: str, by_file: Sequence[tuple[int, Sequence[Run]]]) -> bool:
+    def _in_memory(self, name: str, by_file: ByFile) -> bool:
         try:
             return all(
                 self._source(number).in_memory(name, own)
@@ -308,24 +315,15 @@ class ShardedSource:
         for source in self._sources.values():
             source.close()
 
-    def _by_file(self, name: str, runs: Sequence[Run]) -> Sequence[tuple[int, Sequence[Run]]]:
+    def _by_file(self, name: str, runs: Sequence[Run]) -> ByFile:
         """Gives (file, runs of its own rows) in the order of `runs`."""
         if len(self._files) == 1:
             return [(0, runs)]
-        ends, found, last = self._ends[name], list[tuple[int, list[Run]]](), -1
-        for at, stop in runs:
-            number = bisect_right(ends, at)
-            begin, first = (ends[number - 1] if number else 0), at
-            while first < stop:
-                end = ends[number]
-                if first < end:  # else it has no rows
-                    if number != last:
-                        found.append((number, []))
-                        last = number
-                    until = min(stop, end)
-                    found[-1][1].append((first - begin, until - begin))
-                    first = until
-                begin, number = end, number + 1
+        ends = self._ends[name]
+        of_runs, of_ends, found = self._cut
+        if of_runs is not runs or of_ends is not ends:  # else another dataset had the same rows
+            found = _by_file(ends, runs)
+            self._cut = runs, ends, found
         return found
 
     def _source(self, number: int) -> Source:
@@ -336,3 +334,23 @@ class ShardedSource:
             if number not in self._sources:
                 self._sources[number] = self._open(self._files[number], number=number)
             return self._sources[number]
+
+
+def _by_file(ends: Sequence[int], runs: Sequence[Run]) -> ByFile:
+    """Cuts runs at the ends of files: (file, runs of its own rows)."""
+    found: list[tuple[int, list[Run]]] = []
+    last = -1
+    for at, stop in runs:
+        number = bisect_right(ends, at)
+        begin, first = (ends[number - 1] if number else 0), at
+        while first < stop:
+            end = ends[number]
+            if first < end:  # else it has no rows
+                if number != last:
+                    found.append((number, []))
+                    last = number
+                until = min(stop, end)
+                found[-1][1].append((first - begin, until - begin))
+                first = until
+            begin, number = end, number + 1
+    return found
