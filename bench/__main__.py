@@ -27,6 +27,7 @@ RESULTS = Path(__file__).parent / "results"
 FILES = Path(tempfile.gettempdir()) / "prefetcher-bench"
 PARTS = (
     "reading", "article", "fit", "accelerator", "shuffling", "growth", "resuming", "overhead",
+    "many_files",
 )  # fmt: skip
 """In the order in which they run and are told."""
 PARTLY, WRONG_ROWS = 3, 4

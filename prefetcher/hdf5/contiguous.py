@@ -41,8 +41,12 @@ class ContiguousWay:
     def read(self, access: Access, runs: Sequence[Run], places: Places) -> None:
         """Reads runs of rows straight to the next places: one copy in all."""
         with doing(State.READ):
-            if len(runs) == 1 and runs[0][0] < runs[0][1]:
-                self._read_near(access.stored, runs, places)
+            if len(runs) == 1:  # as of small files
+                ((start, stop),) = runs
+                if count := stop - start:
+                    offset, size = self._offset + start * self._row_bytes, count * self._row_bytes
+                    access.stored.read(offset, size, places.ahead(count))
+                    places.done += count
                 return
             for near in joined(runs, self._bridged_rows):
                 self._read_near(access.stored, near, places)

@@ -15,7 +15,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from itertools import accumulate, chain
+from itertools import accumulate
 from pathlib import Path
 
 from prefetcher.config import File, Files, normal_path
@@ -33,6 +33,8 @@ from prefetcher.storage.protocol import Range
 
 FILE_BYTES = 1000
 """Of the description of a file and what reads it, roughly; datasets that are alike are shared."""
+ByShard = Sequence[tuple[int, Sequence[Run]]]
+"""Files by number, and runs of their own rows."""
 _LOOKED_AT = 8  # files of a chunk, to know whether the system has them all in memory
 
 
@@ -115,26 +117,30 @@ class Shards:
             self._parts[wanted] = tuple(self._checked(wanted))
         return self._parts[wanted]
 
-    def places(self, name: str) -> list[tuple[int, str]]:
+    def is_pattern(self, name: str) -> bool:
+        """Whether a name stands for datasets of several groups."""
+        self.look_up([name])
+        return normal_path(name) in self._paths
+
+    def places(self, name: str) -> Sequence[tuple[int, str]]:
         """The file and the path of the dataset of that name in each shard."""
         wanted = normal_path(name)
+        if not self.is_pattern(wanted):
+            return [(number, wanted) for number in range(len(self._files))]
         if wanted not in self._places:
-            self.look_up([wanted])
-            self._places[wanted] = list(self._each_place(wanted))
+            self._places[wanted] = [
+                (number, paths[match])
+                for number, paths in enumerate(self._paths[wanted])
+                for match in self._groups(number, wanted)
+            ]
         return self._places[wanted]
-
-    def _each_place(self, name: str) -> Iterator[tuple[int, str]]:
-        if name not in self._paths:
-            yield from ((number, name) for number in range(len(self._files)))
-            return
-        for number, paths in enumerate(self._paths[name]):
-            yield from ((number, paths[match]) for match in self._groups(number, name))
 
     def where(self, shard: int, name: str) -> str:
         """A shard for messages: the file, and the path of a dataset if there are several groups."""
+        if not self.is_pattern(name):
+            return self._files[shard].path.name
         number, path = self.places(name)[shard]
-        file = self._files[number].path.name
-        return f"{path} in {file}" if name in self._paths else file
+        return f"{path} in {self._files[number].path.name}"
 
     def _find_patterns(self, patterns: Sequence[str]) -> set[str]:
         """Looks up what these stand for in each file; gives those that stand for anything."""
@@ -329,15 +335,19 @@ class ShardedSource:
     ) -> None:
         self._names = tuple(dict.fromkeys(shards.dataset(name).name for name in names))
         self._files = shards.files
+        alike: dict[tuple[int, ...], tuple[int, ...]] = {}  # one object for equal ones
         self._ends = {
-            name: list(accumulate(part.rows for part in shards.parts(name))) for name in self._names
+            name: alike.setdefault(ends, ends)
+            for name in self._names
+            for ends in [tuple(accumulate(part.rows for part in shards.parts(name)))]
         }
-        places = {name: shards.places(name) for name in self._names}
-        self._file_of = [number for number, _ in next(iter(places.values()))]
-        self._paths = {name: [path for _, path in of_one] for name, of_one in places.items()}
+        self._paths: dict[str, list[str]] = {}
+        self._file_of: Sequence[int] = range(len(self._files))
         self._in_file: dict[int, dict[str, None]] = {}
-        for number, path in chain.from_iterable(places.values()):
-            self._in_file.setdefault(number, {})[path] = None
+        if any(map(shards.is_pattern, self._names)):
+            self._place(shards)
+        # What was cut last, as datasets are read one after the other at the same rows.
+        self._cut: tuple[object, object, ByShard] = (None, None, ())
         self._open = partial(
             Source,
             retries=retries,
@@ -360,12 +370,12 @@ class ShardedSource:
             return
         for shard, own in by_shard:
             with suppress(PrefetchError, OSError):  # reading says what is wrong with a file
-                self._source(shard).expect(self._paths[name][shard], own)
+                self._source(shard).expect(self._path(name, shard), own)
 
-    def _in_memory(self, name: str, by_shard: Sequence[tuple[int, Sequence[Run]]]) -> bool:
+    def _in_memory(self, name: str, by_shard: ByShard) -> bool:
         try:
             return all(
-                self._source(shard).in_memory(self._paths[name][shard], own)
+                self._source(shard).in_memory(self._path(name, shard), own)
                 for shard, own in by_shard[:: -(-len(by_shard) // _LOOKED_AT)]
             )
         except (PrefetchError, OSError):  # not in memory, to say the least
@@ -376,7 +386,7 @@ class ShardedSource:
         return [
             place
             for shard, own in self._by_shard(name, runs)
-            for place in self._source(shard).ranges(self._paths[name][shard], own)
+            for place in self._source(shard).ranges(self._path(name, shard), own)
         ]
 
     def read(self, name: str, runs: Sequence[Run], out: Sequence[Rows]) -> None:
@@ -384,38 +394,41 @@ class ShardedSource:
 
         The same as `prefetcher.hdf5.source.Source.read`, and it raises the same.
         """
-        paths = self._paths[name]
-        if len(paths) == 1:
-            self._source(0).read(paths[0], runs, out)
+        if len(self._ends[name]) == 1:
+            self._source(0).read(self._path(name, 0), runs, out)
             return
         places = Places(out)
         check_room(name, runs, places)
         for shard, own in self._by_shard(name, runs):
-            self._source(shard).fill(paths[shard], own, places)
+            self._source(shard).fill(self._path(name, shard), own, places)
 
     def close(self) -> None:
         """Closes every file. The caller makes sure that nobody reads."""
         for source in self._sources.values():
             source.close()
 
-    def _by_shard(self, name: str, runs: Sequence[Run]) -> Sequence[tuple[int, Sequence[Run]]]:
+    def _place(self, shards: Shards) -> None:
+        """Notes which paths of which file the shards are, where these are groups."""
+        for name in self._names:
+            places = shards.places(name)
+            self._file_of = [number for number, _ in places]
+            self._paths[name] = [path for _, path in places]
+            for number, path in places:
+                self._in_file.setdefault(number, {})[path] = None
+
+    def _path(self, name: str, shard: int) -> str:
+        """The path of a dataset within the file of a shard."""
+        return self._paths[name][shard] if self._paths else name
+
+    def _by_shard(self, name: str, runs: Sequence[Run]) -> ByShard:
         """Gives (shard, runs of its own rows) in the order of `runs`."""
-        if len(self._paths[name]) == 1:
+        if len(self._ends[name]) == 1:
             return [(0, runs)]
-        ends, found, last = self._ends[name], list[tuple[int, list[Run]]](), -1
-        for at, stop in runs:
-            number = bisect_right(ends, at)
-            begin, first = (ends[number - 1] if number else 0), at
-            while first < stop:
-                end = ends[number]
-                if first < end:  # else it has no rows
-                    if number != last:
-                        found.append((number, []))
-                        last = number
-                    until = min(stop, end)
-                    found[-1][1].append((first - begin, until - begin))
-                    first = until
-                begin, number = end, number + 1
+        ends = self._ends[name]
+        of_runs, of_ends, found = self._cut
+        if of_runs is not runs or of_ends is not ends:  # else another dataset had the same rows
+            found = _by_shard(ends, runs)
+            self._cut = runs, ends, found
         return found
 
     def _source(self, shard: int) -> Source:
@@ -425,6 +438,26 @@ class ShardedSource:
             return source
         with self._lock:
             if number not in self._sources:
-                names = list(self._in_file[number])
+                names = list(self._in_file[number]) if self._paths else self._names
                 self._sources[number] = self._open(self._files[number], names, number=number)
             return self._sources[number]
+
+
+def _by_shard(ends: Sequence[int], runs: Sequence[Run]) -> ByShard:
+    """Cuts runs at the ends of shards: (shard, runs of its own rows)."""
+    found: list[tuple[int, list[Run]]] = []
+    last = -1
+    for at, stop in runs:
+        number = bisect_right(ends, at)
+        begin, first = (ends[number - 1] if number else 0), at
+        while first < stop:
+            end = ends[number]
+            if first < end:  # else it has no rows
+                if number != last:
+                    found.append((number, []))
+                    last = number
+                until = min(stop, end)
+                found[-1][1].append((first - begin, until - begin))
+                first = until
+            begin, number = end, number + 1
+    return found

@@ -264,8 +264,7 @@ class Source:
 
     def fill(self, name: str, runs: Sequence[Run], places: Places) -> None:
         """Reads runs of rows to the next of these places, which have room for them; see `read`."""
-        self._check_rows(name, runs)
-        begun, until = places.done, places.done + rows_in(runs)
+        begun, until = places.done, places.done + self._count(name, runs)
         opened = self._enter()
         try:
             way, left = opened.ways[name], runs
@@ -280,14 +279,17 @@ class Source:
         finally:
             self._leave()
 
-    def _check_rows(self, name: str, runs: Sequence[Run]) -> None:
-        rows = self._datasets[name].shape[0]
+    def _count(self, name: str, runs: Sequence[Run]) -> int:
+        """The rows of these runs, all of which there are."""
+        rows, count = self._datasets[name].shape[0], 0
         for start, stop in runs:
+            count += stop - start
             if not 0 <= start <= stop <= rows:
                 raise RowsError(
                     f"rows {start} to {stop} of {name} in {self._path.name} were asked for; it has "
                     f"rows 0 to {rows}"
                 )
+        return count
 
     def _enter(self) -> _Open:
         """Opens the file, if it is not open, and keeps it so until `_leave`, whoever closes it."""

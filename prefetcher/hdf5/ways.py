@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from functools import lru_cache
 from typing import Literal, get_args
 
 import h5py
@@ -32,12 +33,25 @@ def dtype_of(dataset: h5py.Dataset) -> np.dtype[np.generic]:
 def why_no_dtype(dataset: h5py.Dataset) -> str:
     """Why its elements cannot be had as numpy's; "" where they can."""
     try:
-        in_memory = h5py.h5t.py_create(dataset.dtype, logical=True)
+        dtype = dataset.dtype
+        in_memory = _in_memory(dtype)
     except (TypeError, ValueError) as error:
         return f"its type is none of numpy's ({error})"
     if h5py.h5t.find(dataset.id.get_type(), in_memory) is None:
-        return f"HDF5 cannot convert its type to {dataset.dtype}"
+        return f"HDF5 cannot convert its type to {dtype}"
     return ""
+
+
+def _in_memory(dtype: np.dtype[np.generic]) -> h5py.h5t.TypeID:
+    """HDF5's type for numpy's."""
+    # To numpy types with and without metadata are the same, to HDF5 they are not.
+    plain = dtype.metadata is None and dtype.kind in "biuf"
+    return _plain_in_memory(dtype) if plain else h5py.h5t.py_create(dtype, logical=True)
+
+
+@lru_cache(maxsize=64)
+def _plain_in_memory(dtype: np.dtype[np.generic]) -> h5py.h5t.TypeID:
+    return h5py.h5t.py_create(dtype, logical=True)
 
 
 def choose(file: h5py.File, dataset: h5py.Dataset) -> tuple[Way, str]:
@@ -79,8 +93,7 @@ def _same_bytes(dataset: h5py.Dataset) -> bool:
     dtype = dtype_of(dataset)
     if dtype.hasobject or dtype.names or dtype.subdtype:
         return False
-    in_memory = h5py.h5t.py_create(dtype, logical=True)
-    return bool(dataset.id.get_type().equal(in_memory))
+    return bool(dataset.id.get_type().equal(_in_memory(dtype)))
 
 
 def _why_not_contiguous(dataset: h5py.Dataset) -> str | None:
