@@ -1,44 +1,65 @@
 """Rows that lie side by side: one system call reads a run and puts each row into its place.
 
 Runs that lie near each other share a call: its vector has the rows of all of them, and a place that
-nobody looks at for what lies between two. So small rows, as of labels, cost few calls.
+nobody looks at for what lies between two. So small rows, as of labels, cost few calls. Where such
+runs are short, as of every second row, what they span is read in one piece and the rows are taken
+out of it: a vector of so many entries would cost more than that copy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
 from prefetcher.clock import State, doing
 from prefetcher.hdf5.places import Places
 from prefetcher.hdf5.proof import Probe
-from prefetcher.order.plan import Run
+from prefetcher.order.plan import Run, rows_of
 from prefetcher.storage.protocol import Piece, Range, StoredBytes
 
 _BRIDGED = np.empty(32 << 10, np.uint8)
 """Where bytes between two runs go: every thread writes here, none reads. To copy so many out of the
 page cache takes less time than a call of its own."""
 
+_SPAN_BYTES = 128 << 10  # what is read in one piece: it stays in the processor's cache
+_SHORT_RUN = 16  # rows: measured with labels of 8 bytes, longer runs gain nothing by it
+_SMALL_ROW = 256  # bytes
+
 
 class ContiguousWay:
     """Reads rows of one contiguous dataset, from any number of threads at once."""
-
-    scratch_bytes = 0
 
     def __init__(self, stored: StoredBytes, offset: int, rows: int, row_bytes: int) -> None:
         self._stored = stored
         self._offset = offset
         self._rows = rows
         self._row_bytes = row_bytes
+        self.scratch_bytes = span_bytes(row_bytes)
         self._bridged_rows = len(_BRIDGED) // max(row_bytes, 1)
 
     def read(self, runs: Sequence[Run], places: Places) -> None:
         """Reads runs of rows straight to the next places: one copy in all."""
         with doing(State.READ):
             for near in joined(runs, self._bridged_rows):
-                self._read_near(near, places)
+                if self.scratch_bytes and _are_short(near):
+                    self._read_spans(near, places)
+                else:
+                    self._read_near(near, places)
+
+    def _read_spans(self, runs: Sequence[Run], places: Places) -> None:
+        """Reads what short runs span, piece by piece, and copies them out of it."""
+        rows = rows_of(runs)
+        most = _SPAN_BYTES // self._row_bytes
+        windows = np.flatnonzero(np.diff((rows - rows[0]) // most, prepend=-1))
+        for first, last in pairwise([*windows.tolist(), len(rows)]):
+            begin, end = int(rows[first]), int(rows[last - 1]) + 1
+            span = np.empty((end - begin, self._row_bytes), np.uint8)
+            self._stored.read(self._offset + begin * self._row_bytes, span.nbytes, [span])
+            places.put(span[rows[first:last] - begin])
+            places.done += last - first
 
     def _read_near(self, runs: Sequence[Run], places: Places) -> None:
         begin, row_bytes = runs[0][0], self._row_bytes
@@ -67,6 +88,15 @@ class ContiguousWay:
         found = np.empty((1, self._row_bytes), np.uint8)
         self.read([(row, row + 1)], Places([found]))
         return found.tobytes()
+
+
+def span_bytes(row_bytes: int) -> int:
+    """What a thread holds to read short runs of such rows: what they span, and the rows of it."""
+    return 2 * _SPAN_BYTES if 0 < row_bytes <= _SMALL_ROW else 0
+
+
+def _are_short(runs: Sequence[Run]) -> bool:
+    return len(runs) > 1 and sum(stop - start for start, stop in runs) < _SHORT_RUN * len(runs)
 
 
 def joined(runs: Sequence[Run], gap: int) -> Iterator[list[Run]]:

@@ -82,14 +82,17 @@ class StorageChunkWay:
 
     def _by_slab(self, runs: Sequence[Run]) -> Iterator[tuple[int, list[Run]]]:
         """Yields the runs within each slab, the rows of one storage chunk, counted from its own."""
+        for slab, of_slab in groupby(self._stretches(runs), key=itemgetter(0)):
+            yield slab, [(first, last) for _, first, last in of_slab]
+
+    def _stretches(self, runs: Sequence[Run]) -> Iterator[tuple[int, int, int]]:
+        """Yields (slab, its first row, its last row + 1)."""
         rows = self._chunk[0]
-        stretches = (
+        return (
             (slab, max(start - slab * rows, 0), min(stop - slab * rows, rows))
             for start, stop in runs
             for slab in range(start // rows, -(-stop // rows))
         )
-        for slab, of_slab in groupby(stretches, key=itemgetter(0)):
-            yield slab, [(first, last) for _, first, last in of_slab]
 
     def _read_band(self, slab: int, band: int, runs: Sequence[Run], places: Places) -> None:
         """Moves one band's bytes of runs of a slab's rows to the next places."""
@@ -105,11 +108,7 @@ class StorageChunkWay:
             block = self._put_together(band, low, high, found)
         stretch = block.reshape(high - low, -1).view(np.uint8)
         begin = band * self._chunk[1] * self._row_bytes // self._shape[1]
-        skip = 0
-        for first, last in runs:
-            columns = slice(begin, begin + stretch.shape[1])
-            places.put(stretch[first - low : last - low], columns, skip)
-            skip += last - first
+        places.put_runs(stretch, low, runs, slice(begin, begin + stretch.shape[1]))
 
     def _read_plain(self, chunk: StoredChunk, runs: Sequence[Run], places: Places) -> None:
         """Rows that lie in the file as they are go straight to their places."""
@@ -175,11 +174,11 @@ class StorageChunkWay:
 
     def ranges(self, runs: Sequence[Run]) -> list[Range]:
         """Where in the file the storage chunks of these runs of rows lie."""
-        rows, per_slab = self._chunk[0], self._grid[1] * self._per_band
+        per_slab = self._grid[1] * self._per_band
         return [
             (chunk.offset, chunk.offset + chunk.size)
-            for start, stop in runs
-            for chunk in self._index.between(start // rows * per_slab, -(-stop // rows) * per_slab)
+            for slab, _ in groupby(self._stretches(runs), key=itemgetter(0))
+            for chunk in self._index.between(slab * per_slab, (slab + 1) * per_slab)
         ]
 
     def probes(self) -> Iterator[Probe]:
