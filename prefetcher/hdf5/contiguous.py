@@ -28,8 +28,8 @@ _SPAN_BYTES = 8 << 10
 """What is read in one piece to take short runs out of; larger ones gain nothing."""
 
 _SHORT_RUN = 128
-"""Bytes of a run, on average, up to which that pays: 0.4 to 1.0 us a run, against 1.6 us for its own
-place in a vector. From 256 bytes on it costs more."""
+"""Bytes of a run, on average, up to which that pays: 0.4 to 1.0 us a run, against 1.6 us for a
+place of its own in a vector. From 256 bytes on it costs more."""
 
 _DENSE = _SPAN_BYTES // 16
 """Bytes from one run to the next, on average: so that a piece has several."""
