@@ -23,7 +23,7 @@ from prefetcher.errors import (
     UnsafeFileError,
 )
 from prefetcher.filters import plugins
-from prefetcher.hdf5.contiguous import ContiguousWay
+from prefetcher.hdf5.contiguous import ContiguousWay, span_bytes
 from prefetcher.hdf5.faults import RAISED, damage_reported, system_error
 from prefetcher.hdf5.general import SCRATCH_BYTES
 from prefetcher.hdf5.index import grid_of
@@ -98,7 +98,7 @@ class Dataset:
     def scratch_bytes(self) -> int:
         """The most memory that one thread holds, beside the caller's arrays, to read this."""
         if self.way == "contiguous":
-            return 0
+            return span_bytes(self.row_bytes)
         chunk = self.dtype.itemsize * math.prod(self.storage_chunk or (0,))
         slab = self.storage_rows * self.row_bytes
         if self.way == "general":

@@ -90,14 +90,17 @@ class StorageChunkWay:
 
     def _by_slab(self, runs: Sequence[Run]) -> Iterator[tuple[int, list[Run]]]:
         """Yields the runs within each slab, the rows of one storage chunk, counted from its own."""
+        for slab, of_slab in groupby(self._stretches(runs), key=itemgetter(0)):
+            yield slab, [(first, last) for _, first, last in of_slab]
+
+    def _stretches(self, runs: Sequence[Run]) -> Iterator[tuple[int, int, int]]:
+        """Yields (slab, its first row, its last row + 1)."""
         rows = self._layout.chunk[0]
-        stretches = (
+        return (
             (slab, max(start - slab * rows, 0), min(stop - slab * rows, rows))
             for start, stop in runs
             for slab in range(start // rows, -(-stop // rows))
         )
-        for slab, of_slab in groupby(stretches, key=itemgetter(0)):
-            yield slab, [(first, last) for _, first, last in of_slab]
 
     def _read_band(
         self, access: Access, slab: int, band: int, runs: Sequence[Run], places: Places
@@ -115,11 +118,7 @@ class StorageChunkWay:
             block = self._put_together(access, band, low, high, found)
         stretch = block.reshape(high - low, -1).view(np.uint8)
         begin = band * self._layout.chunk[1] * self._layout.row_bytes // self._layout.shape[1]
-        skip = 0
-        for first, last in runs:
-            columns = slice(begin, begin + stretch.shape[1])
-            places.put(stretch[first - low : last - low], columns, skip)
-            skip += last - first
+        places.put_runs(stretch, low, runs, slice(begin, begin + stretch.shape[1]))
 
     def _read_plain(
         self, access: Access, chunk: StoredChunk, runs: Sequence[Run], places: Places
@@ -191,11 +190,11 @@ class StorageChunkWay:
 
     def ranges(self, runs: Sequence[Run]) -> list[Range]:
         """Where in the file the storage chunks of these runs of rows lie."""
-        rows, per_slab = self._layout.chunk[0], self._layout.grid[1] * self._layout.per_band
+        per_slab = self._layout.grid[1] * self._layout.per_band
         return [
             (chunk.offset, chunk.offset + chunk.size)
-            for start, stop in runs
-            for chunk in self._index.between(start // rows * per_slab, -(-stop // rows) * per_slab)
+            for slab, _ in groupby(self._stretches(runs), key=itemgetter(0))
+            for chunk in self._index.between(slab * per_slab, (slab + 1) * per_slab)
         ]
 
     def probes(self, access: Access) -> Iterator[Probe]:

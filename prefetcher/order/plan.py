@@ -17,6 +17,7 @@ before it. That is what replay, resuming and sharding rest on.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -315,6 +316,14 @@ class Plan:
 def runs_of(rows: NDArray[np.int64]) -> list[Run]:
     """Where `rows` rise by one they are a run; at least one row."""
     return _runs(rows, np.append(0, np.flatnonzero(np.diff(rows) != 1) + 1))
+
+
+def rows_of(runs: Sequence[Run]) -> NDArray[np.int64]:
+    """The rows of some runs; the reverse of `runs_of`."""
+    starts, stops = np.array(runs, np.int64).reshape(-1, 2).T
+    counts = stops - starts
+    ends = np.cumsum(counts)
+    return np.repeat(starts - ends + counts, counts) + np.arange(counts.sum())
 
 
 def _runs(rows: NDArray[np.int64], starts: NDArray[np.int64]) -> list[Run]:

@@ -117,3 +117,23 @@ def test_runs_that_lie_near_each_other_are_joined(
     runs: list[tuple[int, int]], gap: int, expected: list[list[tuple[int, int]]]
 ) -> None:
     assert list(joined(runs, gap)) == expected
+
+
+def test_every_second_row_is_taken_out_of_what_they_span(source: Source, calls: list[int]) -> None:
+    rows = list(range(1, ROWS, 2))
+    assert labels(source, [(row, row + 1) for row in rows]) == rows
+    assert max(calls) <= 8 << 10
+    assert sum(calls) <= 8 * ROWS
+
+
+def test_short_runs_go_to_places_of_their_own(source: Source) -> None:
+    rows = [3, 5, 9_000, 9_002, 9_003]
+    out = [np.empty((1, 8), np.uint8) for _ in rows]
+    source.read("labels", [(3, 4), (5, 6), (9_000, 9_001), (9_002, 9_004)], out)
+    assert [int(place.view(LABELS.dtype)[0, 0]) for place in out] == rows
+
+
+def test_short_runs_far_apart_are_read_over_in_one_call(source: Source, calls: list[int]) -> None:
+    rows = list(range(0, ROWS, 1_000))
+    assert labels(source, [(row, row + 1) for row in rows]) == rows
+    assert len(calls) == 1

@@ -43,3 +43,18 @@ def test_put_fills_a_stretch_of_bytes_of_some_rows(counts: list[int]) -> None:
 )
 def test_what_is_left_of_runs(done: int, expected: list[tuple[int, int]]) -> None:
     assert list(after([(5, 7), (1, 4)], done)) == expected
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 4)), min_size=1), st.booleans())
+def test_runs_are_put_one_after_the_other(starts: list[tuple[int, int]], alone: bool) -> None:
+    """To one array, or to an array for each row."""
+    runs = [(5 + start, 5 + start + count) for start, count in starts]
+    rows = np.arange(13 * 2, dtype=np.uint8).reshape(13, 2)
+    expected = [rows[row - 5].tolist() for run in runs for row in range(*run)]
+    target = np.zeros((1 + len(expected), 3), np.uint8)
+    places = Places(np.split(target, len(target)) if alone else [target])
+    places.done = 1
+    places.put_runs(rows, 5, runs, slice(1, 3))
+    assert target[1:, 1:].tolist() == expected
+    assert not target[0].any()
+    assert not target[:, 0].any()

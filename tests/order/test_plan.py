@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from prefetcher.order.plan import Place, Plan, runs_of
+from prefetcher.order.plan import Place, Plan, rows_of, runs_of
 from prefetcher.order.sizes import default_block_size
 
 FROZEN_DRAWS = [9, 33, 36, 29, 32, 23, 37, 28, 32, 19, 37, 38, 11, 19, 23, 28]
@@ -296,6 +296,7 @@ def test_runs_are_the_stretches_that_rise_by_one(rows: list[int]) -> None:
     runs = runs_of(np.array(rows))
     assert [row for start, stop in runs for row in range(start, stop)] == rows
     assert all(stop != start for (_, stop), (start, _) in pairwise(runs))
+    assert rows_of(runs).tolist() == rows
 
 
 def test_the_order_depends_on_seed_and_pass_and_on_nothing_else() -> None:
