@@ -99,7 +99,7 @@ class Identity:
     def _file(self) -> dict[str, Any]:
         """What tells this file from another. Its name and times do not: it may be copied."""
         shards, datasets = self._feed.shards, self._feed.datasets
-        found = fingerprint(shards, [dataset.name for dataset in datasets])
+        found = fingerprint(shards, [part.name for part in self._feed.parts])
         return {
             "files": len(shards.files),
             "bytes": shards.size,

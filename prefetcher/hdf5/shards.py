@@ -19,7 +19,7 @@ from pathlib import Path
 
 from prefetcher.config import File, Files
 from prefetcher.errors import DatasetError, FileMissingError, PrefetchError, SettingsError
-from prefetcher.hdf5.describe import Dataset, FileDescription, describe
+from prefetcher.hdf5.describe import Csr, Dataset, FileDescription, describe
 from prefetcher.hdf5.manifest import is_manifest, read_manifest
 from prefetcher.hdf5.places import Places, Rows
 from prefetcher.hdf5.source import Source
@@ -64,20 +64,37 @@ class Shards:
             DatasetError: It cannot be cut into batches, or its rows differ between the files.
             FileError: As `FileDescription.dataset`.
         """
-        first, *others = (file.dataset(name) for file in self.files)
-        for file, other in zip(self.files[1:], others, strict=True):
+        return self._joined([file.dataset(name) for file in self.files])
+
+    def _joined(self, parts: Sequence[Dataset]) -> Dataset:
+        """What each file has of a dataset, as one."""
+        first = parts[0]
+        for file, other in zip(self.files, parts, strict=True):
             if (other.dtype, other.row_shape) != (first.dtype, first.row_shape):
                 raise DatasetError(
-                    f"{name} has rows of {other.dtype} {other.row_shape} in {file.path.name}, but "
-                    f"of {first.dtype} {first.row_shape} in {self.files[0].path.name}: files of "
-                    "one data set need rows of one kind"
+                    f"{first.name} has rows of {other.dtype} {other.row_shape} in "
+                    f"{file.path.name}, but of {first.dtype} {first.row_shape} in "
+                    f"{self.files[0].path.name}: files of one data set need rows of one kind"
                 )
-        parts = [first, *others]
         return replace(
             first,
             shape=(sum(part.rows for part in parts), *first.row_shape),
             stored_bytes=sum(part.stored_bytes for part in parts),
+            csr=self._joined_csr([part.csr for part in parts]),
         )
+
+    def _joined_csr(self, groups: Sequence[Csr | None]) -> Csr | None:
+        found = [group for group in groups if group is not None]
+        if len(found) < len(groups) or not found:
+            return None
+        data, indices, indptr = (
+            self._joined(parts) for parts in zip(*map(_datasets_of, found), strict=True)
+        )
+        return Csr(data, indices, indptr, found[0].said)
+
+
+def _datasets_of(group: Csr) -> tuple[Dataset, Dataset, Dataset]:
+    return group.data, group.indices, group.indptr
 
 
 def describe_all(files: Files, *, allow_external: bool = False, retries: int = 3) -> Shards:
