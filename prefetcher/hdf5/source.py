@@ -27,6 +27,7 @@ from prefetcher.hdf5.handle import Handle
 from prefetcher.hdf5.index import walk_index
 from prefetcher.hdf5.places import Places, Rows, after
 from prefetcher.hdf5.proof import Probe, agrees
+from prefetcher.hdf5.records import Record
 from prefetcher.hdf5.storage_chunks import StorageChunkWay
 from prefetcher.order.plan import Run
 from prefetcher.storage.local import LocalBytes
@@ -49,6 +50,26 @@ class _FastWay(_Way, Protocol):
     """What a way that does without HDF5 offers too."""
 
     def probes(self) -> Iterable[Probe]: ...
+
+
+class EndedStrings:
+    """A way of records whose strings are ended, after they were read, as HDF5 ends them."""
+
+    def __init__(self, way: _Way, record: Record) -> None:
+        self._way = way
+        self._record = record
+        self.scratch_bytes = way.scratch_bytes
+        self.ranges = way.ranges
+
+    def read(self, runs: Sequence[Run], places: Places) -> None:
+        """Reads as the way does; what is there is ended also where it then fails."""
+        before = places.done
+        try:
+            self._way.read(runs, places)
+        finally:
+            count = places.done - before
+            for rows in places.ahead(count, -count):
+                self._record.end_strings(rows)
 
 
 def _index(dataset: h5py.Dataset) -> NDArray[np.int64] | None:
@@ -117,8 +138,10 @@ class Source:
         except CorruptError as error:
             raise CorruptError(f"{name} in {self._path.name} is damaged: {error}") from error
         way = self._fast_way(dataset, opened, indexes[0])
-        if way is not None and agrees(opened, way.probes()):
-            return way
+        record = Record(opened) if dataset.dtype.names else None
+        compared = record.compared if record else bytes
+        if way is not None and agrees(opened, way.probes(), compared):
+            return EndedStrings(way, record) if record and record.strings else way
         return GeneralWay(handle, dataset.name)
 
     def _fast_way(

@@ -22,6 +22,7 @@ from prefetcher.hdf5.index import ChunkIndex, StoredChunk
 from prefetcher.hdf5.places import Places
 from prefetcher.hdf5.proof import Probe
 from prefetcher.hdf5.properties import stored_filters
+from prefetcher.hdf5.records import without_gaps
 from prefetcher.order.plan import Run
 from prefetcher.storage.protocol import Range, StoredBytes
 
@@ -63,7 +64,7 @@ class StorageChunkWay:
         # What HDF5 has for it where all is written, may be undefined.
         whole = len(self._index) == math.prod(self._index.grid)
         fill = np.zeros((), dataset.dtype) if whole else np.array(dataset.fillvalue, dataset.dtype)
-        self._fill = fill.view(self._element)
+        self._fill = without_gaps(fill).view(self._element)
         self._row_bytes = self._element.itemsize * math.prod(self._shape[1:])
         self._chunk_bytes = self._element.itemsize * math.prod(self._chunk)
         self._decoder = Decoder(stored_filters(dataset.id.get_create_plist()), self._chunk_bytes)
