@@ -1,8 +1,9 @@
 """Records: whether their stored bytes are those of numpy's records, and what to do about the rest.
 
 Two things are not the same in all bytes. A string that ends at its first zero byte may have
-anything behind that, which HDF5 does not hand out. And between the fields of a record may lie
-bytes of no field: they are what the file has, as h5py gives them where it converts nothing.
+anything behind that, and between the fields of a record may lie bytes of no field. Where there are
+such strings, HDF5 converts records and hands out neither. Else it hands out a record as it lies in
+the file, and so is it read here.
 """
 
 from __future__ import annotations
@@ -94,8 +95,8 @@ class Record:
         self.strings = list(_strings(dataset.id.get_type(), dataset.dtype, 0))
         self._gaps = list(_gaps(dataset.dtype))
 
-    def end_strings(self, rows: Rows) -> None:
-        """Zeros what is behind the end of each string, in place, as HDF5 does.
+    def converted(self, rows: Rows) -> None:
+        """Zeros what HDF5 does not hand out where it converts, in place.
 
         Args:
             rows: C-contiguous, shape (rows, bytes of a row).
@@ -104,13 +105,13 @@ class Record:
         for begin, stop in self.strings:
             text = elements[:, begin:stop]
             text *= np.logical_and.accumulate(text != 0, axis=1)
+        for begin, stop in self._gaps:
+            elements[:, begin:stop] = 0
 
     def compared(self, found: bytes) -> bytes:
         """Bytes of elements, without those that have no meaning."""
         elements = np.frombuffer(found, np.uint8).reshape(-1, self._itemsize).copy()
-        self.end_strings(elements)
-        for begin, stop in self._gaps:
-            elements[:, begin:stop] = 0
+        self.converted(elements)
         return elements.tobytes()
 
 

@@ -52,24 +52,24 @@ class _FastWay(_Way, Protocol):
     def probes(self) -> Iterable[Probe]: ...
 
 
-class EndedStrings:
-    """A way of records whose strings are ended, after they were read, as HDF5 ends them."""
+class ConvertedWay:
+    """A way of records with strings that HDF5 converts: the same is done to what was read."""
 
     def __init__(self, way: _Way, record: Record) -> None:
-        self._way = way
+        self.way = way
         self._record = record
         self.scratch_bytes = way.scratch_bytes
         self.ranges = way.ranges
 
     def read(self, runs: Sequence[Run], places: Places) -> None:
-        """Reads as the way does; what is there is ended also where it then fails."""
+        """Reads as the way does; also where that then fails, what is there is converted."""
         before = places.done
         try:
-            self._way.read(runs, places)
+            self.way.read(runs, places)
         finally:
             count = places.done - before
             for rows in places.ahead(count, -count):
-                self._record.end_strings(rows)
+                self._record.converted(rows)
 
 
 def _index(dataset: h5py.Dataset) -> NDArray[np.int64] | None:
@@ -141,7 +141,7 @@ class Source:
         record = Record(opened) if dataset.dtype.names else None
         compared = record.compared if record else bytes
         if way is not None and agrees(opened, way.probes(), compared):
-            return EndedStrings(way, record) if record and record.strings else way
+            return ConvertedWay(way, record) if record and record.strings else way
         return GeneralWay(handle, dataset.name)
 
     def _fast_way(

@@ -20,7 +20,7 @@ from prefetcher.hdf5.contiguous import ContiguousWay
 from prefetcher.hdf5.describe import FileDescription, describe
 from prefetcher.hdf5.general import GeneralWay
 from prefetcher.hdf5.places import Rows
-from prefetcher.hdf5.source import Source
+from prefetcher.hdf5.source import ConvertedWay, Source
 from prefetcher.hdf5.storage_chunks import StorageChunkWay
 
 DTYPES = [
@@ -149,7 +149,8 @@ def taken(description: FileDescription, name: str) -> str:
         StorageChunkWay: "storage chunks",
         GeneralWay: "general",
     }
-    return ways[type(source._ways[name])]
+    way = source._ways[name]
+    return ways[type(way.way if isinstance(way, ConvertedWay) else way)]
 
 
 def through_h5py(description: FileDescription) -> FileDescription:
