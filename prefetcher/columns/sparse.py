@@ -67,7 +67,8 @@ class Sparse(Column):
 
     def renamed(self, rename: Callable[[str], str | Column]) -> Self:
         """The same of another group."""
-        return replace(self, of=rename(self.dataset))
+        of = rename(self.dataset)
+        return replace(self, of=of if isinstance(of, str) else of.dataset)
 
     def __str__(self) -> str:
         return f"Sparse({self.of!r}, {self.dense})"
