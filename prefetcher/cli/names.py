@@ -35,9 +35,23 @@ class Choice:
     def python(self, files: Files, *, allow_external: bool = False) -> str:
         """The line that wraps the file or files."""
         written = list(files) if isinstance(files, tuple) else str(files)
-        names = "" if self.known else f", x={self.x!r}, y={self.y!r}"
+        known = self.known and not self._packed
+        names = "" if known else f", x={self._written(self.x)}, y={self._written(self.y)}"
         names += ", allow_external=True" if allow_external else ""
         return f"prefetcher.PrefetchSequence({written!r}{names})"
+
+
+    @property
+    def _packed(self) -> frozenset[str]:
+        """Those whose numbers were packed, and mean nothing as they are stored."""
+        return frozenset(dataset.name for dataset in self.datasets if dataset.packing)
+
+    def _written(self, names: Names | None) -> str:
+        """Names as Python, with columns where they are needed."""
+        if isinstance(names, tuple):
+            inside = ", ".join(map(self._written, names))
+            return f"({inside},)" if len(names) == 1 else f"({inside})"
+        return f"prefetcher.Unpacked({names!r})" if names in self._packed else repr(names)
 
 
 def said_by(path: Path) -> tuple[Attributes, ...]:

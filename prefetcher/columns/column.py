@@ -75,6 +75,16 @@ class Packing(NamedTuple):
     fills: tuple[float, ...] = ()
     unsigned: bool = False
 
+    def __str__(self) -> str:
+        told = []
+        if self.scale != 1.0:
+            told.append(f"scale_factor {self.scale:g}")
+        if self.offset:
+            told.append(f"add_offset {self.offset:g}")
+        if self.fills:
+            told.append(f"no value where {', '.join(f'{fill:g}' for fill in self.fills)}")
+        return ", ".join([*told, "unsigned"] if self.unsigned else told) or "scale_factor 1"
+
 
 class Stored(NamedTuple):
     """What a file holds for one row.

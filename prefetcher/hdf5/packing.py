@@ -17,7 +17,8 @@ _MOST_FILLS = 16  # CF knows a vector of missing values; nobody has a long one
 
 def packing_of(dataset: h5py.Dataset) -> Packing | None:
     """How its numbers were packed, after the conventions of NetCDF; None if they were not."""
-    if dtype_of(dataset).kind not in "iuf":
+    dtype = dtype_of(dataset)
+    if dtype.kind not in "iuf" and not dtype.names:  # attributes of records count for their fields
         return None
     scale, offset, fill, missing = (
         _numbers(dataset, name) for name in (_SCALE, _OFFSET, _FILL, _MISSING)
