@@ -40,7 +40,6 @@ class Choice:
         names += ", allow_external=True" if allow_external else ""
         return f"prefetcher.PrefetchSequence({written!r}{names})"
 
-
     @property
     def _packed(self) -> frozenset[str]:
         """Those whose numbers were packed, and mean nothing as they are stored."""

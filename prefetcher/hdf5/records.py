@@ -8,8 +8,8 @@ the file, and so is it read here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -63,13 +63,11 @@ def is_numpys(stored: h5py.h5t.TypeID, dtype: Dtype) -> bool:
 
 def _members(stored: h5py.h5t.TypeCompoundID, dtype: Dtype) -> Iterator[Member]:
     """The members of a record in the file, beside numpy's fields of their names."""
-    fields = dtype.fields or {}
+    fields: Mapping[str, Any] = dtype.fields or {}
     for number in range(stored.get_nmembers()):
         name = stored.get_member_name(number).decode(errors="surrogateescape")
         field, at = fields[name][:2] if name in fields else (np.dtype(object), -1)
-        yield Member(
-            stored.get_member_type(number), stored.get_member_offset(number), field, at
-        )
+        yield Member(stored.get_member_type(number), stored.get_member_offset(number), field, at)
 
 
 def _ends_at_zero(stored: h5py.h5t.TypeID) -> bool:

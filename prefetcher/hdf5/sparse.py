@@ -17,10 +17,15 @@ from prefetcher.hdf5.attributes import attribute
 from prefetcher.hdf5.faults import RAISED, system_error
 from prefetcher.hdf5.links import Refused, find, names_of
 
+_BY_ROWS, _BY_COLUMNS = ("csr_matrix", "csr"), ("csc_matrix", "csc")
 _PARTS = {"data", "indices", "indptr"}
 NO_PARTS = "a group of sparse rows needs the datasets data, indices and indptr in it"
 
-_BY_COLUMNS = (
+_NO_SHAPE = (
+    "it has no shape: write the numbers of rows and columns as its attribute "
+    '(group.attrs["shape"] = rows, columns)'
+)
+_NOT_BY_ROWS = (
     "it is compressed by columns (CSC), so that a row lies all over the file: write it by rows, as "
     "in adata.X = adata.X.tocsr(), or matrix.tocsr() of scipy.sparse"
 )
@@ -54,21 +59,20 @@ def sparse_group(group: h5py.Group) -> SparseGroup | Refused | None:
     if not kind and not names >= _PARTS:
         return None
     kind = kind or _text(group, "format")
-    if kind and kind not in ("csr_matrix", "csr", "csc_matrix", "csc"):
+    if kind not in ("", *_BY_ROWS, *_BY_COLUMNS):
         return None
-    if not names >= _PARTS:
-        return Refused(NO_PARTS)
     shape = _shape(group)
-    if shape is None:
-        return Refused(
-            "it has no shape: write the numbers of rows and columns as its attribute "
-            '(group.attrs["shape"] = rows, columns)'
-        )
-    if kind.startswith("csc"):
-        return Refused(_BY_COLUMNS)
+    if not names >= _PARTS or kind in _BY_COLUMNS or shape is None:
+        return Refused(_why_not(names, kind))
     if not kind and "barcodes" in names:  # 10x Genomics, whose columns are the cells
         return SparseGroup(shape[1], shape[0], said=True)
     return SparseGroup(*shape, said=bool(kind))
+
+
+def _why_not(names: set[str], kind: str) -> str:
+    if not names >= _PARTS:
+        return NO_PARTS
+    return _NOT_BY_ROWS if kind in _BY_COLUMNS else _NO_SHAPE
 
 
 def why_no_rows(group: SparseGroup, data: Kind, indices: Kind, indptr: Kind) -> str:
@@ -83,7 +87,7 @@ def why_no_rows(group: SparseGroup, data: Kind, indices: Kind, indptr: Kind) -> 
     if have == rows:
         return ""
     if have == columns and not group.said:
-        return _BY_COLUMNS
+        return _NOT_BY_ROWS
     return f"it says that it has {rows} rows, and indptr has {have}"
 
 

@@ -163,12 +163,12 @@ class _Held:
     def _held(self, batches: Buffers, slots: NDArray[np.int64]) -> Numbers:
         """Which of the rows that are held each row of the samples is."""
         layout, span = self._layout, batches.view.span
-        begin = layout.at[slots] + span.ahead
+        begin: Numbers = layout.at[slots] + span.ahead
         if span.length is None:
             return begin
-        held = begin[:, None] + np.arange(span.rows)
         low, high = layout.low[slots, None], layout.high[slots, None]
-        return np.clip(held, low, high - 1).reshape(-1)
+        held: Numbers = np.clip(begin[:, None] + np.arange(span.rows), low, high - 1)
+        return held.reshape(-1)
 
     def _scatter(self, out: NDArray[Any], starts: Numbers, ends: Numbers) -> None:
         """All rows at once: few calls for many short rows."""

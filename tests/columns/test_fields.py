@@ -65,7 +65,7 @@ class Event(tables.IsDescription):  # type: ignore[misc]
     hit = tables.BoolCol(pos=2)
     momentum = tables.Float32Col(shape=(3,), pos=3)
 
-    class pos(tables.IsDescription):  # type: ignore[misc]
+    class pos(tables.IsDescription):  # type: ignore[misc]  # noqa: N801
         x = tables.Float64Col(pos=0)
         y = tables.Float32Col(pos=1)
 

@@ -78,7 +78,11 @@ def test_values_are_those_of_netcdf(tmp_path: Path, kind: str) -> None:
         {"add_offset": np.float32(0.1)},
         {"_FillValue": np.int16(-300)},
         {"missing_value": np.int16(-293)},
-        {"_FillValue": np.int16(-300), "missing_value": np.int16([-293, -286]), "scale_factor": 2},
+        {
+            "_FillValue": np.int16(-300),
+            "missing_value": np.array([-293, -286], np.int16),
+            "scale_factor": 2,
+        },
     ],
     ids=str,
 )
@@ -140,17 +144,19 @@ def test_each_number_is_worked_out_in_float64_and_rounded_once(
     stored = rng.integers(-200, 200, (11, 5)).astype(kind)
     packing = Packing(scale, offset, tuple(map(float, fills)), unsigned)
     value = Unpacked("t").value(Stored(stored.dtype, (5,), packing=packing))
-    assert (value.dtype, value.shape) == (np.float32, (5,))
+    assert (value.dtype, value.shape) == (np.dtype(np.float32), (5,))
     plain = stored.astype(stored.dtype.newbyteorder("="))
     missing = np.isin(plain.astype(float), fills)
     meant = plain.view(f"u{plain.itemsize}") if unsigned and plain.dtype.kind == "i" else plain
     expected = (meant.astype(np.float64) * scale + offset).astype(np.float32)
-    np.testing.assert_array_equal(value.make(stored), np.where(missing, np.float32(np.nan), expected))
+    np.testing.assert_array_equal(
+        value.make(stored), np.where(missing, np.float32(np.nan), expected)
+    )
 
 
 def test_what_is_not_packed_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.nc")
-    with pytest.raises(DatasetError, match="x=Unpacked.t.: none of its attributes .* write 't'"):
+    with pytest.raises(DatasetError, match=r"x=Unpacked.t.: none of its attributes .* write 't'"):
         small(path, Unpacked("t"), "id")
     with h5py.File(tmp_path / "b.h5", "w") as file:
         file["t"] = np.zeros(N, [("a", "i2")])
