@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
 import numpy as np
@@ -45,6 +46,22 @@ class Elements:
             if len(pointers) == 1
             else np.concatenate([each + at for each, at in zip(pointers, before, strict=True)])
         )
+
+        self._known: dict[Hashable, int] = {}
+
+    def once(self, key: Hashable, work_out: Callable[[], int]) -> int:
+        """A number that depends on these elements and on `key`; worked out once."""
+        if key not in self._known:
+            self._known[key] = work_out()
+        return self._known[key]
+
+    @property
+    def longest(self) -> int:
+        """Elements of the longest row."""
+        counts = np.diff(self._pointers)
+        if len(self._files) > 1:  # a step from one file to the next is no row
+            counts[self._ends[:-1] + np.arange(len(self._files) - 1)] = 0
+        return int(counts.max(initial=0))
 
     @property
     def nbytes(self) -> int:

@@ -7,6 +7,7 @@ windows does. A batch is filled with zeros, and then with the elements of its sa
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from prefetcher.pipeline.buffers import Meter, Pool
 from prefetcher.pipeline.lane import Arrays, Buffers, Bytes, Hold, Lane, Need, RowSource
 from prefetcher.pipeline.windows import Layout, Numbers, laid_out, most_rows, reach
 
+_AT_ONCE = 1 << 20  # samples that are looked at together, so that little memory is taken
 _LONG_ROW = 200  # elements: from here on a slice for each row is faster than one call for all
 
 
@@ -43,7 +45,8 @@ class SparseLane(Lane):
         self._rows = need.rows
         self._spans = [view.span for view in need.views]
         self._element_bytes = sum(part.row_bytes for part in need.dataset.parts)
-        self._most = most_elements(plan, need, self.elements)
+        key = plan.largest_chunk, plan.largest_batch, plan.block_size, id(plan.samples)
+        self._most = self.elements.once(key, partial(most_elements, plan, need, self.elements))
         self.sample_bytes = need.dataset.row_bytes
         most = plan.largest_batch
         self.batches = [Buffers(view, need.dataset, most, batches, meter) for view in need.views]
@@ -174,9 +177,10 @@ class _Held:
         """All rows at once: few calls for many short rows."""
         counts = ends - starts
         upto = np.cumsum(counts)
-        base = np.arange(0, len(out), self._lane.columns)
-        at = np.arange(upto[-1]) + np.repeat(starts - (upto - counts), counts)
-        places = self._indices[at] + np.repeat(base, counts)
+        at = np.repeat(starts - (upto - counts), counts)
+        at += np.arange(len(at))
+        places = np.repeat(np.arange(0, len(out), self._lane.columns), counts)
+        places += self._indices[at]
         out[places] = self._data[at]
 
     def _scatter_long(self, out: NDArray[Any], starts: Numbers, ends: Numbers) -> None:
@@ -203,25 +207,25 @@ def most_elements(plan: Plan, need: Need, elements: Elements) -> int:
     """
     spans = [view.span for view in need.views]
     begin, end = reach(spans)
-    numbers = np.asarray(plan.samples, np.int64)
-    stands = need.rows.rows(numbers)
-    low, high = need.rows.bounds(numbers)
-    first = np.clip(stands + begin, low, high - 1)
-    last = np.clip(stands + end, low + 1, high)
-    weights = elements.of(last - 1).stop - elements.of(first).begin
-    most = _largest(weights, plan.largest_chunk)
-    if end - begin > 1:
-        longest = elements.of(np.arange(int(low.min()), int(high.max())))
-        rows = most_rows(plan, spans, need.files)
-        most = min(most, rows * int((longest.stop - longest.begin).max()))
-    return most
+    most: Numbers = np.zeros(0, np.int64)
+    for start in range(0, len(plan.samples), _AT_ONCE):
+        numbers = np.asarray(plan.samples[start : start + _AT_ONCE], np.int64)
+        low, high = need.rows.bounds(numbers)
+        stands = need.rows.rows(numbers)
+        first = np.clip(stands + begin, low, high - 1)
+        last = np.clip(stands + end, low + 1, high)
+        counts = elements.of(last - 1).stop - elements.of(first).begin
+        most = _largest(np.concatenate([most, counts]), plan.largest_chunk)
+    if end - begin == 1:
+        return int(most.sum())
+    return min(int(most.sum()), most_rows(plan, spans, need.files) * elements.longest)
 
 
-def _largest(weights: Numbers, count: int) -> int:
-    """The sum of the largest ones."""
-    if count < len(weights):
-        weights = np.partition(weights, len(weights) - count)[len(weights) - count :]
-    return int(weights.sum())
+def _largest(counts: Numbers, number: int) -> Numbers:
+    """The largest ones."""
+    if number < len(counts):
+        counts = np.partition(counts, len(counts) - number)[len(counts) - number :]
+    return counts
 
 
 def _rows_of(layout: Layout) -> Numbers:

@@ -308,15 +308,14 @@ def test_a_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
         assert [y.tolist() for _, y in train] in (whole, whole[1:])
 
 
-@pytest.mark.parametrize("part", ["data", "indices"])
-def test_a_state_knows_the_values_and_their_columns(tmp_path: Path, part: str) -> None:
+@pytest.mark.parametrize("part", ["data", "indices", "indptr"])
+def test_a_state_knows_the_values_their_columns_and_rows(tmp_path: Path, part: str) -> None:
     path = write(tmp_path / "a.h5ad", matrix())
     with small(path, "X", "obs/id") as train:
         state = train.state_dict()
     with h5py.File(path, "r+") as file:
-        file["X"][part][100] = file["X"][part][100] + (1 if part == "data" else 0)
-        if part == "indices":
-            file["X/indices"][100] = (file["X/indices"][100] + 1) % COLUMNS
+        at, limit = (41, 1 << 30) if part == "indptr" else (100, COLUMNS)
+        file["X"][part][at] = (file["X"][part][at] + 1) % limit
     with small(path, "X", "obs/id") as train, pytest.raises(StateError, match="checksum"):
         train.load_state_dict(state)
 
