@@ -9,7 +9,7 @@ from typing import Final
 
 from prefetcher.batch import flatten
 from prefetcher.cli import output
-from prefetcher.cli.names import Choice, group_of, guess
+from prefetcher.cli.names import Choice, as_used, group_of, guess
 from prefetcher.hdf5.describe import Dataset, FileDescription
 from prefetcher.messages.repacking import convert_line
 
@@ -44,11 +44,14 @@ def repackings(file: FileDescription, choice: Choice | None) -> list[Repacking]:
         choice: The inputs and targets that are proposed; in other groups they are guessed.
     """
     of_choice = group_of(choice.datasets[0]) if choice else None
-    groups = dict.fromkeys(group_of(dataset) for dataset in file.datasets)
+    datasets = [dataset for dataset in as_used(file) if dataset.csr is None]  # `convert` has none
+    groups = dict.fromkeys(map(group_of, datasets))
     found = []
     for group in groups:
-        inside = tuple(dataset for dataset in file.datasets if group_of(dataset) == group)
+        inside = tuple(dataset for dataset in datasets if group_of(dataset) == group)
         chosen = choice if group == of_choice else guess(inside)
+        if chosen and any(dataset.csr for dataset in chosen.datasets):
+            continue
         if chosen and (slow := tuple(_slow(chosen))):
             found.append(Repacking(slow, _command(file, chosen, group if choice else "")))
     return found

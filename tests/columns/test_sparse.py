@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+import prefetcher
 from prefetcher import (
     CorruptError,
     DatasetError,
@@ -26,6 +27,7 @@ from prefetcher import (
     StateError,
     Window,
 )
+from prefetcher.cli import main
 from prefetcher.pipeline.buffers import Meter
 from prefetcher.pipeline.sparse import SparseLane
 
@@ -318,6 +320,26 @@ def test_a_state_knows_the_values_their_columns_and_rows(tmp_path: Path, part: s
         file["X"][part][at] = (file["X"][part][at] + 1) % limit
     with small(path, "X", "obs/id") as train, pytest.raises(StateError, match="checksum"):
         train.load_state_dict(state)
+
+
+def test_inspect_proposes_the_group(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path / "a.h5ad", matrix(full=0.5), chunks=(16,), compression="lzf")
+    main(["inspect", str(path)])
+    python = capsys.readouterr().out.strip().splitlines()[-1]
+    assert python == f"prefetcher.PrefetchSequence({str(path)!r}, x='X', y=None)"
+    with eval(python, {"prefetcher": prefetcher}) as train:
+        assert train[0][0].shape == (32, COLUMNS)
+
+
+def test_rows_are_split_by_a_label_of_theirs(tmp_path: Path) -> None:
+    csr = matrix()
+    path = write(tmp_path / "a.h5ad", csr)
+    train, val = prefetcher.split(path, val_size=0.2, x="X")
+    assert sorted([*train, *val]) == list(range(N))
+    with small(path, "X", "obs/id", rows=val) as sequence:
+        for x, y in sequence:
+            assert set(y.tolist()) <= set(val.tolist())
+            assert (x == csr.toarray()[y]).all()
 
 
 # damage
