@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from prefetcher.backends import import_with_keras
 from prefetcher.columns.column import Column
 from prefetcher.columns.fields import Field
+from prefetcher.columns.packed import Unpacked
 from prefetcher.columns.rows import Row, Window
+from prefetcher.columns.sparse import Sparse
 from prefetcher.errors import (
     BackendError,
     ClosedError,
@@ -52,6 +54,8 @@ __all__ = [
     "Row",
     "Window",
     "Field",
+    "Sparse",
+    "Unpacked",
     "Column",
     "split",
     "folds",

@@ -135,8 +135,7 @@ class Recipe:
         else:
             view, make = self._values[part]
             array = make(arrays[view])
-        # No backend takes foreign byte order.
-        return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+        return array if array.dtype.isnative else _native(array)
 
     def _call(
         self, transform: Transform, batch: Batch, rows: NDArray[np.int64], place: Place
@@ -147,6 +146,16 @@ class Recipe:
         if "rows" in self._extras:
             extras["rows"] = rows
         return transform(*batch, **extras)
+
+
+def _native(array: NDArray[Any]) -> NDArray[Any]:
+    """The same in this machine's byte order: no backend takes another."""
+    dtype = array.dtype.newbyteorder("=")
+    if not dtype.names:
+        return array.astype(dtype)
+    records = np.zeros(array.shape, dtype)  # what lies between fields is never written to
+    records[...] = array
+    return records
 
 
 def not_numbers(dtype: np.dtype[Any]) -> str:

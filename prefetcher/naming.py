@@ -11,8 +11,9 @@ from prefetcher.columns.column import Column, Stored, Value
 from prefetcher.columns.fields import written_field
 from prefetcher.columns.memory import InMemory
 from prefetcher.columns.rows import Row
+from prefetcher.columns.sparse import Sparse
 from prefetcher.config import DEFAULT_X, DEFAULT_Y, Settings
-from prefetcher.errors import DatasetError, NoDatasetError, UnsafeFileError
+from prefetcher.errors import DatasetError, FileError, NoDatasetError, UnsafeFileError
 from prefetcher.hdf5.attributes import read_attributes
 from prefetcher.hdf5.describe import Dataset, FileDescription
 from prefetcher.hdf5.shards import Shards
@@ -85,7 +86,8 @@ def value_of(leaf: str | Column, shards: Shards) -> Value:
     """
     name = leaf if isinstance(leaf, str) else leaf.dataset
     dataset = shards.dataset(name)
-    stored = Stored(dataset.dtype, dataset.row_shape)
+    sparse = dataset.csr is not None
+    stored = Stored(dataset.dtype, dataset.row_shape, sparse, dataset.packing)
     return (Row(leaf) if isinstance(leaf, str) else leaf).value(stored)
 
 
@@ -111,18 +113,23 @@ def _renamed(names: Any, rename: Rename) -> Any:
 
 
 def _found(part: str, names: Any, shards: Shards) -> Any:
-    """The same with `Field` for names such as "events[energy]", if no dataset is called so."""
+    """The same with columns for what is no dataset.
+
+    `Field` for names such as "events[energy]", and `Sparse` for groups that have sparse rows.
+    """
 
     def found(name: str) -> str | Column:
         field = written_field(name)
-        if field is None:
-            return name
         try:
-            shards.dataset(name)
+            csr = shards.dataset(name).csr
+            if csr is not None and csr.said:
+                return Sparse(name)
         except NoDatasetError:
+            if field is None:
+                return name
             _check(part, field, shards, numbers=False)
             return field
-        except (DatasetError, UnsafeFileError):  # told where it is checked
+        except (DatasetError, FileError):  # told where it is checked
             pass
         return name
 

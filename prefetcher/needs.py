@@ -9,6 +9,7 @@ from prefetcher.columns.column import Span, View
 from prefetcher.columns.rowmap import RowMap
 from prefetcher.errors import DatasetError, SettingsError
 from prefetcher.hdf5.describe import Dataset
+from prefetcher.hdf5.elements import elements_of
 from prefetcher.hdf5.shards import Shards
 from prefetcher.messages.suggestions import listed
 from prefetcher.pipeline.lane import Need
@@ -20,6 +21,7 @@ def needs_of(shards: Shards, views: Iterable[View]) -> tuple[tuple[Need, ...], i
     Raises:
         DatasetError: Datasets do not fit together, or have no sample.
         SettingsError: Two columns of one dataset have different strides.
+        ReadError: Where sparse rows begin cannot be read, or is damaged.
     """
     by_dataset: dict[str, list[View]] = {}
     for view in dict.fromkeys(views):
@@ -33,7 +35,9 @@ def needs_of(shards: Shards, views: Iterable[View]) -> tuple[tuple[Need, ...], i
     for name, of_one in by_dataset.items():
         rows_of = [part.rows for part in shards.parts(name)]
         rows_map = RowMap(rows_of, samples, first, of_one[0].span.stride)
-        needs.append(Need(shards.dataset(name), tuple(of_one), rows_map, len(rows_of)))
+        dataset = shards.dataset(name)
+        elements = elements_of(shards, name) if dataset.csr else None
+        needs.append(Need(dataset, tuple(of_one), rows_map, len(rows_of), elements))
     return tuple(needs), sum(samples)
 
 

@@ -99,9 +99,12 @@ def _default_block_size(
 def _least_block(need: Need) -> int:
     """Samples in a block of windows of which few rows are read for the block after it, too."""
     begin, end = reach([view.span for view in need.views])
-    if end - begin == 1:
+    csr = need.dataset.csr
+    if end - begin == 1 and csr is None:
         return 1
-    rows = max(
-        _WINDOWS_IN_BLOCK * (end - begin), _STORAGE_CHUNKS_IN_BLOCK * need.dataset.storage_rows
-    )
+    # Rows of a sparse group begin and end within storage chunks, as windows do.
+    storage_rows = csr.storage_rows if csr else need.dataset.storage_rows
+    rows = _STORAGE_CHUNKS_IN_BLOCK * storage_rows
+    if end - begin > 1:
+        rows = max(rows, _WINDOWS_IN_BLOCK * (end - begin))
     return -(-rows // need.views[0].span.stride)

@@ -101,7 +101,9 @@ class Identity:
     def _file(self) -> dict[str, Any]:
         """What tells this file from another. Its name and times do not: it may be copied."""
         shards, datasets = self._feed.shards, self._feed.datasets
-        found = fingerprint(shards, [dataset.name for dataset in datasets])
+        names = [part.name for part in self._feed.parts]
+        names += [dataset.csr.indptr.name for dataset in datasets if dataset.csr]
+        found = fingerprint(shards, names)
         return {
             "files": len(shards.files),
             "bytes": shards.size,

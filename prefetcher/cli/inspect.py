@@ -217,6 +217,7 @@ def _dataset_json(dataset: Dataset, sizes: Sizes) -> dict[str, Any]:
         "way": dataset.way,
         "why": dataset.why,
         "refused": _why_not(dataset) or None,
+        "packing": dataset.packing._asdict() if dataset.packing else None,
         "row_bytes": dataset.row_bytes,
         "batch_bytes": dataset.row_bytes * batch,
         "chunk_bytes": dataset.row_bytes * chunk,
@@ -312,6 +313,7 @@ def _advice(found: Found, sizes: Sizes) -> Iterator[str]:
     for dataset in found.datasets:
         if why := _why_not(dataset):
             yield f"{dataset.name} cannot be read: {why}."
+    yield from _packed(found.datasets)
     yield from layout.lines(found.repackings)
     choice = found.choice
     if not choice:
@@ -326,6 +328,16 @@ def _advice(found: Found, sizes: Sizes) -> Iterator[str]:
     yield from _mixing(sizes)
     yield ""
     yield found.python or ""
+
+
+def _packed(datasets: tuple[Dataset, ...]) -> Iterator[str]:
+    """Which numbers are not what they stand for."""
+    for dataset in datasets:
+        if dataset.packing and not dataset.dtype.names and not _why_not(dataset):
+            yield (
+                f"{dataset.name} is packed ({dataset.packing}): Unpacked({dataset.name!r}) gives "
+                "its values as float32, NaN where there is none."
+            )
 
 
 def _mixing(sizes: Sizes) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Final
 
 from prefetcher.batch import flatten
 from prefetcher.cli import output
-from prefetcher.cli.names import Choice, group_of, guess
+from prefetcher.cli.names import Choice, as_used, group_of, guess
 from prefetcher.hdf5.describe import Dataset, FileDescription
 from prefetcher.messages.repacking import convert_line
 
@@ -45,11 +45,14 @@ def repackings(file: FileDescription, choice: Choice | None) -> list[Repacking]:
     """
     of_choice = group_of(choice.datasets[0]) if choice else None
     groups: dict[str, list[Dataset]] = {}
-    for dataset in file.datasets:
-        groups.setdefault(group_of(dataset), []).append(dataset)
+    for dataset in as_used(file):
+        if dataset.csr is None:  # `convert` has none
+            groups.setdefault(group_of(dataset), []).append(dataset)
     found = []
     for group, inside in groups.items():
         chosen = choice if group == of_choice else guess(tuple(inside))
+        if chosen and any(dataset.csr for dataset in chosen.datasets):
+            continue
         if chosen and (slow := tuple(_slow(chosen))):
             found.append(Repacking(slow, _command(file, chosen, group if choice else "")))
     return found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,9 +36,22 @@ class Choice:
     def python(self, files: Files, *, allow_external: bool = False) -> str:
         """The line that wraps the file or files."""
         written = list(files) if isinstance(files, tuple) else str(files)
-        names = "" if self.known else f", x={self.x!r}, y={self.y!r}"
+        known = self.known and not self._packed
+        names = "" if known else f", x={self._written(self.x)}, y={self._written(self.y)}"
         names += ", allow_external=True" if allow_external else ""
         return f"prefetcher.PrefetchSequence({written!r}{names})"
+
+    @property
+    def _packed(self) -> frozenset[str]:
+        """Those whose numbers were packed, and mean nothing as they are stored."""
+        return frozenset(dataset.name for dataset in self.datasets if dataset.packing)
+
+    def _written(self, names: Names | None) -> str:
+        """Names as Python, with columns where they are needed."""
+        if isinstance(names, tuple):
+            inside = ", ".join(map(self._written, names))
+            return f"({inside},)" if len(names) == 1 else f"({inside})"
+        return f"prefetcher.Unpacked({names!r})" if names in self._packed else repr(names)
 
 
 def said_by(path: Path) -> tuple[Attributes, ...]:
@@ -54,7 +68,7 @@ def choose(file: FileDescription, said: Sequence[Attributes]) -> Choice | None:
         said: What it says of itself, then of each of its splits: the first that names inputs.
     """
     own = next((each for each in said if each.x), None)
-    return (own and _said(file, own, whole=own is said[0])) or guess(file.datasets)
+    return (own and _said(file, own, whole=own is said[0])) or guess(as_used(file))
 
 
 def _said(file: FileDescription, said: Attributes, *, whole: bool) -> Choice | None:
@@ -102,6 +116,27 @@ def guess(datasets: tuple[Dataset, ...]) -> Choice | None:
         return Choice(x.name, None, (x,))
     y = min(partners, key=_unlikeliness)
     return Choice(x.name, y.name, (x, y))
+
+
+def as_used(file: FileDescription) -> tuple[Dataset, ...]:
+    """The datasets of a file, with groups of sparse rows in place of what these are made of."""
+    sparse = tuple(_sparse(file))
+    parts = {name for group in sparse for name in _parts_of(group)}
+    return (*sparse, *(dataset for dataset in file.datasets if dataset.name not in parts))
+
+
+def _parts_of(group: Dataset) -> tuple[str, ...]:
+    return tuple(f"{group.name}/{part}" for part in ("data", "indices", "indptr"))
+
+
+def _sparse(file: FileDescription) -> Iterator[Dataset]:
+    for dataset in file.datasets:
+        group, _, name = dataset.name.rpartition("/")
+        if group and name == "indptr":
+            with suppress(PrefetchError):
+                found = file.dataset(group)
+                if found.csr is not None and found.csr.said:
+                    yield found
 
 
 def group_of(dataset: Dataset) -> str:

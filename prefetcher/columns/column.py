@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from prefetcher.errors import DatasetError
+
 Array = NDArray[Any]
 
 
@@ -45,17 +47,59 @@ class Span(NamedTuple):
 
 
 class View(NamedTuple):
-    """The rows of samples in one dataset; columns that need the same ones share them."""
+    """The rows of samples in one dataset; columns that need the same ones share them.
+
+    Attributes:
+        dataset: Its name.
+        span: Which rows.
+        dense: What rows that are stored sparse are made in a batch; None for all other rows.
+    """
 
     dataset: str
     span: Span
+    dense: np.dtype[Any] | None = None
+
+
+class Packing(NamedTuple):
+    """How numbers were packed, as NetCDF says it: value = stored * scale + offset.
+
+    Attributes:
+        scale: The attribute `scale_factor`.
+        offset: The attribute `add_offset`.
+        fills: Stored numbers that stand for no value: `_FillValue` and `missing_value`.
+        unsigned: Whether integers are stored as signed ones and meant as unsigned ones.
+    """
+
+    scale: float = 1.0
+    offset: float = 0.0
+    fills: tuple[float, ...] = ()
+    unsigned: bool = False
+
+    def __str__(self) -> str:
+        told = []
+        if self.scale != 1.0:
+            told.append(f"scale_factor {self.scale:g}")
+        if self.offset:
+            told.append(f"add_offset {self.offset:g}")
+        if self.fills:
+            told.append(f"no value where {', '.join(f'{fill:g}' for fill in self.fills)}")
+        return ", ".join([*told, "unsigned"] if self.unsigned else told) or "scale_factor 1"
 
 
 class Stored(NamedTuple):
-    """What a file holds for one row."""
+    """What a file holds for one row.
+
+    Attributes:
+        dtype: Of its elements.
+        shape: Of the row.
+        sparse: Whether only the elements that are not zero are stored.
+        packing: How its numbers were packed; None if they were not.
+    """
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
+    sparse: bool = False
+    packing: Packing | None = None
 
 
 class Value(NamedTuple):
@@ -99,7 +143,12 @@ class Column(ABC):
     @property
     def view(self) -> View:
         """The rows that its values are made of."""
-        return View(self.dataset, self.span)
+        return View(self.dataset, self.span, self.dense)
+
+    @property
+    def dense(self) -> np.dtype[Any] | None:
+        """What rows that are stored sparse are made in a batch; None for all other rows."""
+        return None if isinstance(self.of, str) else self.of.dense
 
     @abstractmethod
     def value(self, stored: Stored) -> Value:
@@ -118,6 +167,11 @@ class Column(ABC):
         """The values that this one changes, for one row each."""
         if isinstance(self.of, Column):
             return self.of.value(stored)
+        if stored.sparse:
+            raise DatasetError(
+                f"{self.of} is a group of data, indices and indptr that does not say what it is: "
+                f"write Sparse({self.of!r}) if it holds rows (CSR)"
+            )
         return Value(stored.dtype, stored.shape, _as_they_are)
 
 

@@ -85,16 +85,25 @@ def _read(path: Path, group: str, allow_external: bool) -> Attributes:  # noqa: 
         )
 
 
-def _value(item: h5py.HLObject, name: str, kind: type) -> Any:
-    """An attribute of that kind, decoded; None where there is none, or somebody else's."""
+def attribute(item: h5py.HLObject, name: str) -> Any:
+    """An attribute as h5py gives it; None where there is none.
+
+    Raises:
+        OSError: The system could not read the file. Or another builtin of h5py: see `faults`.
+    """
     if name not in item.attrs:  # h5py's `get` would answer so to an error of the system too
         return None
     try:
-        value = item.attrs[name]
+        return item.attrs[name]
     except RAISED as error:
         if system_error(error):
             raise
         return None  # of a type that is none of numpy's
+
+
+def _value(item: h5py.HLObject, name: str, kind: type) -> Any:
+    """An attribute of that kind, decoded; None where there is none, or somebody else's."""
+    value = attribute(item, name)
     if not isinstance(value, str):
         return None
     try:

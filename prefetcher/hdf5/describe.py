@@ -13,6 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from prefetcher.columns.column import Packing
 from prefetcher.config import normal_path
 from prefetcher.errors import (
     DatasetError,
@@ -29,6 +30,7 @@ from prefetcher.hdf5.general import SCRATCH_BYTES
 from prefetcher.hdf5.index import grid_of
 from prefetcher.hdf5.links import Item, Refused, dataset_names, find, names_of, walk
 from prefetcher.hdf5.opening import open_file, status_of
+from prefetcher.hdf5.packing import packing_of
 from prefetcher.hdf5.patterns import Match, matching
 from prefetcher.hdf5.properties import (
     layout_of,
@@ -37,6 +39,7 @@ from prefetcher.hdf5.properties import (
     stored_filters,
     unavailable,
 )
+from prefetcher.hdf5.sparse import NO_PARTS, SparseGroup, sparse_group, why_no_rows
 from prefetcher.hdf5.storage_chunks import kept_bytes, most_stored
 from prefetcher.hdf5.virtual import open_sources
 from prefetcher.hdf5.ways import Way, choose, dtype_of, why_no_dtype
@@ -73,6 +76,10 @@ class Dataset:
     """Why its rows cannot be read at all, although the rest of the file can; "" where they can."""
     outside: bool = False
     """Whether that is because it lies outside the file, and `allow_external` is False."""
+    packing: Packing | None = None
+    """How its numbers were packed, by its attributes; None if they were not."""
+    csr: Csr | None = None
+    """What it is made of, if it is a group of sparse rows; None for a dataset."""
 
     @property
     def rows(self) -> int:
@@ -86,7 +93,9 @@ class Dataset:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of one row in memory."""
+        """Bytes of one row in memory; of sparse rows, which differ, the mean."""
+        if self.csr is not None:
+            return self.csr.row_bytes(self.shape)
         return self.dtype.itemsize * math.prod(self.row_shape)
 
     @property
@@ -109,6 +118,8 @@ class Dataset:
     @property
     def kept_bytes(self) -> int:
         """What stays in memory of it once it was read, whether the file is open or not: roughly."""
+        if self.csr is not None:
+            return sum(part.kept_bytes for part in self.parts)
         if self.way == "contiguous":
             return ContiguousWay.kept_bytes
         if self.way == "general" or self.storage_chunk is None:
@@ -116,8 +127,42 @@ class Dataset:
         grid = math.prod(grid_of(self.shape, self.storage_chunk))
         return kept_bytes(min(grid, self.stored_bytes))  # of most of it nothing may be stored
 
+    @property
+    def parts(self) -> tuple[Dataset, ...]:
+        """The datasets that are read for it."""
+        return (self,) if self.csr is None else (self.csr.data, self.csr.indices)
+
     def __str__(self) -> str:
         return f"{self.name} {self.dtype} {self.shape}"
+
+
+@dataclass(frozen=True, slots=True)
+class Csr:
+    """The datasets of a group of sparse rows. Row i has the elements indptr[i] to indptr[i + 1]."""
+
+    data: Dataset
+    """The values of the elements."""
+    indices: Dataset
+    """The column of each."""
+    indptr: Dataset
+    """Where each row begins, and where the last one ends."""
+    said: bool
+    """Whether the group itself says that it holds sparse rows."""
+
+    def row_bytes(self, shape: tuple[int, ...]) -> int:
+        """The mean of what a row takes; 0 where there is nothing to batch."""
+        rows, columns = shape
+        if not rows or not columns:
+            return 0
+        element = self.data.dtype.itemsize + self.indices.dtype.itemsize
+        return max(1, -(-self.data.rows * element // rows))
+
+    @property
+    def storage_rows(self) -> int:
+        """Rows that lie in one storage chunk, in the mean; at least 1."""
+        rows = max(1, self.indptr.rows - 1)
+        together = max(self.data.storage_rows, self.indices.storage_rows)
+        return max(1, together * rows // max(1, self.data.rows))
 
 
 _FEW = 8  # datasets of a file that are looked through: a dict for each of many files costs more
@@ -213,6 +258,9 @@ class FileDescription:
 
 def check_batchable(file: str, dataset: Dataset) -> None:
     """Raises what is wrong with a dataset whose rows are wanted; see `FileDescription.dataset`."""
+    if dataset.csr is not None:
+        for part in (dataset.csr.data, dataset.csr.indices, dataset.csr.indptr):
+            check_batchable(file, part)
     if dataset.outside:
         raise UnsafeFileError(
             f"{file} points outside itself: {dataset.refused}; pass allow_external=True "
@@ -369,9 +417,10 @@ def _leads_to_group(description: FileDescription, name: str) -> bool:
 def _looked_up(description: FileDescription, name: str) -> Dataset:
     """The dataset that a path leads to, under that name."""
     path = description.path
-    with _found(description, name) as (file, found):
-        if isinstance(found, h5py.Dataset | Refused):
-            return _describe(file, name, found, allow_external=description.allow_external)
+    with _found(description, "") as (file, _):
+        found = None if "\0" in name else _at(file, name, description)
+        if isinstance(found, Dataset):
+            return found
         have = _Shown(file, description)
         if found is None or any(each.startswith(f"{name}/") for each in have):
             raise NoDatasetError(missing("dataset", name, path.name, have))
@@ -407,18 +456,20 @@ def _dataset_names(description: FileDescription) -> list[str]:
 
 def _present(description: FileDescription, names: Sequence[str]) -> list[Dataset]:
     """Those of these datasets that are there, whatever can be done with them."""
-    allow_external = description.allow_external
     with _found(description, "") as (file, _):
-        found = [
-            (name, find(file, name, allow_external=allow_external))
-            for name in names
-            if "\0" not in name
-        ]
-        return [
-            _describe(file, name, each, allow_external=allow_external)
-            for name, each in found
-            if isinstance(each, h5py.Dataset | Refused)
-        ]
+        found = (_at(file, name, description) for name in names if "\0" not in name)
+        return [each for each in found if isinstance(each, Dataset)]
+
+
+def _at(file: h5py.File, name: str, description: FileDescription) -> Dataset | Item | None:
+    """The dataset at a path, sparse rows included; else what lies there."""
+    allow_external = description.allow_external
+    found = find(file, name, allow_external=allow_external)
+    if isinstance(found, h5py.Dataset | Refused):
+        return _describe(file, name, found, allow_external=allow_external)
+    if isinstance(found, h5py.Group) and (group := sparse_group(found)):
+        return _sparse(file, name, group, allow_external=allow_external)
+    return found
 
 
 def _matches(description: FileDescription, patterns: Sequence[str]) -> dict[str, dict[Match, str]]:
@@ -460,6 +511,35 @@ def _describe(
     return _refused(name, dtype_of(found), layout_of(found.id.get_create_plist()), refused)
 
 
+def _sparse(
+    file: h5py.File, name: str, group: SparseGroup | Refused, *, allow_external: bool
+) -> Dataset:
+    """Sparse rows, which count as a dataset of whole ones."""
+    if isinstance(group, Refused):
+        return _refused(name, np.dtype(object), "csr", group)
+    found = [
+        find(file, f"{name}/{part}", allow_external=allow_external)
+        for part in ("data", "indices", "indptr")
+    ]
+    if not all(isinstance(each, h5py.Dataset | Refused) for each in found):
+        return _refused(name, np.dtype(object), "csr", Refused(NO_PARTS))
+    data, indices, indptr = (
+        _describe(file, f"{name}/{part}", each, allow_external=allow_external)
+        for part, each in zip(("data", "indices", "indptr"), found, strict=True)
+    )
+    parts = (data, indices, indptr)
+    if why := next((f"{part.name}: {part.refused}" for part in parts if part.refused), ""):
+        return _refused(name, data.dtype, "csr", Refused(why, any(part.outside for part in parts)))
+    if why := why_no_rows(group, *((part.shape, part.dtype) for part in parts)):
+        return _refused(name, data.dtype, "csr", Refused(why))
+    slowest = max((data, indices), key=lambda part: part.way == "general")
+    return Dataset(
+        name, (group.rows, group.columns), data.dtype, "csr", None, data.filters,
+        sum(part.stored_bytes for part in parts), slowest.way, slowest.why,
+        csr=Csr(data, indices, indptr, group.said),
+    )  # fmt: skip
+
+
 def _refused(name: str, dtype: np.dtype[np.generic], layout: str, refused: Refused) -> Dataset:
     return Dataset(
         name, (), dtype, layout, None, (), 0, "general", refused.why,
@@ -484,5 +564,6 @@ def _readable(file: h5py.File, name: str, dataset: h5py.Dataset) -> Dataset:
         why=why,
         # What is decoded outside HDF5 needs no filter of HDF5's.
         missing_filter=missing.name if missing and way == "general" else "",
+        packing=packing_of(dataset),
         refused=why_no_dtype(dataset) or missing_storage(storage_files(dataset)),
     )

@@ -103,8 +103,15 @@ def _size(proven: Proven) -> int:
     return PROVED_BYTES + sum(way.kept_bytes for way in proven.values() if way is not None)
 
 
-def agrees(dataset: h5py.Dataset, probes: Iterable[Probe]) -> bool:
+def agrees(
+    dataset: h5py.Dataset, probes: Iterable[Probe], compared: Callable[[bytes], bytes] = bytes
+) -> bool:
     """Whether the fast way gives the bytes that h5py gives, wherever both give any.
+
+    Args:
+        dataset: As h5py has it open.
+        probes: What the fast way reads.
+        compared: Takes out of the bytes what may differ.
 
     Damage that the fast way sees is no reason to leave it, whatever h5py says of it: whoever wants
     those rows is told, and HDF5 never sees bytes that could crash it or fill the memory.
@@ -112,10 +119,10 @@ def agrees(dataset: h5py.Dataset, probes: Iterable[Probe]) -> bool:
     Raises:
         OSError: The system could not read, which says nothing about the way.
     """
-    return all(_same(dataset, probe) for probe in probes)
+    return all(_same(dataset, probe, compared) for probe in probes)
 
 
-def _same(dataset: h5py.Dataset, probe: Probe) -> bool:
+def _same(dataset: h5py.Dataset, probe: Probe, compared: Callable[[bytes], bytes]) -> bool:
     try:
         found = probe.read()
     except CorruptError:
@@ -126,4 +133,4 @@ def _same(dataset: h5py.Dataset, probe: Probe) -> bool:
         if system_error(error):
             raise
         return True  # the fast way could read what HDF5 cannot
-    return found == expected
+    return compared(found) == compared(expected)

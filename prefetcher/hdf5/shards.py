@@ -20,7 +20,7 @@ from pathlib import Path
 
 from prefetcher.config import File, Files, normal_path
 from prefetcher.errors import DatasetError, FileMissingError, PrefetchError, SettingsError
-from prefetcher.hdf5.describe import Dataset, FileDescription, identify
+from prefetcher.hdf5.describe import Csr, Dataset, FileDescription, identify
 from prefetcher.hdf5.manifest import is_manifest, read_manifest
 from prefetcher.hdf5.opened import MOST_BYTES
 from prefetcher.hdf5.patterns import Match, is_pattern
@@ -237,7 +237,10 @@ class Shards:
         )
 
     def _together(self, name: str) -> Dataset:
-        parts = self.parts(name)
+        return self._joined(name, self.parts(name))
+
+    def _joined(self, name: str, parts: Sequence[Dataset]) -> Dataset:
+        """What each shard has of a dataset, as one."""
         first = parts[0]
         for shard, other in enumerate(parts):
             if other is not first and (other.dtype, other.row_shape) != (
@@ -254,6 +257,7 @@ class Shards:
             name=name if name in self._paths else first.name,
             shape=(sum(part.shape[0] for part in parts), *first.row_shape),
             stored_bytes=sum(part.stored_bytes for part in parts),
+            csr=self._joined_csr([part.csr for part in parts]),
         )
 
     def _knowing(self, file: FileDescription, names: AbstractSet[str]) -> FileDescription:
@@ -263,6 +267,20 @@ class Shards:
         file = file.including(sorted(names))
         datasets = tuple(self._alike.setdefault(each, each) for each in file.datasets)
         return replace(file, datasets=self._sets_alike.setdefault(datasets, datasets))
+
+    def _joined_csr(self, groups: Sequence[Csr | None]) -> Csr | None:
+        found = [group for group in groups if group is not None]
+        if len(found) < len(groups) or not found:
+            return None
+        data, indices, indptr = (
+            self._joined(parts[0].name, parts)
+            for parts in zip(*map(_datasets_of, found), strict=True)
+        )
+        return Csr(data, indices, indptr, found[0].said)
+
+
+def _datasets_of(group: Csr) -> tuple[Dataset, Dataset, Dataset]:
+    return group.data, group.indices, group.indptr
 
 
 def describe_all(files: Files, *, allow_external: bool = False, retries: int = 3) -> Shards:

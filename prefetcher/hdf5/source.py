@@ -35,6 +35,7 @@ from prefetcher.hdf5.opening import status_of
 from prefetcher.hdf5.places import Places, Rows, after, rows_in
 from prefetcher.hdf5.proof import FastWay, Proofs, Proven, agrees
 from prefetcher.hdf5.properties import stored_filters
+from prefetcher.hdf5.records import Record
 from prefetcher.hdf5.scratch import Scratch
 from prefetcher.hdf5.storage_chunks import StorageChunkWay
 from prefetcher.hdf5.ways import Way
@@ -79,6 +80,28 @@ class _Open:
         self.stored.close()
         if self._handle is not None:
             self._handle.close()
+
+
+class ConvertedWay:
+    """A way of records with strings that HDF5 converts: the same is done to what was read."""
+
+    def __init__(self, way: FastWay, record: Record) -> None:
+        self.way = way
+        self._record = record
+        self.scratch_bytes = way.scratch_bytes
+        self.kept_bytes = way.kept_bytes
+        self.ranges = way.ranges
+        self.probes = way.probes
+
+    def read(self, access: Access, runs: Sequence[Run], places: Places) -> None:
+        """Reads as the way does; also where that then fails, what is there is converted."""
+        before = places.done
+        try:
+            self.way.read(access, runs, places)
+        finally:
+            count = places.done - before
+            for rows in places.ahead(count, -count):
+                self._record.converted(rows)
 
 
 def _index(dataset: h5py.Dataset) -> NDArray[np.int64] | None:
@@ -199,7 +222,13 @@ class Source:
             way = _described_way(dataset, opened, indexes[0])
         except CorruptError as error:
             raise CorruptError(f"{name} in {self._path.name} is damaged: {error}") from error
-        return way if way is not None and agrees(opened, way.probes(access)) else None
+        if way is None:
+            return None
+        record = Record(opened) if dataset.dtype.names else None
+        compared = record.compared if record else bytes
+        if not agrees(opened, way.probes(access), compared):
+            return None
+        return ConvertedWay(way, record) if record and record.strings else way
 
     def way_of(self, name: str) -> Way:
         """How a dataset is read: as it was described, unless the proof of that failed."""

@@ -22,6 +22,7 @@ from prefetcher.hdf5.index import ChunkIndex, StoredChunk, grid_of
 from prefetcher.hdf5.places import Places
 from prefetcher.hdf5.proof import Probe
 from prefetcher.hdf5.properties import stored_filters
+from prefetcher.hdf5.records import without_gaps
 from prefetcher.order.plan import Run
 from prefetcher.storage.protocol import Range
 
@@ -76,7 +77,8 @@ class StorageChunkWay:
         whole = len(self._index) == math.prod(self._index.grid)
         fill = np.zeros((), dataset.dtype) if whole else np.array(dataset.fillvalue, dataset.dtype)
         filters = stored_filters(dataset.id.get_create_plist())
-        self._layout = layout = _layout(dataset.shape, dataset.chunks, filters, fill.tobytes())
+        stored_fill = without_gaps(fill).tobytes()
+        self._layout = layout = _layout(dataset.shape, dataset.chunks, filters, stored_fill)
         self._most_stored = min(self._index.largest, most_stored(layout.chunk_bytes))
         self.scratch_bytes = self._most_stored + layout.band_bytes + 2 * layout.chunk_bytes
         self.kept_bytes = kept_bytes(len(self._index))

@@ -13,6 +13,7 @@ import numpy as np
 from prefetcher.filters.decode import why_left_to_hdf5
 from prefetcher.hdf5.index import grid_of
 from prefetcher.hdf5.properties import has_fill_value, layout_of, stored_filters
+from prefetcher.hdf5.records import is_numpys
 
 Way = Literal["contiguous", "storage chunks", "general"]
 WAYS: tuple[Way, ...] = get_args(Way)
@@ -89,11 +90,16 @@ def _why_general(dataset: h5py.Dataset, layout: str) -> str | None:
 
 
 def _same_bytes(dataset: h5py.Dataset) -> bool:
-    """Whether HDF5 would convert nothing: big-endian stays, padded bits and strings do not."""
-    dtype = dtype_of(dataset)
-    if dtype.hasobject or dtype.names or dtype.subdtype:
+    """Whether HDF5 would convert nothing: big-endian stays, padded bits and strings do not.
+
+    In records it may be that strings have to be ended, see `records`.
+    """
+    dtype, stored = dtype_of(dataset), dataset.id.get_type()
+    if dtype.hasobject or dtype.subdtype:
         return False
-    return bool(dataset.id.get_type().equal(_in_memory(dtype)))
+    if dtype.kind == "S":
+        return bool(stored.equal(_in_memory(dtype)))
+    return is_numpys(stored, dtype)
 
 
 def _why_not_contiguous(dataset: h5py.Dataset) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from prefetcher.columns.column import View
 from prefetcher.columns.memory import InMemory
 from prefetcher.columns.rowmap import RowMap
 from prefetcher.hdf5.describe import Dataset
+from prefetcher.hdf5.elements import Elements
 from prefetcher.order.plan import ChunkPlan, Part, Run
 from prefetcher.pipeline.buffers import Meter, Pool
 
@@ -32,12 +34,25 @@ class Need:
         views: Which rows; each once, all of the same stride.
         rows: Where each sample stands.
         files: How many files the rows lie in.
+        elements: Where the elements of sparse rows lie; None for a dataset of whole rows.
     """
 
     dataset: Dataset
     views: tuple[View, ...]
     rows: RowMap
     files: int = 1
+    elements: Elements | None = None
+
+    @property
+    def batch_bytes(self) -> int:
+        """Bytes of one sample in a batch."""
+        return sum(batch_bytes(self.dataset, view) for view in self.views)
+
+
+def batch_bytes(dataset: Dataset, view: View) -> int:
+    """Bytes that the rows of one sample take in a batch."""
+    dtype = view.dense or dataset.dtype
+    return dtype.itemsize * math.prod(dataset.row_shape) * view.span.rows
 
 
 class RowSource(Protocol):
@@ -91,10 +106,10 @@ class Buffers:
 
     def __init__(self, view: View, dataset: Dataset, samples: int, keep: int, meter: Meter) -> None:
         self.view = view
-        self._dtype, row_shape = dataset.dtype, dataset.row_shape
+        self._dtype, row_shape = view.dense or dataset.dtype, dataset.row_shape
         length = view.span.length
         self._shape = row_shape if length is None else (length, *row_shape)
-        self.value_bytes = dataset.row_bytes * view.span.rows
+        self.value_bytes = batch_bytes(dataset, view)
         self.nbytes = samples * self.value_bytes
         self.pool = Pool(self.nbytes, keep, meter)
 

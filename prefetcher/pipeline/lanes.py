@@ -13,6 +13,7 @@ from prefetcher.order.plan import ChunkPlan, Part, Plan
 from prefetcher.pipeline.buffers import Meter
 from prefetcher.pipeline.lane import Arrays, Hold, Lane, Need, RowSource
 from prefetcher.pipeline.rows import GatheredLane, PlacedLane
+from prefetcher.pipeline.sparse import SparseLane
 from prefetcher.pipeline.windows import WindowLane
 
 _PLACED_ROW_BYTES = 6 << 10  # measured: below this, a second copy costs less than a call per row
@@ -41,7 +42,9 @@ def lanes(
     return (*of_files, *known)
 
 
-def _kind(need: Need) -> type[GatheredLane | PlacedLane | WindowLane]:
+def _kind(need: Need) -> type[GatheredLane | PlacedLane | WindowLane | SparseLane]:
+    if need.elements is not None:
+        return SparseLane
     if len(need.views) > 1 or need.views[0].span.length is not None:
         return WindowLane
     return PlacedLane if is_placed(need.dataset) else GatheredLane

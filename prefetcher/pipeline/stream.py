@@ -64,15 +64,19 @@ class Feed:
 
     @property
     def datasets(self) -> list[Dataset]:
-        """The datasets that are read, each once."""
+        """What samples are made of, each once: datasets, and groups of sparse rows."""
         return [need.dataset for need in self.needs]
+
+    @property
+    def parts(self) -> list[Dataset]:
+        """The datasets that are read, each once: those in the groups, too."""
+        found = (part for dataset in self.datasets for part in dataset.parts)
+        return list({part.name: part for part in found}.values())
 
     @property
     def sample_bytes(self) -> int:
         """Bytes of one sample in a batch, before the transform."""
-        return sum(
-            need.dataset.row_bytes * view.span.rows for need in self.needs for view in need.views
-        )
+        return sum(need.batch_bytes for need in self.needs)
 
     @property
     def most_workers(self) -> Workers:
@@ -86,7 +90,7 @@ class Feed:
         buffers = sum(lane.most_bytes(*counts) for lane in self.lanes(Meter()))
         # Who asks for a batch out of turn reads beside the readers.
         threads = self.most_workers.readers + 1
-        scratch = threads * sum(dataset.scratch_bytes for dataset in self.datasets)
+        scratch = threads * sum(dataset.scratch_bytes for dataset in self.parts)
         return buffers + scratch + self.shards.memory_bytes(self.names, threads)
 
     def lanes(self, meter: Meter) -> tuple[Lane, ...]:
@@ -106,7 +110,7 @@ class Feed:
 
     @property
     def names(self) -> list[str]:
-        """The names of the datasets that are read."""
+        """The names of what samples are made of."""
         return [need.dataset.name for need in self.needs]
 
 
@@ -308,7 +312,7 @@ class Stream:
         stopping = threading.Event()
         source = ShardedSource(
             feed.shards,
-            feed.names,
+            [part.name for part in feed.parts],
             retries=settings.retries,
             stopping=stopping,
             on_retry=lambda data: self._event("read_retry", data),

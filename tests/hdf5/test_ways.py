@@ -272,6 +272,27 @@ def padded(file: h5py.File) -> None:
     file.create_dataset("x", (50,), np.dtype([("a", "u1"), ("b", "f4")], align=True))[:] = (1, 2.0)
 
 
+def records_of_text(file: h5py.File) -> None:
+    """Strings that end at their first zero byte, as PyTables writes them, with rubbish behind."""
+    text = h5py.h5t.C_S1.copy()
+    text.set_size(4)
+    kind = h5py.h5t.create(h5py.h5t.COMPOUND, 12)
+    for name, at, member in ((b"a", 0, text), (b"b", 8, h5py.h5t.IEEE_F32LE)):
+        kind.insert(name, at, member)
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_chunk((10,))
+    made = h5py.h5d.create(file.id, b"x", kind, h5py.h5s.create_simple((50,)), properties)
+    record = np.frombuffer(b"a\0zz" + b"gap!" + np.float32(1.5).tobytes(), np.uint8)
+    for at in range(0, 50, 10):
+        made.write_direct_chunk((at,), np.tile(record, 10).tobytes())
+
+
+def flags(file: h5py.File) -> None:
+    """Booleans of PyTables."""
+    made = h5py.h5d.create(file.id, b"x", h5py.h5t.STD_B8LE, h5py.h5s.create_simple((50,)))
+    made.write(h5py.h5s.ALL, h5py.h5s.ALL, np.arange(50, dtype=np.uint8) % 2, h5py.h5t.STD_B8LE)
+
+
 @pytest.mark.parametrize("userblock", [0, 512])
 @pytest.mark.parametrize("libver", ["earliest", "latest"])
 @pytest.mark.parametrize(
@@ -293,7 +314,9 @@ def padded(file: h5py.File) -> None:
         (odd_precision, "general"),
         (null_terminated, "general"),
         (never_written, "general"),
-        (padded, "general"),
+        (padded, "contiguous"),
+        (records_of_text, "storage chunks"),
+        (flags, "contiguous"),
     ],
 )
 def test_each_kind_of_file_gets_its_way(

@@ -1,0 +1,45 @@
+"""What a dataset's attributes say of how its numbers were packed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import h5py
+import numpy as np
+
+from prefetcher.columns.column import Packing
+from prefetcher.hdf5.attributes import attribute
+from prefetcher.hdf5.ways import dtype_of
+
+_SCALE, _OFFSET, _FILL, _MISSING = "scale_factor", "add_offset", "_FillValue", "missing_value"
+_MOST_FILLS = 16  # CF knows a vector of missing values; nobody has a long one
+
+
+def packing_of(dataset: h5py.Dataset) -> Packing | None:
+    """How its numbers were packed, after the conventions of NetCDF; None if they were not."""
+    dtype = dtype_of(dataset)
+    if dtype.kind not in "iuf" and not dtype.names:  # attributes of records count for their fields
+        return None
+    scale, offset, fill, missing = (
+        _numbers(dataset, name) for name in (_SCALE, _OFFSET, _FILL, _MISSING)
+    )
+    unsigned = _is_unsigned(dataset)
+    if not (scale or offset or fill or missing or unsigned):
+        return None
+    return Packing((*scale, 1.0)[0], (*offset, 0.0)[0], (*fill, *missing), unsigned)
+
+
+def _numbers(dataset: h5py.Dataset, name: str) -> tuple[float, ...]:
+    """An attribute of one number or a few; () where it is none."""
+    found = attribute(dataset, name)
+    if not isinstance(found, np.ndarray | np.generic):
+        return ()
+    if found.dtype.kind not in "iuf" or not 1 <= found.size <= _MOST_FILLS:
+        return ()
+    return tuple(np.asarray(found).reshape(-1).tolist())
+
+
+def _is_unsigned(dataset: h5py.Dataset) -> bool:
+    found: Any = attribute(dataset, "_Unsigned")
+    text = found.decode(errors="replace") if isinstance(found, bytes) else found
+    return isinstance(text, str) and text.lower() == "true" and dtype_of(dataset).kind == "i"
