@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -346,6 +346,31 @@ def test_memory_is_allocated_once_and_used_again(
         loose = stream._feed.loose_batches
     assert allocated[CHUNK * 16] == 2
     assert 0 < allocated[BATCH * 4] <= loose
+
+
+@pytest.mark.parametrize("asked", [1, 3, 4, 30])
+@pytest.mark.parametrize("readers", [1, 3])
+def test_a_closed_stream_holds_no_memory(
+    samples: MakeSamples, row_way: str, asked: int, readers: int
+) -> None:
+    """However much was read when it was closed, and while somebody still has the stream."""
+    for end in range(asked, asked + CHUNK // BATCH):
+        with streaming(samples(N), readers=readers) as stream:
+            ids(stream, *range(end))
+        assert stream.stats().buffer_bytes == 0
+
+
+@pytest.mark.parametrize("row", [3, 71])
+def test_a_failed_run_holds_no_memory_once_its_error_is_gone(
+    samples: MakeSamples, monkeypatch: pytest.MonkeyPatch, row: int
+) -> None:
+    monkeypatch.setattr(stream_module, "ShardedSource", Failing)
+    with streaming(samples(N), shuffle=False) as stream:
+        Failing.row, Failing.times = row, 1
+        with suppress(ReadError):
+            ids(stream, *range(20))
+        assert Failing.times == 0
+    assert stream.stats().buffer_bytes == 0
 
 
 def test_every_second_of_a_worker_is_accounted_for(samples: MakeSamples) -> None:
