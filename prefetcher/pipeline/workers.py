@@ -139,7 +139,8 @@ def read_parts(shared: Shared, tasks: Iterable[Task], clock: Clock) -> None:
     for chunk, part in tasks:
         try:
             clock.switch(State.WAIT_OUT)
-            shared.chunks.reserve(chunk.number)
+            if not chunk.leads(part):  # the leading batch is read, whatever failed behind it
+                shared.chunks.reserve(chunk.number)
             clock.switch(State.GATHER)
             done = chunk.read(part, shared.source)
             clock.samples += part.stop - part.start

@@ -28,6 +28,7 @@ from prefetcher.pipeline import stream as stream_module
 from prefetcher.pipeline.auto import Climber, Decision, Pace
 from prefetcher.pipeline.chunk import Chunk, Done, RowSource
 from prefetcher.pipeline.stream import Feed, Stream
+from prefetcher.pipeline.workers import Line, Shared
 
 N, BATCH, CHUNK = 203, 5, 20
 AUTO_MOST = 4
@@ -239,6 +240,32 @@ def test_in_the_first_chunk_an_error_takes_the_first_batch_only_if_that_needs_th
             Task(lambda: ids(stream, broken)).result()
         for ordinal in range(broken, 41):
             assert ids(stream, ordinal) == [planned(stream, ordinal)]
+
+
+def test_the_first_batch_comes_though_its_chunk_failed_before_it_was_read(
+    samples: MakeSamples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader that is slow to begin with the leading part finds the chunk broken by another."""
+    failed, fail, draw = threading.Event(), Shared.fail, Line.__next__
+
+    def told(self: Shared, *what: Any) -> None:
+        fail(self, *what)
+        failed.set()
+
+    def slow(line: Line[Any]) -> Any:
+        item = draw(line)
+        if isinstance(item, tuple) and item[0].leads(item[1]):
+            wait_for(failed, "another reader has met the broken row")
+        return item
+
+    monkeypatch.setattr(Shared, "fail", told)
+    monkeypatch.setattr(Line, "__next__", slow)
+    monkeypatch.setattr(stream_module, "ShardedSource", Failing)
+    with streaming(samples(N), shuffle=False, readers=6) as stream:
+        Failing.row, Failing.times = 17, 1
+        assert Task(lambda: ids(stream, 0)).result() == [planned(stream, 0)]
+        with pytest.raises(ReadError):
+            ids(stream, 1)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
