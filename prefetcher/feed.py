@@ -38,7 +38,10 @@ def feed_of(settings: Settings) -> Feed:
         SettingsError: The settings leave no batch, or need more memory than there is.
     """
     shards = describe_all(
-        settings.file, allow_external=settings.allow_external, retries=settings.retries
+        settings.file,
+        allow_external=settings.allow_external,
+        retries=settings.retries,
+        swmr=settings.swmr,
     )
     settings = named(settings, shards)
     parts = (settings.x, settings.y, settings.sample_weight)
@@ -46,6 +49,8 @@ def feed_of(settings: Settings) -> Feed:
         tuple(part for part in parts if part is not None), settings.transform, settings.seed
     )
     shards = shards.including(recipe.names)
+    if settings.swmr:
+        shards = shards.level(recipe.names)
     feed = Feed(settings, shards, _plan(settings, shards, recipe.names), recipe)
     feed = _fitting(feed)
     return replace(feed, auto_most=_auto_most(feed))

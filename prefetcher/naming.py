@@ -59,7 +59,11 @@ def _with_own_names(settings: Settings, file: FileDescription, group: str) -> Se
     if settings.x != default_x:
         return settings
     own = read_attributes(
-        file.path, group, allow_external=settings.allow_external, retries=settings.retries
+        file.path,
+        group,
+        allow_external=settings.allow_external,
+        retries=settings.retries,
+        swmr=settings.swmr,
     )
     called_so = any(dataset.name == default_x for dataset in file.datasets)
     if own.x is None or (called_so and own.x != default_x):
@@ -98,7 +102,7 @@ def _check_numbers(named: str, dataset: Dataset, file: str) -> None:
 
 def _splits(name: str, file: FileDescription) -> str:
     """What to write for a file that `prefetcher convert` has split; "" for any other."""
-    splits = read_attributes(file.path).splits
+    splits = read_attributes(file.path, swmr=file.swmr).splits
     if not splits or name.partition("/")[0] in splits:
         return ""
     return (

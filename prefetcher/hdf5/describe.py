@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -120,6 +120,7 @@ class FileDescription:
     allow_external: bool = False
     """As it was described with, like the next."""
     retries: int = 3
+    swmr: bool = False
 
     def dataset(self, name: str) -> Dataset:
         """The dataset of that name, if it can be cut into batches.
@@ -158,6 +159,19 @@ class FileDescription:
         new = [each for each in found.values() if each not in self.datasets]
         return replace(self, datasets=(*self.datasets, *new)) if new else self
 
+    def level(self, names: Collection[str]) -> FileDescription:
+        """The same with as many rows in each of these `datasets`: those that all of them have.
+
+        A writer appends to one dataset after the other.
+        """
+        own = {self.dataset(name).name for name in names}
+        rows = min(self.dataset(name).rows for name in own)
+        datasets = (
+            replace(each, shape=(rows, *each.row_shape)) if each.name in own else each
+            for each in self.datasets
+        )
+        return replace(self, datasets=tuple(datasets))
+
 
 def _check_batchable(file: str, dataset: Dataset) -> None:
     if dataset.outside:
@@ -191,7 +205,11 @@ def _check_batchable(file: str, dataset: Dataset) -> None:
 
 
 def describe(
-    path: str | os.PathLike[str], *, allow_external: bool = False, retries: int = 3
+    path: str | os.PathLike[str],
+    *,
+    allow_external: bool = False,
+    retries: int = 3,
+    swmr: bool = False,
 ) -> FileDescription:
     """Opens the file, looks at every dataset in every group, and closes it again.
 
@@ -201,35 +219,38 @@ def describe(
             into other files. Off, because a data set from a stranger could read anything that
             this user can read.
         retries: How often it is tried again after EIO, ESTALE or ETIMEDOUT.
+        swmr: Whether a writer in SWMR mode may append to the file meanwhile.
 
     Raises:
         FileError: a subclass for each thing that can be wrong with the file.
         ReadError: the system could not read it, also not after the retries.
     """
     path = Path(path)
-    return Retry(retries).opening(path.name, partial(_described, path, allow_external, retries))
+    look = partial(_described, path, allow_external, retries, swmr)
+    return Retry(retries).opening(path.name, look)
 
 
 def _described(
     path: Path,
     allow_external: bool,  # noqa: FBT001 - for partial
     retries: int,
+    swmr: bool,  # noqa: FBT001
 ) -> FileDescription:
-    with open_file(path) as file, damage_reported(path):
+    with open_file(path, swmr=swmr) as file, damage_reported(path):
         status = path.stat()
         datasets = tuple(
             _describe(file, name, found, allow_external=allow_external)
             for name, found in walk(file, allow_external=allow_external)
         )
-    identity = identity_of(status)
-    return FileDescription(path, status.st_size, identity, datasets, allow_external, retries)
+    identity = identity_of(status, grows=swmr)
+    return FileDescription(path, status.st_size, identity, datasets, allow_external, retries, swmr)
 
 
 @contextmanager
 def _found(description: FileDescription, name: str) -> Iterator[tuple[h5py.File, Item | None]]:
     """What a path leads to, and the file, which is open meanwhile."""
     path, allow_external = description.path, description.allow_external
-    with open_file(path) as file, damage_reported(path):
+    with open_file(path, swmr=description.swmr) as file, damage_reported(path):
         opened = os.fstat(file.id.get_vfd_handle())
         check_identity(path.name, opened, description.identity)
         yield file, None if "\0" in name else find(file, name, allow_external=allow_external)

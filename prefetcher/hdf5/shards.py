@@ -56,6 +56,10 @@ class Shards:
         """
         return Shards(tuple(file.including(names) for file in self.files))
 
+    def level(self, names: Collection[str]) -> Shards:
+        """The same with those rows of each file that all of these datasets have."""
+        return Shards(tuple(file.level(names) for file in self.files))
+
     def dataset(self, name: str) -> Dataset:
         """The dataset of that name with the rows of all files.
 
@@ -80,7 +84,9 @@ class Shards:
         )
 
 
-def describe_all(files: Files, *, allow_external: bool = False, retries: int = 3) -> Shards:
+def describe_all(
+    files: Files, *, allow_external: bool = False, retries: int = 3, swmr: bool = False
+) -> Shards:
     """Describes one file, those a pattern matches (sorted) or a manifest names, or a list of these.
 
     The arguments are those of `describe`.
@@ -94,7 +100,7 @@ def describe_all(files: Files, *, allow_external: bool = False, retries: int = 3
     paths = [path for file in listed for path in _matching(file)]
     if not paths:
         raise SettingsError(f"file={files!r}: name one file at least")
-    look = partial(describe, allow_external=allow_external, retries=retries)
+    look = partial(describe, allow_external=allow_external, retries=retries, swmr=swmr)
     return Shards(tuple(map(look, paths)))
 
 

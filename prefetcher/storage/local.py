@@ -24,8 +24,8 @@ class LocalBytes:
     def __init__(self, path: Path, identity: Identity) -> None:
         self._name = path.name
         self._identity = identity
-        self.size = identity[0]
         self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        self.size = os.fstat(self._fd).st_size if identity.size is None else identity.size
 
     def check_unchanged(self) -> None:
         """Raises `FileChangedError` if the file was written to since it was described."""
