@@ -6,6 +6,7 @@ seed gives the same rows on every machine, because the order is that of hashes o
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -231,13 +232,10 @@ def _labels(shards: Shards, name: str) -> NDArray[Any]:
             "row, such as an array of class numbers"
         )
     rows = np.empty((dataset.rows, dataset.row_bytes), np.uint8)
-    source = ShardedSource(shards, [name])
-    try:
+    with closing(ShardedSource(shards, [name])) as source:
         for start in range(0, dataset.rows, _ROWS_AT_ONCE):
             slab = rows[start : start + _ROWS_AT_ONCE]
             source.read(name, [(start, start + len(slab))], [slab])
-    finally:
-        source.close()
     return _sortable(f"stratify={name!r}", rows.view(dataset.dtype)[:, 0])
 
 
