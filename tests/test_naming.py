@@ -74,7 +74,6 @@ def test_a_split_is_any_group(plain: Path) -> None:
     [
         ({"split": "validation"}, "did you mean 'val'?"),
         ({"split": "trian"}, "split='trian': no group 'trian' in split.h5; it has val, train"),
-        ({"split": "validation"}, "did you mean 'val'?"),
         ({"split": "trian"}, "did you mean 'train'?"),
         ({"split": "train", "y": "lables"}, "y='train/lables': no dataset 'train/lables'"),
         ({"split": "train", "y": "lables"}, "did you mean 'train/labels'?"),

@@ -114,9 +114,9 @@ class Source:
         opened = handle.dataset(dataset.name)
         try:
             indexes = [_index(each) for each in (opened, *handle.sources(dataset.name))]
+            way = self._fast_way(dataset, opened, indexes[0])
         except CorruptError as error:
             raise CorruptError(f"{name} in {self._path.name} is damaged: {error}") from error
-        way = self._fast_way(dataset, opened, indexes[0])
         if way is not None and agrees(opened, way.probes()):
             return way
         return GeneralWay(handle, dataset.name)
@@ -128,8 +128,7 @@ class Source:
             offset = opened.id.get_offset()
             return ContiguousWay(self._stored, offset, dataset.rows, dataset.row_bytes)
         if dataset.way == "storage chunks" and index is not None:
-            with suppress(CorruptError):  # HDF5 itself misplaces some storage chunks in its index
-                return StorageChunkWay(opened, index, self._stored)
+            return StorageChunkWay(opened, index, self._stored)
         return None
 
     def expect(self, name: str, runs: Sequence[Run]) -> None:

@@ -140,7 +140,9 @@ def test_a_finished_file_of_another_codec_is_not_replaced(tiles: Path, tmp_path:
     out = tmp_path / "out.h5"
     convert(tiles, out, codec="gzip")
     before = out.stat().st_mtime_ns
-    with pytest.raises(SettingsError, match="out.h5 is finished and has the codec gzip, not none"):
+    with pytest.raises(
+        SettingsError, match=r"out\.h5 is finished and has the codec gzip, not none"
+    ):
         convert(tiles, out, resume=True)
     assert convert(tiles, out, codec="auto", resume=True).was_finished  # any would do
     assert out.stat().st_mtime_ns == before
