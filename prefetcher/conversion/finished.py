@@ -30,7 +30,7 @@ def rows_made(path: Path, groups: list[str], source: Source, plan: Plan, options
         return 0
     arguments = json.loads(json.dumps(options.arguments | {"codec": plan.codec}))
     codec = said.arguments.get("codec")
-    same = (said.source, said.arguments | {"codec": plan.codec}) == (source.name, arguments)
+    same = (said.source, {**said.arguments, "codec": plan.codec}) == (source.name, arguments)
     if not same or codec not in CODECS:
         return 0
     rows = 0
