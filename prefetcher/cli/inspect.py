@@ -317,11 +317,11 @@ def _advice(found: Found, sizes: Sizes) -> Iterator[str]:
     if not choice:
         yield "Nothing in it has rows of numbers that could be trained on as they are."
         return
-    counts = sizes.within(found.of_choice)
-    batch, chunk = (output.size(choice.row_bytes * count) for count in counts)
+    batch, chunk = sizes.within(found.of_choice)
+    batches = -(-chunk // batch)
     yield (
-        f"A batch of {sizes.batch} weighs {batch}, "
-        f"a chunk of {sizes.chunk} ({sizes.chunk // sizes.batch} batches) {chunk}."
+        f"A batch of {batch} weighs {output.size(choice.row_bytes * batch)}, a chunk of {chunk} "
+        f"({batches} batch{'es' if batches > 1 else ''}) {output.size(choice.row_bytes * chunk)}."
     )
     yield from _mixing(sizes)
     yield ""

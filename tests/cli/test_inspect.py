@@ -64,7 +64,10 @@ def test_text_shows_every_dataset_and_the_weights(
     assert "40x8x8x3" in text
     assert "storage chunks 5x3" in text
     assert "gzip-4" in text
-    assert "A batch of 32 weighs 6.27 kB, a chunk of 3200 (100 batches) 7.84 kB." in text
+    assert "A batch of 32 weighs 6.27 kB, a chunk of 40 (2 batches) 7.84 kB." in text
+    assert main(["inspect", str(file), "--batch-size", "100"]) == 0
+    text = capsys.readouterr().out
+    assert "A batch of 40 weighs 7.84 kB, a chunk of 40 (1 batch) 7.84 kB." in text
 
 
 def test_the_line_of_python_works(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
