@@ -13,11 +13,14 @@ import numpy as np
 import pytest
 from helpers.appending import Writer, appending
 from helpers.files import ids_of
+from helpers.leaks import open_hdf5_files
 from helpers.processes import run_script
 from helpers.sequences import ids, small
 
-from prefetcher import FileBusyError, FileChangedError, SettingsError, folds, split
+from prefetcher import FileBusyError, FileChangedError, Row, SettingsError, Window, folds, split
 from prefetcher.hdf5.describe import describe
+from prefetcher.hdf5.manifest import shard_of, write_manifest
+from prefetcher.hdf5.opened import OPEN_FILES
 from prefetcher.hdf5.source import Source
 
 N = 50
@@ -89,6 +92,33 @@ def test_rows_that_only_some_datasets_have_yet_are_left_out(path: Path, writer: 
     assert len(folds(path, 5, x="x", stratify="y", swmr=True)) == 5
 
 
+@pytest.mark.parametrize(("plain", "y"), [(605, 50), (495, 55), (500, 70)])
+def test_datasets_of_different_strides_are_cut_to_the_samples_that_all_have(
+    path: Path, writer: Writer, plain: int, y: int
+) -> None:
+    writer.append(plain, "plain")
+    writer.append(y, "y")
+    with small(path, Row("plain", stride=10), "y", swmr=True, shuffle=False) as sequence:
+        found = [(x[:, 0], y[:, 0]) for x, y in sequence]
+    x, y_found = (np.concatenate(part) for part in zip(*found, strict=True))
+    assert y_found.tolist() == list(range(50))
+    assert (x == 10 * y_found).all()
+
+
+def test_windows_end_where_the_shortest_dataset_does(path: Path, writer: Writer) -> None:
+    writer.append(60, "x")
+    with small(path, Window("x", 4), Row("y", ahead=3), swmr=True, shuffle=False) as sequence:
+        found = [int(y) for _, part in sequence for y in part[:, 0]]
+    assert found == list(range(3, N))
+
+
+def test_weights_that_were_written_ahead_are_cut_too(path: Path, writer: Writer) -> None:
+    writer.append(60, "y")
+    with small(path, "plain", None, weights="y", swmr=True) as sequence:
+        assert sequence.plan.num_samples == N
+        assert all((x < N).all() for x, *_ in sequence)
+
+
 def test_two_sequences_at_once_and_the_writer_goes_on(path: Path, writer: Writer) -> None:
     with small(path, swmr=True) as first:
         ids(first[0])
@@ -130,6 +160,35 @@ def test_several_growing_files(path: Path, tmp_path: Path, writer: Writer) -> No
     assert found == [*range(N), *range(10)]
 
 
+def test_growing_files_may_be_closed_and_opened_again(
+    path: Path, tmp_path: Path, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OPEN_FILES, "_most_descriptors", lambda: 2)
+    others = [tmp_path / "b.h5", tmp_path / "c.h5"]
+    files: Any = [path, *others]
+    with (
+        appending(others[0], 10) as second,
+        appending(others[1], 20),
+        small(files, swmr=True, block_size=2, readers=1) as sequence,
+    ):
+        for rows in (60, 90):
+            found = sorted(i for batch in sequence for i in ids(batch))
+            assert found == sorted([*range(N), *range(10), *range(20)])
+            assert len(open_hdf5_files()) <= 4  # of six, if all were open
+            writer.append(rows)
+            second.append(rows)
+
+
+def test_the_files_of_a_manifest_do_not_grow(path: Path, writer: Writer) -> None:
+    writer.close()
+    manifest = path.with_name("all.json")
+    write_manifest(manifest, [shard_of(path)])
+    with small(manifest) as sequence:
+        assert sequence.plan.num_samples == N
+    with pytest.raises(SettingsError, match=r"swmr=True: all.json is a manifest, whose files no"):
+        small(manifest, swmr=True)
+
+
 def test_the_refusal_names_the_setting(path: Path, writer: Writer) -> None:
     with pytest.raises(FileBusyError, match=r"or pass swmr=True to read the rows that are there"):
         small(path)
@@ -161,6 +220,15 @@ def test_a_writer_in_this_process(path: Path) -> None:
         assert seen(path) == list(range(5))
 
 
+def test_a_split_finds_the_rows_though_no_dataset_is_named(path: Path) -> None:
+    with h5py.File(path, "w", libver="latest") as file:
+        for name in ("a", "b"):
+            file.create_dataset(name, data=np.arange(5), chunks=(4,), maxshape=(None,))
+        file.swmr_mode = True
+        train, val = split(path, 2, swmr=True)
+    assert sorted([*train, *val]) == list(range(5))
+
+
 @pytest.mark.parametrize("swmr", [False, True])
 def test_a_file_that_was_replaced_is_refused(path: Path, writer: Writer, swmr: bool) -> None:
     writer.close()
@@ -169,6 +237,19 @@ def test_a_file_that_was_replaced_is_refused(path: Path, writer: Writer, swmr: b
         path.with_suffix(".copy").replace(path)
         with pytest.raises(FileChangedError):
             sequence[0]
+
+
+def test_a_file_that_was_replaced_is_refused_though_nothing_is_read_through_h5py(
+    path: Path, writer: Writer
+) -> None:
+    writer.close()
+    shutil.copy(path, path.with_suffix(".copy"))
+    with small(path, "fixed", "fixed", swmr=True) as sequence:
+        sequence[0]
+        path.with_suffix(".copy").replace(path)
+        sequence._stream._dispose(sequence._stream._engine)  # type: ignore[arg-type]
+        with pytest.raises(FileChangedError, match=r"another file took the place of grows.h5"):
+            sequence[1]
 
 
 def test_a_dataset_that_shrank_is_refused(path: Path, writer: Writer) -> None:
