@@ -18,7 +18,7 @@ from prefetcher.errors import (
 from prefetcher.hdf5.faults import RAISED, system_error
 from prefetcher.storage.retry import may_pass
 
-_OR_SWMR = ", or pass swmr=True to read the rows that are there now"
+_OR_SWMR = ", or pass swmr=True (inspect: --swmr) to read the rows that are there now"
 _BUSY = (
     "already open for write",
     "already open for SWMR write",
