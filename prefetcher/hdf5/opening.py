@@ -20,7 +20,7 @@ from prefetcher.hdf5.faults import RAISED, system_error
 from prefetcher.storage.local import TOO_MANY, too_many
 from prefetcher.storage.retry import may_pass
 
-_OR_SWMR = ", or pass swmr=True to read the rows that are there now"
+_OR_SWMR = ", or pass swmr=True (inspect: --swmr) to read the rows that are there now"
 _BUSY = (
     "already open for write",
     "already open for SWMR write",
