@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 import os
+from contextlib import closing
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from prefetcher.config import Files
 from prefetcher.errors import PrefetchError
 from prefetcher.hdf5.describe import Dataset
 from prefetcher.hdf5.shards import ShardedSource
@@ -23,6 +25,7 @@ from prefetcher.pipeline.stream import Feed
 
 _PLACES = 5  # on each side, so ten reads in all: a few milliseconds, once
 _LABELS = 32  # neighbours that are read at each place: they show whether the labels are sorted
+_SHOWN = 4  # files that the message names: more is no longer read
 _LARGEST_READ = 1 << 20  # bytes decoded at each place, at most
 
 _Rows = NDArray[np.int64]
@@ -47,7 +50,7 @@ def warning(feed: Feed) -> str | None:
         labels = _read(feed, dataset, rows)
     except (PrefetchError, OSError):  # training meets it at its place, and names the rows
         return None
-    if not _sorted(labels):
+    if not _sorted(labels) or not _are_classes(labels, dataset.rows):
         return None
     used = (rows >= inside.start) & (rows < inside.stop)
     differing = _differing(labels[used], labels[~used])
@@ -88,11 +91,8 @@ def _spread(count: int) -> _Rows:
 
 def _read(feed: Feed, dataset: Dataset, rows: _Rows) -> NDArray[Any]:
     out = np.empty((len(rows), dataset.row_bytes), np.uint8)
-    source = ShardedSource(feed.shards, [dataset.name], retries=0)
-    try:
+    with closing(ShardedSource(feed.shards, [dataset.name], retries=0)) as source:
         source.read(dataset.name, runs_of(rows), [out])
-    finally:
-        source.close()
     return out.view(dataset.dtype)[:, 0]
 
 
@@ -108,6 +108,16 @@ def _sorted(labels: NDArray[Any]) -> bool:
     return pieces == len(counts) and 2 <= pieces <= len(labels) // 2 and not chance
 
 
+def _are_classes(labels: NDArray[Any], rows: int) -> bool:
+    """Whether sorted labels are so few that they are classes, not numbers of sessions or frames.
+
+    Where ten places show fewer than ten labels there are no more. Else their range tells how many
+    there are: a class has more rows than there are classes (ImageNet: 1,281 for each of 1,000).
+    """
+    count = int(labels.max()) - int(labels.min()) + 1
+    return len(np.unique(labels)) < 2 * _PLACES or count * count <= rows
+
+
 def _differing(inside: NDArray[Any], outside: NDArray[Any]) -> str:
     """Which classes are on one side only; "" if none is."""
     left_out, alone = np.setdiff1d(outside, inside), np.setdiff1d(inside, outside)
@@ -117,15 +127,23 @@ def _differing(inside: NDArray[Any], outside: NDArray[Any]) -> str:
 
 
 def _named(classes: NDArray[Any]) -> str:
-    return f"class{'es' if len(classes) > 1 else ''} {listed([str(each) for each in classes])}"
+    names = listed([str(each) for each in classes])
+    return f"classes {names} are" if len(classes) > 1 else f"class {names} is"
+
+
+def _pasteable(file: Files) -> str:
+    """The files as they can be written in Python; where they are many, what stands for them."""
+    if isinstance(file, str | os.PathLike):
+        return repr(os.fspath(file))
+    paths = [repr(os.fspath(path)) for path in file]
+    return f"[{', '.join(paths)}]" if len(paths) <= _SHOWN else f"<the same {len(paths)} files>"
 
 
 def _message(feed: Feed, name: str, inside: range, differing: str) -> str:
-    file = feed.settings.file
-    written = repr(os.fspath(file)) if isinstance(file, str | os.PathLike) else "files"
+    written = _pasteable(feed.settings.file)
     return (
         f"rows={inside.start, inside.stop} of {feed.shards.name}: as a sample of {name} shows, "
-        f"there are {differing}. The file is sorted by class, so a split by ranges trains on "
+        f"{differing}. The file is sorted by class, so a split by ranges trains on "
         f"other classes than it validates on. Write train, val = prefetcher.split({written}, 0.2, "
         f"stratify={name!r}), and rows=train and rows=val"
     )

@@ -98,6 +98,9 @@ class Settings:
             0 or more. 3 outlast a network file system's hiccup.
         allow_external: True follows links and storage outside the file. Off, because a file from
             a stranger could then read whatever this user can.
+        swmr: True reads a file that is written meanwhile in HDF5's SWMR mode: the rows that are
+            there at construction. Off, because storage chunks are then read through h5py, one
+            thread at a time, and a file that was written to is no longer noticed.
     """
 
     file: Files
@@ -121,6 +124,7 @@ class Settings:
     batch_queue: int = 16
     retries: int = 3
     allow_external: bool = False
+    swmr: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "file", checked_files(self.file))
@@ -129,7 +133,7 @@ class Settings:
         object.__setattr__(self, "split", _split(self.split))
         if self.x is None:
             raise SettingsError("x=None: name the dataset of the inputs")
-        for name in ("shuffle", "drop_remainder", "allow_external"):
+        for name in ("shuffle", "drop_remainder", "allow_external", "swmr"):
             object.__setattr__(self, name, flag(name, getattr(self, name)))
         _at_least_one(self, "batch_size", "a batch holds one sample or more")
         if self.chunk_size is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +26,7 @@ from prefetcher.order.samples import Samples
 from prefetcher.order.sizes import whole_chunk_size
 from prefetcher.pipeline.stream import Feed
 from prefetcher.planning import held_bytes, planned
-from prefetcher.weights import weights_of
+from prefetcher.weights import dataset_of, weights_of
 
 _logger = logging.getLogger("prefetcher")
 
@@ -43,12 +44,17 @@ def feed_of(settings: Settings) -> Feed:
             weights that cannot be drawn by.
     """
     shards = describe_all(
-        settings.file, allow_external=settings.allow_external, retries=settings.retries
+        settings.file,
+        allow_external=settings.allow_external,
+        retries=settings.retries,
+        swmr=settings.swmr,
     )
     split = settings.split
     settings = named(settings, shards)
     made = _made(settings, shards)
     shards = shards.including([view.dataset for view, _ in made.values()])
+    if settings.swmr:
+        shards = shards.level(_strides(settings, made, split))
     needs, length = needs_of(shards, (view for view, _ in made.values()))
     samples = samples_of(settings.rows, length, shards.name)
     weights = weights_of(settings, shards, samples, length, split)
@@ -77,6 +83,15 @@ def _made(settings: Settings, shards: Shards) -> dict[str | Column, Made]:
     if not made:
         raise SettingsError("x and y are arrays: name a dataset of the file in one of them")
     return made
+
+
+def _strides(
+    settings: Settings, made: Mapping[str | Column, Made], split: str | None
+) -> dict[str, int]:
+    """How many rows one sample goes on by, in each dataset that must have as many samples."""
+    strides = {view.dataset: view.span.stride for view, _ in made.values()}
+    drawn_by = dataset_of(settings, split)
+    return {drawn_by: 1} | strides if drawn_by else strides
 
 
 def _recipe(settings: Settings, made: dict[str | Column, Made]) -> Recipe:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -40,15 +41,12 @@ def each_row(
     at_once = max(1, _BYTES_AT_ONCE // max(dataset.row_bytes, 1))
     slab = np.empty((min(at_once, dataset.rows), dataset.row_bytes), np.uint8)
     values = np.empty(dataset.rows, dtype)
-    source = ShardedSource(shards, [name], retries=retries)
-    try:
+    with closing(ShardedSource(shards, [name], retries=retries)) as source:
         for start in range(0, dataset.rows, at_once):
             rows = slab[: dataset.rows - start]
             source.read(name, [(start, start + len(rows))], [rows])
             typed = rows.view(dataset.dtype).reshape(len(rows), *dataset.row_shape)
             values[start : start + len(rows)] = value(typed)
-    finally:
-        source.close()
     return values
 
 

@@ -142,7 +142,11 @@ def _with_own_names(settings: Settings, file: FileDescription, group: str) -> Se
     if settings.x != default_x:
         return settings
     own = read_attributes(
-        file.path, group, allow_external=settings.allow_external, retries=settings.retries
+        file.path,
+        group,
+        allow_external=settings.allow_external,
+        retries=settings.retries,
+        swmr=settings.swmr,
     )
     if own.x is None or (own.x != default_x and file.has_dataset(default_x)):
         return settings
@@ -182,7 +186,7 @@ def _check_numbers(dataset: Dataset, value: Value, file: str) -> None:
 
 def _splits(name: str, file: FileDescription) -> str:
     """What to write for a file that `prefetcher convert` has split; "" for any other."""
-    splits = read_attributes(file.path).splits
+    splits = read_attributes(file.path, swmr=file.swmr).splits
     if not splits or name.partition("/")[0] in splits:
         return ""
     return (

@@ -91,6 +91,9 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         monitor: A `Monitor`, or the path of the log that one is to write; None for none.
         retries: Times a read is tried again after a passing I/O error.
         allow_external: True follows links and storage outside the file.
+        swmr: True reads a file that another process writes in HDF5's SWMR mode (see
+            docs/swmr.md): the rows that all of the datasets have at construction, as they were
+            flushed. Make a new sequence for those that came later.
 
     Raises:
         SettingsError: A setting cannot work; the message says what to write instead.
@@ -126,6 +129,7 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         monitor: Monitor | str | os.PathLike[str] | None = None,
         retries: int = 3,
         allow_external: bool = False,
+        swmr: bool = False,
     ) -> None:
         super().__init__()
         settings = Settings(
@@ -150,6 +154,7 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
             batch_queue=batch_queue,
             retries=retries,
             allow_external=allow_external,
+            swmr=swmr,
         )
         self._settings = settings
         self._feed = feed_of(settings)

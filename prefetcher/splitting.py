@@ -34,6 +34,7 @@ def split(
     rows: Rows = None,
     x: str | None = None,
     allow_external: bool = False,
+    swmr: bool = False,
 ) -> tuple[RowNumbers, RowNumbers]:
     """Row numbers for training and for validation, to hand on as `rows=`.
 
@@ -53,6 +54,7 @@ def split(
         x: A dataset whose rows are counted. It is needed where the datasets have different
             lengths, and neither `stratify` nor the file itself names one.
         allow_external: True follows links and storage outside the file.
+        swmr: True splits the rows that are there of a file that is written in SWMR mode.
 
     Returns:
         (train, val): int64 arrays (n,), ascending.
@@ -64,8 +66,11 @@ def split(
         RowsError: `rows` names rows that are not there, or too few to split.
         ReadError: The labels could not be read.
     """
-    subset, classes, checked = _prepared(file, seed, stratify, rows, x, allow_external)
-    val = dealt(classes, _count(val_size, len(subset)), checked)
+    about = Settings(
+        file, x or DEFAULT_X, None, seed=seed, allow_external=allow_external, swmr=swmr
+    )
+    subset, classes = _prepared(about, stratify, rows, x)
+    val = dealt(classes, _count(val_size, len(subset)), about.seed)
     return subset[~val], subset[val]
 
 
@@ -78,6 +83,7 @@ def folds(
     rows: Rows = None,
     x: str | None = None,
     allow_external: bool = False,
+    swmr: bool = False,
 ) -> list[tuple[RowNumbers, RowNumbers]]:
     """Row numbers for cross-validation: `k` pairs, in which every row validates once.
 
@@ -92,6 +98,7 @@ def folds(
         rows: As in `split`.
         x: As in `split`.
         allow_external: As in `split`.
+        swmr: As in `split`.
 
     Returns:
         (train, val) for each fold: int64 arrays, ascending.
@@ -99,10 +106,13 @@ def folds(
     Raises:
         PrefetchError: As `split`.
     """
-    subset, classes, checked = _prepared(file, seed, stratify, rows, x, allow_external)
+    about = Settings(
+        file, x or DEFAULT_X, None, seed=seed, allow_external=allow_external, swmr=swmr
+    )
+    subset, classes = _prepared(about, stratify, rows, x)
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 2 <= k <= len(subset):
         raise SettingsError(f"k={k}: write a whole number from 2 to {len(subset)}, the rows")
-    fold = folded(classes, int(k), checked)
+    fold = folded(classes, int(k), about.seed)
     return [(subset[fold != number], subset[fold == number]) for number in range(k)]
 
 
@@ -136,25 +146,21 @@ def _line(classes: NDArray[Any], seed: int) -> tuple[RowNumbers, int]:
 
 
 def _prepared(
-    file: Files,
-    seed: int,
-    stratify: str | ArrayLike | None,
-    rows: Rows,
-    x: str | None,
-    allow_external: bool,  # noqa: FBT001 - as it was written, to be checked with the others
-) -> tuple[RowNumbers, NDArray[np.int64], int]:
-    """The rows to split, ascending; the class of each; and the seed."""
-    settings = Settings(file, x or DEFAULT_X, None, seed=seed, allow_external=allow_external)
-    shards = describe_all(settings.file, allow_external=settings.allow_external)
+    about: Settings, stratify: str | ArrayLike | None, rows: Rows, x: str | None
+) -> tuple[RowNumbers, NDArray[np.int64]]:
+    """The rows to split, ascending, and the class of each."""
+    shards = describe_all(about.file, allow_external=about.allow_external, swmr=about.swmr)
     named = normal_path(stratify) if isinstance(stratify, str) else None
+    if about.swmr and (names := [name for name in (x, named) if name]):
+        shards = shards.including(names).level(dict.fromkeys(names, 1))
     length = _length(shards, x, named)
     subset = _ascending(np.asarray(samples_of(rows, length, shards.name), np.int64))
     if len(subset) < 2:
         raise RowsError(f"{len(subset)} row cannot be split: rows={rows!r} of {shards.name}")
     if stratify is None:
-        return subset, np.zeros(len(subset), np.int64), settings.seed
+        return subset, np.zeros(len(subset), np.int64)
     labels = _labels(shards, named) if named else _array(stratify, length)
-    return subset, np.unique(labels[subset], return_inverse=True)[1], settings.seed
+    return subset, np.unique(labels[subset], return_inverse=True)[1]
 
 
 def _ascending(rows: RowNumbers) -> RowNumbers:
@@ -166,7 +172,7 @@ def _ascending(rows: RowNumbers) -> RowNumbers:
 def _length(shards: Shards, x: str | None, stratify: str | None) -> int:
     """The rows that the datasets have."""
     first = shards.files[0]
-    name = x or stratify or next(flatten(read_attributes(first.path).x), None)
+    name = x or stratify or next(flatten(read_attributes(first.path, swmr=first.swmr).x), None)
     if name is None and first.has_dataset(DEFAULT_X):
         name = DEFAULT_X
     if name is not None:
@@ -177,7 +183,7 @@ def _length(shards: Shards, x: str | None, stratify: str | None) -> int:
                 f"{shards.name}: classes are one for each row"
             )
         return length
-    datasets = describe(first.path, allow_external=first.allow_external).datasets
+    datasets = describe(first.path, allow_external=first.allow_external, swmr=first.swmr).datasets
     lengths = {dataset.rows: dataset.name for dataset in datasets if dataset.rows}
     if len(lengths) != 1:
         raise DatasetError(

@@ -46,6 +46,16 @@ def weights_of(
     return None if settings.weights is None else source.given(np.asarray(settings.weights))
 
 
+def dataset_of(settings: Settings, split: str | None) -> str | None:
+    """The path of the dataset that `weights` or `balance` names within a split; None for none."""
+    name = settings.weights if settings.balance is None else settings.balance
+    return _path(name, split) if isinstance(name, str) else None
+
+
+def _path(name: str, split: str | None) -> str:
+    return normal_path(f"{split}/{name}" if split else name)
+
+
 @dataclass(frozen=True)
 class _Source:
     """What weights are made from."""
@@ -96,9 +106,8 @@ class _Source:
         return 1 / counts[of_sample]
 
     def _dataset(self, parameter: str, name: str) -> Dataset:
-        path = normal_path(f"{self.split}/{name}" if self.split else name)
         try:
-            dataset = self.shards.dataset(path)
+            dataset = self.shards.dataset(_path(name, self.split))
         except NoDatasetError as error:
             raise NoDatasetError(f"{parameter}={name!r}: {error}") from None
         if dataset.rows != self.rows:

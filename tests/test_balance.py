@@ -49,11 +49,11 @@ def told(file: Any, rows: Any, **settings: Any) -> list[str]:
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
-        ((0, 800), "there are classes 8, 9 only in the rows that are left out"),
-        ((800, 1000), "classes 0, 1, 2, 3 and 4 others only in the rows that are left out"),
-        (slice(None, 950), "there are classes 0, 2, 4, 6, 7 only in these rows"),
-        (range(100, 900), "classes 0, 9 only in the rows that are left out"),
-        (np.arange(800), "classes 8, 9 only"),
+        ((0, 800), "shows, classes 8, 9 are only in the rows that are left out"),
+        ((800, 1000), "classes 0, 1, 2, 3 and 4 others are only in the rows that are left out"),
+        (slice(None, 950), "classes 0, 2, 4, 6, 7 are only in these rows"),
+        (range(100, 900), "classes 0, 9 are only in the rows that are left out"),
+        (np.arange(800), "classes 8, 9 are only"),
     ],
 )
 def test_a_sorted_file_is_told_once_with_the_remedy(make: Make, rows: Any, says: str) -> None:
@@ -170,4 +170,30 @@ def test_several_files_are_one(make: Make, tmp_path: Path) -> None:
     second = make(SORTED[500:]).rename(tmp_path / "b.h5")
     (text,) = told([first, second], (0, 500))
     assert "rows=(0, 500) of a.h5 and 1 more" in text
-    assert "prefetcher.split(files, 0.2" in text
+    assert f"prefetcher.split([{str(first)!r}, {str(second)!r}], 0.2" in text
+
+
+def test_very_many_files_are_plainly_a_placeholder(make: Make, tmp_path: Path) -> None:
+    files = [
+        make(SORTED[number * 100 :][:100]).rename(tmp_path / f"{number}.h5") for number in range(10)
+    ]
+    (text,) = told(files, (0, 500))
+    assert "prefetcher.split(<the same 10 files>, 0.2" in text
+
+
+def test_one_class_is_one(make: Make) -> None:
+    (text,) = told(make(SORTED > 4), (0, 500))
+    assert "shows, class True is only in the rows that are left out." in text
+
+
+@pytest.mark.parametrize(("each", "warns"), [(100, False), (1000, True)])
+def test_sorted_numbers_with_fewer_rows_each_than_there_are_of_them_are_no_classes(
+    make: Make, each: int, warns: bool
+) -> None:
+    """Sessions, and frames of them; a data set of 150 classes has more of each."""
+    labels = np.arange(150 * each) // each
+    assert bool(told(make(labels), (0, 100 * each))) == warns
+
+
+def test_few_classes_may_have_any_numbers(make: Make) -> None:
+    assert told(make(np.repeat([7, 5_000, 2**40], N // 3)), (0, 600))

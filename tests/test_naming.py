@@ -72,6 +72,7 @@ def test_a_split_is_any_group(plain: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        ({"split": "validation"}, "did you mean 'val'?"),
         ({"split": "trian"}, "split='trian': no group 'trian' in split.h5; it has val, train"),
         ({"split": "trian"}, "did you mean 'train'?"),
         ({"split": "train", "y": "lables"}, "y='train/lables': no dataset 'train/lables'"),

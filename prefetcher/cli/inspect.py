@@ -42,11 +42,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     output.add_sizes(parser)
     output.add_allow_external(parser)
+    parser.add_argument(
+        "--swmr",
+        action="store_true",
+        help="show a file that another process writes in SWMR mode, as it is now",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Describes the file and prints what was found."""
-    found = Found.of(arguments.files, allow_external=arguments.allow_external)
+    found = Found.of(arguments.files, allow_external=arguments.allow_external, swmr=arguments.swmr)
     sizes = _sizes(found, arguments.batch_size, arguments.chunk_size)
     if arguments.json:
         output.write_json(_as_json(found, sizes))
@@ -84,6 +89,7 @@ def _sizes(found: Found, batch_size: int, chunk_size: int | None) -> Sizes:
             batch_size=batch_size,
             chunk_size=chunk_size,
             allow_external=found.file.allow_external,
+            swmr=found.file.swmr,
         )
         with suppress(PrefetchError):
             feed = feed_of(asked)
@@ -105,14 +111,14 @@ class Found:
     choice: Choice | None
 
     @classmethod
-    def of(cls, files: Sequence[str], *, allow_external: bool = False) -> Self:
+    def of(cls, files: Sequence[str], *, allow_external: bool, swmr: bool) -> Self:
         """Looks into the files."""
         written = files[0] if len(files) == 1 else tuple(files)
-        shards = describe_all(written, allow_external=allow_external)
-        first = describe(shards.files[0].path, allow_external=allow_external)
+        shards = describe_all(written, allow_external=allow_external, swmr=swmr)
+        first = describe(shards.files[0].path, allow_external=allow_external, swmr=swmr)
         if len(shards.files) > 1:
             shards.look_up(dataset.name for dataset in first.datasets)
-        said = said_by(first.path)
+        said = said_by(first.path, swmr=swmr)
         return cls(written, shards, first, said, choose(first, said))
 
     @property
@@ -145,7 +151,8 @@ class Found:
         """The line that wraps the file; None where nothing in it would train."""
         if self.choice is None:
             return None
-        return self.choice.python(self.written, allow_external=self.file.allow_external)
+        file = self.file
+        return self.choice.python(self.written, allow_external=file.allow_external, swmr=file.swmr)
 
     @property
     def class_names(self) -> dict[str, tuple[str, ...]]:
@@ -319,11 +326,11 @@ def _advice(found: Found, sizes: Sizes) -> Iterator[str]:
     if not choice:
         yield "Nothing in it has rows of numbers that could be trained on as they are."
         return
-    counts = sizes.within(found.of_choice)
-    batch, chunk = (output.size(choice.row_bytes * count) for count in counts)
+    batch, chunk = sizes.within(found.of_choice)
+    batches = -(-chunk // batch)
     yield (
-        f"A batch of {sizes.batch} weighs {batch}, "
-        f"a chunk of {sizes.chunk} ({sizes.chunk // sizes.batch} batches) {chunk}."
+        f"A batch of {batch} weighs {output.size(choice.row_bytes * batch)}, a chunk of {chunk} "
+        f"({batches} batch{'es' if batches > 1 else ''}) {output.size(choice.row_bytes * chunk)}."
     )
     yield from _mixing(sizes)
     yield ""

@@ -33,12 +33,13 @@ class Choice:
         """Bytes of one sample."""
         return sum(dataset.row_bytes for dataset in self.datasets)
 
-    def python(self, files: Files, *, allow_external: bool = False) -> str:
+    def python(self, files: Files, *, allow_external: bool, swmr: bool) -> str:
         """The line that wraps the file or files."""
         written = list(files) if isinstance(files, tuple) else str(files)
         known = self.known and not self._packed
         names = "" if known else f", x={self._written(self.x)}, y={self._written(self.y)}"
         names += ", allow_external=True" if allow_external else ""
+        names += ", swmr=True" if swmr else ""
         return f"prefetcher.PrefetchSequence({written!r}{names})"
 
     @property
@@ -54,10 +55,10 @@ class Choice:
         return f"prefetcher.Unpacked({names!r})" if names in self._packed else repr(names)
 
 
-def said_by(path: Path) -> tuple[Attributes, ...]:
+def said_by(path: Path, *, swmr: bool = False) -> tuple[Attributes, ...]:
     """What a file says of itself, then of each of its splits."""
-    own = read_attributes(path)
-    return (own, *(read_attributes(path, split) for split in own.splits))
+    own = read_attributes(path, swmr=swmr)
+    return (own, *(read_attributes(path, split, swmr=swmr) for split in own.splits))
 
 
 def choose(file: FileDescription, said: Sequence[Attributes]) -> Choice | None:

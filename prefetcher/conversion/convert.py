@@ -221,7 +221,8 @@ def convert(
         executor: Where to decode instead: any `concurrent.futures` executor.
         shards: Writes so many files and a manifest instead of one file; of each split so many.
         resume: Goes on with what a broken off conversion left, if it left something. Does nothing
-            if `out` is what these settings make of this source.
+            if `out` is what these settings make of this source; where it has another codec and is
+            the same else, that is a `SettingsError`, as it would be replaced.
         allow_external: True follows links and storage out of an HDF5 file; a file from a stranger
             could then have whatever this user can read copied.
         progress: Called with the rows that are done, and how many of them were left out, each time.

@@ -8,15 +8,20 @@ from pathlib import Path
 from prefetcher.conversion.options import Options
 from prefetcher.conversion.plan import Plan, within
 from prefetcher.conversion.source import Source
-from prefetcher.errors import PrefetchError
+from prefetcher.errors import PrefetchError, SettingsError
 from prefetcher.hdf5.attributes import read_attributes
 from prefetcher.hdf5.describe import describe
+from prefetcher.messages.wording import written
+from prefetcher.writing.codec import CODECS
 
 
 def rows_made(path: Path, groups: list[str], source: Source, plan: Plan, options: Options) -> int:
     """Rows in groups of a file that was made of this source with these settings; 0 for another.
 
     Names, shapes and settings are compared, the rows themselves are not.
+
+    Raises:
+        SettingsError: All is the same but the codec, so that to go on would replace the file.
     """
     try:
         said = read_attributes(path)
@@ -24,7 +29,9 @@ def rows_made(path: Path, groups: list[str], source: Source, plan: Plan, options
     except PrefetchError:
         return 0
     arguments = json.loads(json.dumps(options.arguments | {"codec": plan.codec}))
-    if (said.source, said.arguments) != (source.name, arguments):
+    codec = said.arguments.get("codec")
+    same = (said.source, {**said.arguments, "codec": plan.codec}) == (source.name, arguments)
+    if not same or codec not in CODECS:
         return 0
     rows = 0
     for group in groups:
@@ -33,6 +40,12 @@ def rows_made(path: Path, groups: list[str], source: Source, plan: Plan, options
         if kinds != [(layout.shape, layout.dtype) for layout in plan.layouts.values()]:
             return 0
         rows += found[0].rows if found[0] else 0
+    if codec != plan.codec and options.codec != "auto":  # which measures, and may choose another
+        raise SettingsError(
+            f"{path.name} is finished and has the codec {codec}, not {plan.codec}: give "
+            f"{written('codec', codec)}, or leave out {written('resume', value=True)} to make it "
+            "anew"
+        )
     return rows
 
 

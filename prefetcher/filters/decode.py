@@ -99,12 +99,6 @@ def why_left_to_hdf5(filters: Sequence[StoredFilter]) -> str | None:
     return None
 
 
-def hdf5_stands_damage(filters: Sequence[StoredFilter]) -> bool:
-    """Whether HDF5's own decoders answer damaged bytes; others crash, or wait for ever."""
-    stages = [stage for stored in filters if (stage := stage_for(stored))]
-    return all(stage.adds is not None or stage.hdf5_survives for stage in stages)
-
-
 class Decoder:
     """Undoes the filters of one dataset, on any number of threads at once.
 
@@ -116,7 +110,10 @@ class Decoder:
     def __init__(self, filters: Sequence[StoredFilter], size: int) -> None:
         self._stages = [stage for stored in filters if (stage := stage_for(stored))]
         self._size = size
-        self._stands_damage = hdf5_stands_damage(filters)
+        # Whether HDF5's own decoders answer damaged bytes; others crash, or wait for ever.
+        self._stands_damage = all(
+            stage.adds is not None or stage.hdf5_survives for stage in self._stages
+        )
         self.takes_room = bool(filters) and filters[-1].code in plugins.LIBRARIES
         """Whether `decode` is best given bytes in a `malloc.room`, which it then takes."""
 

@@ -49,6 +49,7 @@ def read_attributes(
     *,
     allow_external: bool = False,
     retries: int = 3,
+    swmr: bool = False,
 ) -> Attributes:
     """Reads what `prefetcher convert` wrote about a file; other files give an empty answer.
 
@@ -57,6 +58,7 @@ def read_attributes(
         group: A split ("train"), or any path that leads to a group; "" for the file itself.
         allow_external: Whether that path may lead out of the file.
         retries: How often it is tried again after EIO, ESTALE or ETIMEDOUT.
+        swmr: Whether a writer in SWMR mode may append to the file meanwhile.
 
     Raises:
         FileError: The file cannot be opened.
@@ -64,11 +66,16 @@ def read_attributes(
         NoDatasetError: There is no such group.
     """
     path = Path(path)
-    return Retry(retries).opening(path.name, partial(_read, path, group, allow_external))
+    return Retry(retries).opening(path.name, partial(_read, path, group, allow_external, swmr))
 
 
-def _read(path: Path, group: str, allow_external: bool) -> Attributes:  # noqa: FBT001 - for partial
-    with open_file(path) as file, damage_reported(path):
+def _read(
+    path: Path,
+    group: str,
+    allow_external: bool,  # noqa: FBT001 - for partial
+    swmr: bool,  # noqa: FBT001
+) -> Attributes:
+    with open_file(path, swmr=swmr) as file, damage_reported(path):
         place = find(file, group, allow_external=allow_external)
         if not isinstance(place, h5py.Group):
             have = {name: name for name in names_of(file)}

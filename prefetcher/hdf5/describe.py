@@ -185,6 +185,8 @@ class FileDescription:
     retries: int = 3
     manifest: str = ""
     """The name of the manifest that told it, so that it is yet to be checked; "" for none."""
+    swmr: bool = False
+    """Whether a writer in SWMR mode may append to it meanwhile; then it is of no manifest."""
 
     def dataset(self, name: str) -> Dataset:
         """The dataset of that name, if it can be cut into batches.
@@ -252,6 +254,27 @@ class FileDescription:
         found = self._looking(partial(_present, self, new))
         return replace(self, datasets=(*self.datasets, *found)) if found else self
 
+    def level(self, strides: Mapping[str, int]) -> FileDescription:
+        """The same with as many samples in each of these `datasets`: those that all of them have.
+
+        A writer appends to one dataset after the other. Those that are not described, or have no
+        rows, are left as they are.
+
+        Args:
+            strides: For each dataset, how many rows of it one sample goes on by.
+        """
+        step = {normal_path(name): stride for name, stride in strides.items()}
+        own = [each for each in self.datasets if each.name in step and each.shape]
+        samples = min((-(-each.rows // step[each.name]) for each in own), default=0)
+        # As many rows too in those of one stride, also of a last sample that has not all of them.
+        rows = {stride: samples * stride for stride in step.values()}
+        for each in own:
+            rows[step[each.name]] = min(rows[step[each.name]], each.rows)
+        shorter = {
+            each.name: replace(each, shape=(rows[step[each.name]], *each.row_shape)) for each in own
+        }
+        return replace(self, datasets=tuple(shorter.get(each.name, each) for each in self.datasets))
+
     def _looking(self, look: Callable[[], Result]) -> Result:
         return Retry(self.retries).opening(self.path.name, look)
 
@@ -292,7 +315,11 @@ def check_batchable(file: str, dataset: Dataset) -> None:
 
 
 def describe(
-    path: str | os.PathLike[str], *, allow_external: bool = False, retries: int = 3
+    path: str | os.PathLike[str],
+    *,
+    allow_external: bool = False,
+    retries: int = 3,
+    swmr: bool = False,
 ) -> FileDescription:
     """Opens the file, looks at every dataset in every group, and closes it again.
 
@@ -302,17 +329,23 @@ def describe(
             into other files. Off, because a data set from a stranger could read anything that
             this user can read.
         retries: How often it is tried again after EIO, ESTALE or ETIMEDOUT.
+        swmr: Whether a writer in SWMR mode may append to the file meanwhile.
 
     Raises:
         FileError: a subclass for each thing that can be wrong with the file.
         ReadError: the system could not read it, also not after the retries.
     """
     path = Path(path)
-    return Retry(retries).opening(path.name, partial(_described, path, allow_external, retries))
+    look = partial(_described, path, allow_external, retries, swmr)
+    return Retry(retries).opening(path.name, look)
 
 
 def identify(
-    path: str | os.PathLike[str], *, allow_external: bool = False, retries: int = 3
+    path: str | os.PathLike[str],
+    *,
+    allow_external: bool = False,
+    retries: int = 3,
+    swmr: bool = False,
 ) -> FileDescription:
     """A file of which nothing is described yet: it is looked for, and not opened.
 
@@ -325,29 +358,33 @@ def identify(
     """
     path = Path(path)
     status = Retry(retries).opening(path.name, partial(status_of, path))
-    return FileDescription(path, status.st_size, identity_of(status), (), allow_external, retries)
+    identity = identity_of(status, grows=swmr)
+    return FileDescription(path, status.st_size, identity, (), allow_external, retries, swmr=swmr)
 
 
 def _described(
     path: Path,
     allow_external: bool,  # noqa: FBT001 - for partial
     retries: int,
+    swmr: bool,  # noqa: FBT001
 ) -> FileDescription:
-    with open_file(path) as file, damage_reported(path):
+    with open_file(path, swmr=swmr) as file, damage_reported(path):
         status = path.stat()
         datasets = tuple(
             _describe(file, name, found, allow_external=allow_external)
             for name, found in walk(file, allow_external=allow_external)
         )
-    identity = identity_of(status)
-    return FileDescription(path, status.st_size, identity, datasets, allow_external, retries)
+    identity = identity_of(status, grows=swmr)
+    return FileDescription(
+        path, status.st_size, identity, datasets, allow_external, retries, swmr=swmr
+    )
 
 
 @contextmanager
 def _found(description: FileDescription, name: str) -> Iterator[tuple[h5py.File, Item | None]]:
     """What a path leads to, and the file, which is open meanwhile."""
     path, allow_external = description.path, description.allow_external
-    with open_file(path) as file, damage_reported(path):
+    with open_file(path, swmr=description.swmr) as file, damage_reported(path):
         opened = os.fstat(file.id.get_vfd_handle())
         check_same(description, opened)
         yield file, None if "\0" in name else find(file, name, allow_external=allow_external)

@@ -6,6 +6,7 @@ A copy of the files has the same fingerprint: names and times are no part of it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -42,8 +43,7 @@ def fingerprint(shards: Shards, names: Sequence[str]) -> Fingerprint:
         ReadError: It cannot be read.
     """
     stored, read = sha256(), sha256()
-    source = ShardedSource(shards, names)
-    try:
+    with closing(ShardedSource(shards, names)) as source:
         for name in names:
             dataset = shards.dataset(name)
             for (number, path), part in zip(shards.places(name), shards.parts(name), strict=True):
@@ -54,8 +54,6 @@ def fingerprint(shards: Shards, names: Sequence[str]) -> Fingerprint:
             stored.update(repr(source.ranges(name, runs)).encode())
             for run in _affordable(dataset, runs):
                 read.update(_rows(source, dataset, run))
-    finally:
-        source.close()
     return Fingerprint(stored.hexdigest()[:16], read.hexdigest()[:16])
 
 

@@ -86,17 +86,24 @@ class Handle:
         dataset = self._whole_file()[raw(name)]
         self._sources[name] = self._undo.enter_context(open_sources(dataset))
         kind = dataset.shape, dtype_of(dataset)
-        if kind != self._kinds[name]:
+        if not self._is_expected(kind, self._kinds[name]):
             raise FileChangedError(
                 f"{name} in {self._path.name} was {_text(self._kinds[name])} and is {_text(kind)}: "
                 "a file that it is made of was written to"
             )
         return dataset
 
+    def _is_expected(self, kind: Kind, expected: Kind) -> bool:
+        """Whether it is what was described, or has become longer where it may."""
+        if not self._identity.grows:
+            return kind == expected
+        (shape, dtype), (before, dtype_before) = kind, expected
+        return (shape[1:], dtype) == (before[1:], dtype_before) and shape[:1] >= before[:1]
+
     def _whole_file(self) -> h5py.File:
         if self._file is None:
             with ExitStack() as undo:
-                file = undo.enter_context(open_file(self._path))
+                file = undo.enter_context(open_file(self._path, swmr=self._identity.grows))
                 opened = os.fstat(file.id.get_vfd_handle())
                 check_identity(self._path.name, opened, self._identity)
                 self._file, self._undo = file, undo.pop_all()

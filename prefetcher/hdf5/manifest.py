@@ -22,6 +22,7 @@ from prefetcher.config import normal_path
 from prefetcher.errors import CorruptError, FileError, FileMissingError
 from prefetcher.hdf5.describe import Dataset, FileDescription, describe
 from prefetcher.hdf5.ways import WAYS
+from prefetcher.storage.protocol import Identity
 from prefetcher.storage.retry import Result, Retry
 
 FORMAT = "prefetcher-manifest"
@@ -71,7 +72,7 @@ class Manifest:
     ) -> Iterator[FileDescription]:
         """Each file as the manifest has it; without datasets where it says nothing of them."""
         for path, shard in zip(self.paths, self.shards, strict=True):
-            identity = (shard.nbytes, shard.mtime_ns or 0, 0)
+            identity = Identity(shard.nbytes, shard.mtime_ns, None)
             yield FileDescription(
                 path, shard.nbytes, identity, shard.datasets, allow_external, retries,
                 self.path.name,
@@ -249,7 +250,7 @@ def shard_of(path: Path, *, mtime: bool = True, checksums: bool = False) -> Shar
         max((dataset.rows for dataset in datasets), default=0),
         found.size,
         checksum(path) if checksums else None,
-        found.identity[1] if mtime else None,
+        found.identity.mtime_ns if mtime else None,
         datasets,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 import h5py
@@ -16,15 +16,25 @@ from prefetcher.errors import (
     FileMissingError,
     NotHDF5Error,
 )
-from prefetcher.hdf5.faults import system_error
+from prefetcher.hdf5.faults import RAISED, system_error
 from prefetcher.storage.local import TOO_MANY, too_many
 from prefetcher.storage.retry import may_pass
 
-_BUSY = ("already open for write", "already open for SWMR write", "unable to lock file")
+_OR_SWMR = ", or pass swmr=True (inspect: --swmr) to read the rows that are there now"
+_BUSY = (
+    "already open for write",
+    "already open for SWMR write",
+    "not already open for SWMR writing",  # but for writing
+    "unable to lock file",
+)
 
 
-def open_file(path: Path) -> h5py.File:
+def open_file(path: Path, *, swmr: bool = False) -> h5py.File:
     """Opens `path` for reading, with our own error for everything that can be wrong with it.
+
+    Args:
+        path: An HDF5 file.
+        swmr: Whether another process, or this one, may write it meanwhile in SWMR mode.
 
     Raises:
         FileMissingError: there is no such file.
@@ -34,10 +44,10 @@ def open_file(path: Path) -> h5py.File:
         OpenFilesError: the process has as many files open as it may.
         OSError: an error of the system that may pass, with its errno: open it again.
     """
-    if _is_written_here(path):
-        raise FileBusyError(f"this process has {path.name} open for writing: close it first")
+    if refused := _why_written_here(path, swmr=swmr):
+        raise FileBusyError(f"this process has {path.name} open for writing: {refused}")
     try:
-        return h5py.File(h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDONLY, fapl=_access()))
+        return _opened(path, swmr=swmr)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FileMissingError(f"there is no file {path}: check the path") from error
     except PermissionError as error:
@@ -56,6 +66,11 @@ def status_of(path: Path) -> os.stat_result:
         raise FileError(f"{path.name} may not be read by this user: change its mode") from error
 
 
+def _opened(path: Path, *, swmr: bool) -> h5py.File:
+    flags = h5py.h5f.ACC_RDONLY | (h5py.h5f.ACC_SWMR_READ if swmr else 0)
+    return h5py.File(h5py.h5f.open(os.fsencode(path), flags, fapl=_access()))
+
+
 @cache
 def _access() -> h5py.h5p.PropFAID:
     """How files are opened; those that links and virtual datasets lead to inherit it."""
@@ -69,26 +84,40 @@ def _access() -> h5py.h5p.PropFAID:
     return properties
 
 
-def _is_written_here(path: Path) -> bool:
-    """Whether this process has the file open for writing, so that HDF5 has what the file lacks."""
+def _why_written_here(path: Path, *, swmr: bool) -> str:
+    """What to do if this process writes the file, so that HDF5 has what the file lacks; else ""."""
     with suppress(OSError):
-        return any(map(partial(os.path.samestat, path.stat()), _written()))
-    return False  # opening it says why
+        here = path.stat()
+        for status, in_swmr in _written():
+            if os.path.samestat(here, status) and not (swmr and in_swmr):
+                return f"close it first{_OR_SWMR if in_swmr else ''}"
+    return ""  # opening it says why
 
 
-def _written() -> Iterator[os.stat_result]:
-    """Every file that this process has open for writing with HDF5's default driver."""
+def _written() -> Iterator[tuple[os.stat_result, bool]]:
+    """Every file that this process writes with HDF5's default driver, and whether in SWMR mode."""
     for file in h5py.h5f.get_obj_ids(h5py.h5f.OBJ_ALL, h5py.h5f.OBJ_FILE):
         with suppress(ValueError, RuntimeError):  # another thread closed it meanwhile
-            writes = file.get_intent() & h5py.h5f.ACC_RDWR
-            if writes and file.get_access_plist().get_driver() == h5py.h5fd.SEC2:
-                yield os.fstat(file.get_vfd_handle())
+            intent = file.get_intent()
+            default = file.get_access_plist().get_driver() == h5py.h5fd.SEC2
+            if intent & h5py.h5f.ACC_RDWR and default:
+                yield os.fstat(file.get_vfd_handle()), bool(intent & h5py.h5f.ACC_SWMR_WRITE)
+
+
+def _swmr_reads(path: Path) -> bool:
+    """Whether the file can be opened in SWMR mode."""
+    try:
+        _opened(path, swmr=True).close()
+    except RAISED:
+        return False
+    return True
 
 
 def _explained(path: Path, error: Exception) -> OSError:
     if isinstance(error, BlockingIOError) or any(sign in str(error) for sign in _BUSY):
+        swmr = _OR_SWMR if _swmr_reads(path) else ""
         return FileBusyError(
-            f"{path.name} is open for writing elsewhere: wait until it is closed there "
+            f"{path.name} is open for writing elsewhere: wait until it is closed there{swmr} "
             f"(after a crashed writer: h5clear -s {path.name})"
         )
     if path.is_dir():

@@ -200,6 +200,20 @@ class Shards:
                 found = last = file.dataset(name)
             yield found
 
+    def level(self, strides: Mapping[str, int]) -> Shards:
+        """The same with those rows of each file that all of these datasets have, as it may grow.
+
+        Datasets that a file lacks, or that have no rows, are left as they are.
+
+        Args:
+            strides: For each dataset, how many rows of it one sample goes on by.
+
+        Raises:
+            FileError: As `look_up`, like `ReadError`.
+        """
+        self.look_up(strides)
+        return Shards([file.level(strides) for file in self.files])
+
     def dataset(self, name: str) -> Dataset:
         """The dataset of that name with the rows of all files.
 
@@ -283,7 +297,9 @@ def _datasets_of(group: Csr) -> tuple[Dataset, Dataset, Dataset]:
     return group.data, group.indices, group.indptr
 
 
-def describe_all(files: Files, *, allow_external: bool = False, retries: int = 3) -> Shards:
+def describe_all(
+    files: Files, *, allow_external: bool = False, retries: int = 3, swmr: bool = False
+) -> Shards:
     """One file, those that a pattern matches (sorted) or a manifest names, or a list of these.
 
     They are not opened: `Shards` describes what is asked for. The arguments are those of
@@ -292,11 +308,16 @@ def describe_all(files: Files, *, allow_external: bool = False, retries: int = 3
     Raises:
         FileError: A file is missing or cannot be used, or a pattern matches none.
         ReadError: The system could not read a file, also not after the retries.
-        SettingsError: The list is empty.
+        SettingsError: The list is empty, or a manifest is named with `swmr`.
     """
-    look = partial(identify, allow_external=allow_external, retries=retries)
+    look = partial(identify, allow_external=allow_external, retries=retries, swmr=swmr)
     found: list[FileDescription] = []
     for file in listed_files(files):
+        if is_manifest(file) and swmr:
+            raise SettingsError(
+                f"swmr=True: {Path(file).name} is a manifest, whose files no longer grow: leave "
+                "swmr out, or name the files themselves"
+            )
         if is_manifest(file):
             told = read_manifest(file).descriptions(allow_external=allow_external, retries=retries)
             found += [each if each.datasets else look(each.path) for each in told]

@@ -22,7 +22,6 @@ from prefetcher.errors import (
     ReadError,
     RowsError,
 )
-from prefetcher.filters.decode import hdf5_stands_damage
 from prefetcher.hdf5.access import Access
 from prefetcher.hdf5.contiguous import ContiguousWay
 from prefetcher.hdf5.describe import Dataset, FileDescription, check_same, check_told
@@ -34,7 +33,6 @@ from prefetcher.hdf5.opened import OPEN_FILES
 from prefetcher.hdf5.opening import status_of
 from prefetcher.hdf5.places import Places, Rows, after, rows_in
 from prefetcher.hdf5.proof import FastWay, Proofs, Proven, agrees
-from prefetcher.hdf5.properties import stored_filters
 from prefetcher.hdf5.records import Record
 from prefetcher.hdf5.scratch import Scratch
 from prefetcher.hdf5.storage_chunks import StorageChunkWay
@@ -379,9 +377,5 @@ def _described_way(
     if dataset.way == "contiguous":
         return ContiguousWay(opened.id.get_offset(), dataset.rows, dataset.row_bytes)
     if dataset.way == "storage chunks" and index is not None:
-        try:
-            return StorageChunkWay(opened, index)
-        except CorruptError:  # HDF5 itself misplaces some storage chunks in its index
-            if not hdf5_stands_damage(stored_filters(opened.id.get_create_plist())):
-                raise
+        return StorageChunkWay(opened, index)
     return None

@@ -96,7 +96,7 @@ class _Sources:
     def _open(self, primary: h5py.File, file: str, name: str) -> h5py.Dataset | None:
         if file != "." and not self._allow_external:
             raise UnsafeFileError(f"{name} of {file} is one of its sources")
-        place = primary if file == "." else self._file(Path(primary.filename), file)
+        place = primary if file == "." else self._file(primary, file)
         if place is None:
             return None
         found = find(place, name, allow_external=self._allow_external)
@@ -104,10 +104,10 @@ class _Sources:
             raise (UnsafeFileError if found.outside else DatasetError)(found.why)
         return found if isinstance(found, h5py.Dataset) else None
 
-    def _file(self, primary: Path, name: str) -> h5py.File | None:
-        path = _found(primary, name)
+    def _file(self, primary: h5py.File, name: str) -> h5py.File | None:
+        path, swmr = _found(Path(primary.filename), name), bool(primary.swmr_mode)
         if path is not None and path not in self._files:
-            self._files[path] = open_file(path)
+            self._files[path] = open_file(path, swmr=swmr)
             self._undo.callback(self._files[path].close)
         return None if path is None else self._files[path]
 

@@ -70,6 +70,8 @@ def choose(file: h5py.File, dataset: h5py.Dataset) -> tuple[Way, str]:
         return "general", "it lies in another file"
     if reason := _why_general(dataset, layout):
         return "general", reason
+    if layout == "chunked" and file.swmr_mode:
+        return "general", "a writer may move its storage chunks meanwhile (swmr)"
     if layout == "contiguous":
         return "contiguous", "its rows lie side by side in the file"
     return "storage chunks", "every storage chunk can be read and decoded on its own"

@@ -12,6 +12,7 @@ from itertools import islice
 _SHOWN = 4  # names that a message lists: more is no longer read
 _ALIKE = 0.7  # of difflib's ratio: "lable" is meant for "labels", "angles" for neither
 _LONGEST = 200  # characters of a name that are shown
+_SHORTEST = 3  # letters that can stand for a longer name
 _COMPARED = 10_000  # names that are compared: each takes some microseconds
 
 
@@ -53,7 +54,8 @@ def _short(text: str) -> str:
 def nearest(wanted: str, have: Iterable[str]) -> list[str]:
     """What was likely meant: two names at most.
 
-    The same name in another group or another case, or the one that is spelled most alike.
+    The same name in another group or another case, the one that is spelled most alike, or one of
+    which the other is the beginning.
     """
     known = list(islice(have, _COMPARED))
     same = [name for name in known if _last(name) == _last(wanted)]
@@ -64,7 +66,14 @@ def nearest(wanted: str, have: Iterable[str]) -> list[str]:
         found = get_close_matches(each, spelled, 1, _ALIKE)
         if found:
             return [spelled[found[0]]]
-    return []
+    return [name for name in known if _shortened(_last(name), _last(wanted))][:2]
+
+
+def _shortened(one: str, other: str) -> bool:
+    """Whether one is short for the other: "val" for "validation"."""
+    return min(len(one), len(other)) >= _SHORTEST and (
+        one.startswith(other) or other.startswith(one)
+    )
 
 
 def _last(name: str) -> str:

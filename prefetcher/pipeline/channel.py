@@ -140,7 +140,9 @@ class Channel(Generic[T]):
         others are noted on it. Never waits for room.
         """
         with self._lock:
-            if self._failed_at is None or self._error is None:
+            if self._closed:
+                pass  # nobody will be told of it
+            elif self._failed_at is None or self._error is None:
                 self._failed_at, self._error = number, error
             elif self._error is not error:
                 if number < self._failed_at:
@@ -161,6 +163,7 @@ class Channel(Generic[T]):
         if self._lock.acquire(timeout=_CLOSE_PATIENCE):
             try:
                 self._items.clear()
+                self._error = None  # its traceback holds frames, and so what they worked on
                 self._wake_all()
             finally:
                 self._lock.release()

@@ -67,8 +67,8 @@ class Engine:
         self._begun: dict[threading.Thread, threading.Event] = {}
         self._asking = threading.Lock()  # held by whoever gets the batches, to use the source
         self._closing = threading.Lock()
-        tasks, ordinals = Line(shared.tasks()), Line(count(shared.first))
-        self._readers = Crew("reader", counters.readers, tasks, partial(read_parts, shared))
+        self._tasks, ordinals = Line(shared.tasks()), Line(count(shared.first))
+        self._readers = Crew("reader", counters.readers, self._tasks, partial(read_parts, shared))
         self._batchers = Crew("batcher", counters.batchers, ordinals, partial(make_batches, shared))
 
     def start(self, workers: Workers) -> None:
@@ -198,5 +198,6 @@ class Engine:
         # Batches that are ready stay in their channel, with the error that ended the run.
         with self._closing:
             self._source.close()
+            self._tasks.drop()
             for lane in self.shared.lanes:
                 lane.drop()

@@ -125,6 +125,11 @@ class Line(Generic[T]):
         with self._lock:
             return next(self._items)
 
+    def drop(self) -> None:
+        """Lets the iterator go, and what it holds: the chunk whose parts it gives, for one."""
+        with self._lock:
+            self._items = iter(())
+
 
 def read_parts(shared: Shared, tasks: Iterable[Task], clock: Clock) -> None:
     """A reader: fills chunks part by part; whoever does the last part hands the chunk on."""

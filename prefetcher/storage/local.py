@@ -31,8 +31,8 @@ class LocalBytes:
     def __init__(self, path: Path, identity: Identity) -> None:
         self._name = path.name
         self._identity = identity
-        self.size = identity[0]
         self._fd = _opened(path)
+        self.size = os.fstat(self._fd).st_size if identity.size is None else identity.size
 
     def check_unchanged(self) -> None:
         """Raises `FileChangedError` if the file was written to since it was described."""

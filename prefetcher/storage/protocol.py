@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,27 +15,45 @@ Piece = NDArray[np.uint8]
 """Contiguous memory to fill, of any shape."""
 Range = tuple[int, int]
 """The offset of some bytes of a file, and one past the last."""
-Identity = tuple[int, int, int]
-"""Size in bytes, time of the last change in nanoseconds, inode: what a rewrite cannot keep.
-
-0 stands for what is not known, as of a file that was described elsewhere.
-"""
 
 
-def identity_of(status: os.stat_result) -> Identity:
-    """What tells this state of a file from every other."""
-    return status.st_size, status.st_mtime_ns, status.st_ino
+class Identity(NamedTuple):
+    """What a rewrite of a file cannot keep, as far as it is known; None for what is not.
+
+    Of a file that may grow only the inode counts.
+    """
+
+    size: int | None
+    """Bytes; None where the file may grow."""
+    mtime_ns: int | None
+    """When it was last changed, in nanoseconds; None where the file may grow."""
+    inode: int | None
+    """None where the file was described elsewhere."""
+
+    @property
+    def grows(self) -> bool:
+        """Whether another process may append to the file meanwhile."""
+        return self.size is None
+
+
+def identity_of(status: os.stat_result, *, grows: bool = False) -> Identity:
+    """What tells this state of a file from every other, or a growing file from every other."""
+    if grows:
+        return Identity(None, None, status.st_ino)
+    return Identity(status.st_size, status.st_mtime_ns, status.st_ino)
 
 
 def is_same(status: os.stat_result, identity: Identity) -> bool:
     """Whether this is that state of a file, as far as it is known."""
     both = zip(identity_of(status), identity, strict=True)
-    return all(now == known or not known for now, known in both)
+    return all(known is None or now == known for now, known in both)
 
 
 def check_identity(name: str, status: os.stat_result, identity: Identity) -> None:
     """Raises `FileChangedError` if this state of the file `name` is another."""
     if not is_same(status, identity):
+        if identity.grows:
+            raise FileChangedError(f"another file took the place of {name}: open that one")
         raise FileChangedError(
             f"{name} was written to after it was opened, so rows read from it may be torn: let the "
             "writer finish, then open it again"

@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from helpers.appending import appending
 from PIL import Image
 
 import prefetcher
@@ -64,7 +65,10 @@ def test_text_shows_every_dataset_and_the_weights(
     assert "40x8x8x3" in text
     assert "storage chunks 5x3" in text
     assert "gzip-4" in text
-    assert "A batch of 32 weighs 6.27 kB, a chunk of 3200 (100 batches) 7.84 kB." in text
+    assert "A batch of 32 weighs 6.27 kB, a chunk of 40 (2 batches) 7.84 kB." in text
+    assert main(["inspect", str(file), "--batch-size", "100"]) == 0
+    text = capsys.readouterr().out
+    assert "A batch of 40 weighs 7.84 kB, a chunk of 40 (1 batch) 7.84 kB." in text
 
 
 def test_the_line_of_python_works(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -274,3 +278,17 @@ def test_a_number_that_is_none_is_named(file: Path, capsys: pytest.CaptureFixtur
     with pytest.raises(SystemExit, match="2"):
         main(["inspect", str(file), "--batch-size", "many"])
     assert "'many' is not a whole number" in capsys.readouterr().err
+
+
+def test_a_file_that_is_being_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with appending(tmp_path / "grows.h5", 50) as writer:
+        assert main(["inspect", str(tmp_path / "grows.h5")]) != 0
+        assert "--swmr" in capsys.readouterr().err
+        found = as_json(capsys, str(tmp_path / "grows.h5"), "--swmr")
+        assert [each["shape"] for each in found["datasets"]] == [
+            [30, 4], [50, 4], [50, 4], [50, 1],
+        ]  # fmt: skip
+        assert found["python"].endswith(", swmr=True)")
+        writer.append(60)
+        with eval(found["python"], {"prefetcher": prefetcher}) as sequence:
+            assert sequence.plan.num_samples == 60

@@ -136,6 +136,20 @@ def test_what_is_finished_is_not_made_again(
     assert not convert(folder, out, resume=True, **{**how, **other}).was_finished
 
 
+def test_a_finished_file_of_another_codec_is_not_replaced(tiles: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.h5"
+    convert(tiles, out, codec="gzip")
+    before = out.stat().st_mtime_ns
+    with pytest.raises(
+        SettingsError, match=r"out\.h5 is finished and has the codec gzip, not none"
+    ):
+        convert(tiles, out, resume=True)
+    assert convert(tiles, out, codec="auto", resume=True).was_finished  # any would do
+    assert out.stat().st_mtime_ns == before
+    convert(tiles, out)
+    assert out.stat().st_mtime_ns != before
+
+
 @pytest.mark.usefixtures("small_steps")
 def test_a_file_that_is_being_made_anew_goes_on(tiles: Path, tmp_path: Path) -> None:
     """Though the one of before is still there, and whole."""

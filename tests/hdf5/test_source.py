@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -154,16 +155,22 @@ def test_a_way_whose_bytes_differ_from_h5py_is_not_taken(
     source.close()
 
 
-def test_an_index_that_makes_no_sense_is_left_to_h5py(
-    samples: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def numbers(*_: object) -> None:
-        raise CorruptError("its index names a storage chunk off the grid")
-
-    monkeypatch.setattr(ChunkIndex, "_numbers", numbers)
-    source = Source(describe(samples), ["chunked"])
-    assert source.way_of("chunked") == "general"
-    source.close()
+@pytest.mark.parametrize("row", [24, 8000])
+def test_an_index_that_names_an_impossible_place_is_damage(tmp_path: Path, row: int) -> None:
+    """h5py does not notice, and gives zeros for the rows that were stored there."""
+    path, rows = tmp_path / "a.h5", np.arange(1, 25, dtype=np.uint8)
+    with h5py.File(path, "w", libver="earliest") as file:
+        file.create_dataset("x", data=rows, chunks=(8,))
+        file["good"] = rows
+    key = struct.Struct("<IIQQ")  # of the B-tree: stored bytes, mask, row, offset in an element
+    whole = path.read_bytes()
+    assert whole.count(key.pack(8, 0, 8, 0)) == 1
+    path.write_bytes(whole.replace(key.pack(8, 0, 8, 0), key.pack(8, 0, row, 0)))
+    with h5py.File(path) as file:
+        assert not file["x"][8:16].any()
+    with pytest.raises(CorruptError, match=r"x in a.h5 is damaged: its index names a .* off the"):
+        Source(describe(path), ["x"])
+    Source(describe(path), ["good"]).close()
 
 
 def test_an_index_that_makes_no_sense_is_not_left_to_a_filter_that_may_crash(

@@ -14,7 +14,10 @@ PATTERN = 0xA5
 
 
 def poison_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fills all that the package gets uninitialised: `np.empty`, and blocks of its own pool."""
+    """Fills all that the package gets uninitialised: `np.empty`, and blocks of its own pool.
+
+    Those are mapped, so that each is zeros when it is new.
+    """
     empty, block = np.empty, buffers.Pool._block
 
     def poisoned_empty(*args: Any, **options: Any) -> Any:

@@ -18,12 +18,19 @@ NAMES = ["images", "labels", "angles", "meta/time", "train/frames", "val/frames"
         ("frames", ["train/frames", "val/frames"]),
         ("trian/frames", ["train/frames", "val/frames"]),
         ("times", ["meta/time"]),
+        ("img", []),
         ("x", []),
         ("", []),
     ],
 )
 def test_the_nearest_name(wanted: str, near: list[str]) -> None:
     assert nearest(wanted, NAMES) == near
+
+
+@pytest.mark.parametrize(("wanted", "near"), [("validation", ["val"]), ("t", []), ("tr", [])])
+def test_a_name_may_be_short_for_another(wanted: str, near: list[str]) -> None:
+    assert nearest(wanted, ["train", "val"]) == near
+    assert nearest("val", ["training", "validation"]) == ["validation"]
 
 
 def test_few_names_are_listed_and_the_others_counted() -> None:

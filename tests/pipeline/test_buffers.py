@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import gc
+import mmap
 import sys
 import threading
+from typing import Any, Self
 
 import numpy as np
+import psutil
+import pytest
 from helpers.interrupting import at_every_point
+from helpers.poison import PATTERN
+from helpers.processes import run_script
 
 from prefetcher.pipeline import buffers
 from prefetcher.pipeline.buffers import Meter, Pool
+
+SMALL, LARGE = 64, 1 << 16
+"""Bytes of a block out of malloc, and of one with pages of its own."""
+
+
+def mapped() -> int:
+    """Blocks of all pools that have pages of their own."""
+    return len(buffers._mappings)
 
 
 def address(array: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> int:
@@ -74,11 +89,13 @@ def test_steady_use_allocates_nothing() -> None:
     assert meter.allocations == 2
 
 
-def test_blocks_are_aligned_and_writable() -> None:
-    pool = Pool(100, keep=1, meter=Meter())
+@pytest.mark.parametrize("nbytes", [100, 16_385, 1_000_001])
+def test_blocks_are_aligned_and_writable(nbytes: int) -> None:
+    pool = Pool(nbytes, keep=1, meter=Meter())
     for _ in range(5):
         block = pool.take()
         assert address(block) % 64 == 0
+        assert block.shape == (nbytes,)
         assert block.flags.writeable
         assert block.flags.c_contiguous
 
@@ -102,10 +119,11 @@ def test_no_block_has_two_owners_when_threads_take_and_let_go() -> None:
     assert not clashes
 
 
-def test_an_interrupt_is_never_lost_and_never_costs_a_block() -> None:
+@pytest.mark.parametrize("nbytes", [SMALL, LARGE])
+def test_an_interrupt_is_never_lost_and_never_costs_a_block(nbytes: int) -> None:
     """At each point of taking blocks and of letting arrays go, wherever they end."""
-    meter = Meter()
-    pool = Pool(64, keep=2, meter=meter)
+    meter, before = Meter(), mapped()
+    pool = Pool(nbytes, keep=2, meter=meter)
 
     def use() -> None:
         first = pool.take()
@@ -114,14 +132,16 @@ def test_an_interrupt_is_never_lost_and_never_costs_a_block() -> None:
         kept.clear()
 
     for where in at_every_point(use, buffers):
-        assert meter.now == 64 * len(pool._free), where
+        assert meter.now == nbytes * len(pool._free), where
     pool.drop()
     assert meter.now == 0
+    assert mapped() == before
 
 
-def test_no_python_code_runs_when_an_array_ends() -> None:
+@pytest.mark.parametrize("nbytes", [SMALL, LARGE])
+def test_no_python_code_runs_when_an_array_ends(nbytes: int) -> None:
     """A finalizer that is Python code is where Ctrl-C is raised, printed and lost."""
-    pool = Pool(64, keep=1, meter=Meter())
+    pool = Pool(nbytes, keep=1, meter=Meter())
     arrays = [pool.take() for _ in range(3)]
     ran: list[str] = []
     sys.settrace(lambda frame, *_: ran.append(frame.f_code.co_qualname))
@@ -142,3 +162,89 @@ def test_blocks_that_come_back_after_the_drop_are_let_go_one_by_one() -> None:
     second[:] = 7
     del second, pool
     assert meter.now == 0
+
+
+def test_pages_go_back_when_blocks_end_whichever_thread_took_them() -> None:
+    """What malloc gives to threads stays in their arenas, also when they have ended."""
+    mapped_by_malloc = np.ones(30 << 20, np.uint8)
+    del mapped_by_malloc  # from now on malloc takes what is smaller out of its arenas
+    pool = Pool(1_500_000, keep=64, meter=Meter())
+    kept: list[list[Any]] = []
+
+    def use() -> None:
+        kept.append([pool.take() for _ in range(16)])
+        for block in kept[-1]:
+            block[:] = 1
+
+    resident = psutil.Process().memory_info
+    before = resident().rss
+    threads = [threading.Thread(target=use) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert resident().rss > before + (80 << 20)
+    last = [blocks[-1] for blocks in kept]
+    kept.clear()
+    pool.drop()
+    assert resident().rss < before + (30 << 20)
+    assert all((block == 1).all() for block in last)  # what is held stays
+
+
+def test_small_blocks_take_no_page_each() -> None:
+    before, pool = mapped(), Pool(300, keep=100, meter=Meter())
+    kept = [pool.take() for _ in range(100)]
+    assert mapped() == before
+    del kept
+
+
+def test_a_caller_who_keeps_very_many_blocks_leaves_the_system_its_mappings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(buffers, "_MOST_MAPPINGS", mapped() + 3)
+    pool = Pool(LARGE, keep=2, meter=Meter())
+    kept = []
+    for number in range(10):
+        kept.append(pool.take())
+        kept[-1][:] = number
+    assert mapped() == buffers._MOST_MAPPINGS
+    assert [int(block[0]) for block in kept] == list(range(10))
+    kept.clear()
+    pool.drop()
+    assert mapped() == buffers._MOST_MAPPINGS - 3
+
+
+def test_where_the_system_gives_no_mapping_malloc_may_have_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Full(mmap.mmap):
+        def __new__(cls, *args: Any, **options: Any) -> Self:
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(mmap, "mmap", Full)
+    block = Pool(LARGE, keep=1, meter=Meter()).take()
+    assert address(block) % 64 == 0
+    assert block.shape == (LARGE,)
+
+
+@pytest.mark.parametrize("nbytes", [SMALL, LARGE])
+def test_in_tests_no_block_looks_like_zeros_that_were_read(nbytes: int) -> None:
+    assert (Pool(nbytes, keep=1, meter=Meter()).take() == PATTERN).all()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork")
+def test_what_a_forked_process_writes_stays_its_own() -> None:
+    run_script(
+        """
+import os
+from prefetcher.pipeline.buffers import Meter, Pool
+block = Pool(1 << 16, keep=1, meter=Meter()).take()
+block[:] = 1
+child = os.fork()
+if not child:
+    block[:] = 2
+    os._exit(0)
+os.waitpid(child, 0)
+assert (block == 1).all()
+"""
+    )

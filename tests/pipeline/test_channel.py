@@ -200,6 +200,19 @@ def test_a_failure_reported_twice_is_noted_once() -> None:
     assert not hasattr(caught.value, "__notes__")
 
 
+def test_a_closed_channel_holds_no_error_and_so_none_of_its_frames() -> None:
+    channel: Channel[str] = Channel(depth=4)
+    before, after = BrokenDiskError("before"), BrokenDiskError("after")
+    errors = [weakref.ref(before), weakref.ref(after)]
+    channel.fail(2, before)
+    channel.close()
+    channel.fail(1, after)
+    del before, after
+    assert [error() for error in errors] == [None, None]
+    with pytest.raises(Closed):
+        channel.get(2)
+
+
 def test_waiting_for_room_gives_up_when_nobody_takes() -> None:
     channel: Channel[str] = Channel(depth=1, idle=0.01)
     channel.put(0, "a")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,6 +31,7 @@ from prefetcher.pipeline.auto import Climber, Decision, Pace
 from prefetcher.pipeline.chunk import Chunk, Done
 from prefetcher.pipeline.lane import RowSource
 from prefetcher.pipeline.stream import Feed, Stream
+from prefetcher.pipeline.workers import Line, Shared
 
 N, BATCH, CHUNK = 203, 5, 20
 AUTO_MOST = 4
@@ -249,6 +250,32 @@ def test_in_the_first_chunk_an_error_takes_the_first_batch_only_if_that_needs_th
             assert ids(stream, ordinal) == [planned(stream, ordinal)]
 
 
+def test_the_first_batch_comes_though_its_chunk_failed_before_it_was_read(
+    samples: MakeSamples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader that is slow to begin with the leading part finds the chunk broken by another."""
+    failed, fail, draw = threading.Event(), Shared.fail, Line.__next__
+
+    def told(self: Shared, *what: Any) -> None:
+        fail(self, *what)
+        failed.set()
+
+    def slow(line: Line[Any]) -> Any:
+        item = draw(line)
+        if isinstance(item, tuple) and item[0].leads(item[1]):
+            wait_for(failed, "another reader has met the broken row")
+        return item
+
+    monkeypatch.setattr(Shared, "fail", told)
+    monkeypatch.setattr(Line, "__next__", slow)
+    monkeypatch.setattr(stream_module, "ShardedSource", Failing)
+    with streaming(samples(N), shuffle=False, readers=6) as stream:
+        Failing.row, Failing.times = 17, 1
+        assert Task(lambda: ids(stream, 0)).result() == [planned(stream, 0)]
+        with pytest.raises(ReadError):
+            ids(stream, 1)
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 def test_a_transform_error_takes_the_place_of_its_batch(samples: MakeSamples, threads: int) -> None:
     def fragile(x: Any, y: Any) -> Any:
@@ -354,6 +381,31 @@ def test_memory_is_allocated_once_and_used_again(
         loose = stream._feed.loose_batches
     assert allocated[CHUNK * 16] == 2
     assert 0 < allocated[BATCH * 4] <= loose
+
+
+@pytest.mark.parametrize("asked", [1, 3, 4, 30])
+@pytest.mark.parametrize("readers", [1, 3])
+def test_a_closed_stream_holds_no_memory(
+    samples: MakeSamples, row_way: str, asked: int, readers: int
+) -> None:
+    """However much was read when it was closed, and while somebody still has the stream."""
+    for end in range(asked, asked + CHUNK // BATCH):
+        with streaming(samples(N), readers=readers) as stream:
+            ids(stream, *range(end))
+        assert stream.stats().buffer_bytes == 0
+
+
+@pytest.mark.parametrize("row", [3, 71])
+def test_a_failed_run_holds_no_memory_once_its_error_is_gone(
+    samples: MakeSamples, monkeypatch: pytest.MonkeyPatch, row: int
+) -> None:
+    monkeypatch.setattr(stream_module, "ShardedSource", Failing)
+    with streaming(samples(N), shuffle=False) as stream:
+        Failing.row, Failing.times = row, 1
+        with suppress(ReadError):
+            ids(stream, *range(20))
+        assert Failing.times == 0
+    assert stream.stats().buffer_bytes == 0
 
 
 def test_every_second_of_a_worker_is_accounted_for(samples: MakeSamples) -> None:
