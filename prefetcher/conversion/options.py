@@ -12,12 +12,10 @@ from prefetcher.config import flag
 from prefetcher.errors import SettingsError
 from prefetcher.hdf5.attributes import Names
 from prefetcher.messages.wording import written
+from prefetcher.picture import CHANNELS, Color, Resize
 from prefetcher.writing.codec import CODECS, CodecName, check
 
-Resize = Literal["stretch", "pad", "crop"]
-Color = Literal["rgb", "grey", "rgba"]
 OnError = Literal["fail", "skip"]
-CHANNELS: Mapping[Color, int] = {"rgb": 3, "grey": 1, "rgba": 4}
 
 
 @dataclass(frozen=True, slots=True)
