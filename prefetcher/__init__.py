@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from prefetcher.backends import import_with_keras
 from prefetcher.columns.column import Column
 from prefetcher.columns.fields import Field
+from prefetcher.columns.padded import Padded
 from prefetcher.columns.rows import Row, Window
 from prefetcher.errors import (
     BackendError,
@@ -37,6 +38,7 @@ from prefetcher.pipeline.stats import Stats
 if TYPE_CHECKING:
     from prefetcher.callbacks import MonitorCallback
     from prefetcher.ceiling import replay
+    from prefetcher.columns.pictures import Picture
     from prefetcher.conversion.convert import Converted, convert
     from prefetcher.resume.backup import Backup
     from prefetcher.resume.training import fit
@@ -51,6 +53,8 @@ __all__ = [
     "Row",
     "Window",
     "Field",
+    "Padded",
+    "Picture",
     "Column",
     "split",
     "folds",
@@ -92,6 +96,7 @@ _LAZY = {
     "MonitorCallback": "prefetcher.callbacks",
     "replay": "prefetcher.ceiling",
     "HDF5Writer": "prefetcher.writing.writer",
+    "Picture": "prefetcher.columns.pictures",
     "convert": "prefetcher.conversion.convert",
     "Converted": "prefetcher.conversion.convert",
     "fit": "prefetcher.resume.training",

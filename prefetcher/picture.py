@@ -18,6 +18,7 @@ from prefetcher.machine.limits import cpus_allowed
 
 Resize = Literal["stretch", "pad", "crop"]
 Color = Literal["rgb", "grey", "rgba"]
+RESIZES: tuple[Resize, ...] = ("stretch", "pad", "crop")
 CHANNELS: Mapping[Color, int] = {"rgb": 3, "grey": 1, "rgba": 4}
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")

@@ -34,7 +34,7 @@ def planned(settings: Settings, samples: Samples, needs: Sequence[Need]) -> Plan
             f"{settings.batch_size}. Write batch_size={len(samples)} or less, or leave it out"
         )
     # The widest dataset sets the pace, so blocks follow its storage chunks.
-    widest = max(needs, key=lambda need: need.dataset.row_bytes)
+    widest = max(needs, key=lambda need: need.row_bytes)
     align = _samples_together(widest)
     chunk_size, block_size = _sizes(settings, len(samples), needs, align)
     return Plan(
@@ -51,7 +51,7 @@ def planned(settings: Settings, samples: Samples, needs: Sequence[Need]) -> Plan
 
 def _samples_together(need: Need) -> int:
     """Samples that stand in one storage chunk, 1 where that is no whole number."""
-    rows, stride = need.dataset.storage_rows, need.views[0].span.stride
+    rows, stride = need.storage_rows, need.views[0].span.stride
     return rows // stride if rows % stride == 0 else 1
 
 
@@ -70,7 +70,7 @@ def _sizes(settings: Settings, samples: int, needs: Sequence[Need], align: int) 
 
 def held_bytes(needs: Sequence[Need]) -> int:
     """Bytes that a chunk holds for one of many neighbouring samples."""
-    return sum(need.dataset.row_bytes * _rows_for_one(need) for need in needs)
+    return sum(need.row_bytes * _rows_for_one(need) for need in needs)
 
 
 def _rows_for_one(need: Need) -> int:
@@ -94,7 +94,5 @@ def _least_block(need: Need) -> int:
     begin, end = reach([view.span for view in need.views])
     if end - begin == 1:
         return 1
-    rows = max(
-        _WINDOWS_IN_BLOCK * (end - begin), _STORAGE_CHUNKS_IN_BLOCK * need.dataset.storage_rows
-    )
+    rows = max(_WINDOWS_IN_BLOCK * (end - begin), _STORAGE_CHUNKS_IN_BLOCK * need.storage_rows)
     return -(-rows // need.views[0].span.stride)

@@ -17,10 +17,12 @@ from itertools import accumulate, groupby
 from operator import itemgetter
 from pathlib import Path
 
+from prefetcher.columns.ragged import shown
 from prefetcher.config import File, Files
 from prefetcher.errors import DatasetError, FileMissingError, PrefetchError, SettingsError
 from prefetcher.hdf5.describe import Dataset, FileDescription, describe
 from prefetcher.hdf5.manifest import is_manifest, read_manifest
+from prefetcher.hdf5.objects import Objects
 from prefetcher.hdf5.places import Places, Rows
 from prefetcher.hdf5.source import Source
 from prefetcher.order.plan import Run
@@ -66,18 +68,24 @@ class Shards:
         """
         first, *others = (file.dataset(name) for file in self.files)
         for file, other in zip(self.files[1:], others, strict=True):
-            if (other.dtype, other.row_shape) != (first.dtype, first.row_shape):
+            if _kind(other) != _kind(first):
                 raise DatasetError(
-                    f"{name} has rows of {other.dtype} {other.row_shape} in {file.path.name}, but "
-                    f"of {first.dtype} {first.row_shape} in {self.files[0].path.name}: files of "
-                    "one data set need rows of one kind"
+                    f"{name} has rows of {shown(other.dtype)} {other.row_shape} in "
+                    f"{file.path.name}, but of {shown(first.dtype)} {first.row_shape} in "
+                    f"{self.files[0].path.name}: files of one data set need rows of one kind"
                 )
         parts = [first, *others]
         return replace(
             first,
             shape=(sum(part.rows for part in parts), *first.row_shape),
             stored_bytes=sum(part.stored_bytes for part in parts),
+            heap_bytes=sum(part.heap_bytes for part in parts),
         )
+
+
+def _kind(dataset: Dataset) -> tuple[object, ...]:
+    """What rows of all files must have in common."""
+    return dataset.dtype, dataset.elements, dataset.row_shape
 
 
 def describe_all(files: Files, *, allow_external: bool = False, retries: int = 3) -> Shards:
@@ -164,6 +172,19 @@ class ShardedSource:
             count = sum(last - first for first, last in own)
             self._source(number).read(name, own, places.ahead(count))
             places.done += count
+
+    def objects(
+        self, name: str, runs: Sequence[Run], out: Objects, most: int | None = None
+    ) -> None:
+        """Reads runs of rows of variable length, counted over all files, into `out`.
+
+        The same as `prefetcher.hdf5.source.Source.objects`, and it raises the same.
+        """
+        done = 0
+        for number, own in self._by_file(name, runs):
+            count = sum(last - first for first, last in own)
+            self._source(number).objects(name, own, out[done : done + count], most)
+            done += count
 
     def close(self) -> None:
         """Closes every file. The caller makes sure that nobody reads."""

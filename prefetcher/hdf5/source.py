@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from prefetcher.errors import (
     ClosedError,
     CorruptError,
+    DatasetError,
     PrefetchError,
     ReadError,
     RowsError,
@@ -25,6 +26,7 @@ from prefetcher.hdf5.faults import damage_reported
 from prefetcher.hdf5.general import GeneralWay
 from prefetcher.hdf5.handle import Handle
 from prefetcher.hdf5.index import walk_index
+from prefetcher.hdf5.objects import ObjectPlaces, Objects, ObjectWay
 from prefetcher.hdf5.places import Places, Rows, after
 from prefetcher.hdf5.proof import Probe, agrees
 from prefetcher.hdf5.storage_chunks import StorageChunkWay
@@ -49,6 +51,16 @@ class _FastWay(_Way, Protocol):
     """What a way that does without HDF5 offers too."""
 
     def probes(self) -> Iterable[Probe]: ...
+
+
+class _Filled(Protocol):
+    """What is filled row by row."""
+
+    @property
+    def count(self) -> int: ...
+
+    @property
+    def done(self) -> int: ...
 
 
 def _index(dataset: h5py.Dataset) -> NDArray[np.int64] | None:
@@ -93,7 +105,7 @@ class Source:
         self._closed = False
         self._undo = ExitStack()
         self._retry.opening(self._path.name, partial(self._open, description))
-        self.scratch_bytes = max(way.scratch_bytes for way in self._ways.values())
+        self.scratch_bytes = max((way.scratch_bytes for way in self._ways.values()), default=0)
         """The most memory, in bytes, that one reading thread holds beside the caller's arrays."""
 
     def _open(self, description: FileDescription) -> None:
@@ -105,21 +117,39 @@ class Source:
             undo.callback(self._stored.close)
             self._stored.check_unchanged()
             with damage_reported(description.path):
-                self._ways = {name: self._way(name, handle) for name in self._datasets}
+                of_one_size = [
+                    name for name, each in self._datasets.items() if each.elements is None
+                ]
+                self._ways = {name: self._way(name, handle) for name in of_one_size}
+                self._object_ways = {
+                    name: self._object_way(name, handle)
+                    for name in self._datasets
+                    if name not in self._ways
+                }
             self._undo = undo.pop_all()
 
     def _way(self, name: str, handle: Handle) -> _Way:
         """The way of the description, unless its bytes are not those that h5py gives."""
         dataset = self._datasets[name]
         opened = handle.dataset(dataset.name)
-        try:
-            indexes = [_index(each) for each in (opened, *handle.sources(dataset.name))]
-        except CorruptError as error:
-            raise CorruptError(f"{name} in {self._path.name} is damaged: {error}") from error
-        way = self._fast_way(dataset, opened, indexes[0])
+        way = self._fast_way(dataset, opened, self._indexes(name, handle)[0])
         if way is not None and agrees(opened, way.probes()):
             return way
         return GeneralWay(handle, dataset.name)
+
+    def _object_way(self, name: str, handle: Handle) -> ObjectWay:
+        dataset = self._datasets[name]
+        self._indexes(name, handle)
+        return ObjectWay(handle, dataset.name, dataset.row_bytes)
+
+    def _indexes(self, name: str, handle: Handle) -> list[NDArray[np.int64] | None]:
+        """The indexes of a dataset and of what it is made of, each checked."""
+        dataset = self._datasets[name].name
+        try:
+            behind = (handle.dataset(dataset), *handle.sources(dataset))
+            return [_index(each) for each in behind]
+        except CorruptError as error:
+            raise CorruptError(f"{name} in {self._path.name} is damaged: {error}") from error
 
     def _fast_way(
         self, dataset: Dataset, opened: h5py.Dataset, index: NDArray[np.int64] | None
@@ -138,7 +168,7 @@ class Source:
         May wait for the disk to take so many requests. Does nothing where the rows are in memory.
         """
         with suppress(ClosedError), self._open_meanwhile():
-            self._stored.expect(self._ways[name].ranges(runs))
+            self._stored.expect(self._ranges(name, runs))
 
     def ranges(self, name: str, runs: Sequence[Run]) -> list[Range]:
         """Where in the file the bytes of runs of rows lie; none where HDF5 alone knows.
@@ -147,7 +177,10 @@ class Source:
             ClosedError: the source was closed.
         """
         with self._open_meanwhile():
-            return self._ways[name].ranges(runs)
+            return self._ranges(name, runs)
+
+    def _ranges(self, name: str, runs: Sequence[Run]) -> list[Range]:
+        return [] if name in self._object_ways else self._ways[name].ranges(runs)
 
     def read(self, name: str, runs: Sequence[Run], out: Sequence[Rows]) -> None:
         """Reads runs of rows of dataset `name`, one after the other, into `out`.
@@ -165,17 +198,44 @@ class Source:
             RowsError: the dataset has no such rows, or `out` has not room for exactly them.
             ClosedError: the source was closed.
         """
+        if name not in self._ways:
+            raise DatasetError(f"{name} has rows of variable length: ask for `objects`")
         places = Places(out)
+        self._fill(name, runs, places, partial(self._ways[name].read, places=places))
+
+    def objects(
+        self, name: str, runs: Sequence[Run], out: Objects, most: int | None = None
+    ) -> None:
+        """Reads runs of rows of variable length as h5py gives them; raises what `read` does.
+
+        Args:
+            name: One of the names given at opening.
+            runs: As of `read`.
+            out: Shape (rows, *row_shape).
+            most: Elements of each row that are wanted; None for all.
+        """
+        if name not in self._object_ways:
+            raise DatasetError(f"{name} has rows of one size: `read` them")
+        places = ObjectPlaces(out, most)
+        self._fill(name, runs, places, partial(self._object_ways[name].read, places=places))
+
+    def _fill(
+        self,
+        name: str,
+        runs: Sequence[Run],
+        places: _Filled,
+        read: Callable[[Sequence[Run]], None],
+    ) -> None:
         self._check_rows(name, runs, places)
         with self._open_meanwhile():
             while places.done < places.count:
                 try:
-                    self._ways[name].read(after(runs, places.done), places)
+                    read(after(runs, places.done))
                 except (OSError, CorruptError) as error:
-                    self._again(error, name, after(runs, places.done)[0], places)
+                    self._again(error, name, after(runs, places.done)[0], places, read)
             self._stored.check_unchanged()
 
-    def _check_rows(self, name: str, runs: Sequence[Run], places: Places) -> None:
+    def _check_rows(self, name: str, runs: Sequence[Run], places: _Filled) -> None:
         rows = self._datasets[name].rows
         for start, stop in runs:
             if not 0 <= start <= stop <= rows:
@@ -201,7 +261,14 @@ class Source:
                 self._reading -= 1
             self._close_if_idle()
 
-    def _again(self, cause: OSError, name: str, run: Run, places: Places) -> None:
+    def _again(
+        self,
+        cause: OSError,
+        name: str,
+        run: Run,
+        places: _Filled,
+        fill: Callable[[Sequence[Run]], None],
+    ) -> None:
         """After `cause`: reads a run alone, more than once if that may help; or tells its rows.
 
         What of it is there already is not read again.
@@ -209,7 +276,7 @@ class Source:
         begun = places.done
 
         def read() -> None:
-            self._ways[name].read(after([run], places.done - begun), places)
+            fill(after([run], places.done - begun))
 
         where = {"file": self._path.name, "dataset": name, "rows": list(run)}
         try:

@@ -9,12 +9,14 @@ from typing import Literal
 import h5py
 import numpy as np
 
+from prefetcher.columns.ragged import elements_of
 from prefetcher.filters.decode import why_left_to_hdf5
 from prefetcher.hdf5.index import grid_of
 from prefetcher.hdf5.properties import has_fill_value, layout_of, stored_filters
 
 Way = Literal["contiguous", "storage chunks", "general"]
 
+_RAGGED = "its rows are of variable length, which lie in heaps that HDF5 alone reads"
 _MOST_CHUNKS = 1 << 60  # their numbers are 64-bit integers
 _MOST_BYTES = 1 << 32  # HDF5's own limit for one storage chunk
 
@@ -65,7 +67,8 @@ def _why_general(dataset: h5py.Dataset, layout: str) -> str | None:
     if not hasattr(os, "preadv"):
         return "this system cannot read at an offset"  # Windows
     if not _same_bytes(dataset):
-        return "its type is stored in other bytes than numpy's"
+        ragged = elements_of(dtype_of(dataset)) is not None
+        return _RAGGED if ragged else "its type is stored in other bytes than numpy's"
     if layout == "contiguous":
         return _why_not_contiguous(dataset)
     if layout == "chunked":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from prefetcher.columns.column import View
 from prefetcher.columns.memory import InMemory
+from prefetcher.columns.ragged import OBJECT_BYTES
 from prefetcher.columns.rowmap import RowMap
 from prefetcher.hdf5.describe import Dataset
 from prefetcher.order.plan import ChunkPlan, Part, Run
@@ -39,6 +41,25 @@ class Need:
     rows: RowMap
     files: int = 1
 
+    @property
+    def most(self) -> int | None:
+        """Elements of each row of variable length that any view needs; None for all."""
+        counts = [view.most for view in self.views if view.most is not None]
+        return max(counts) if len(counts) == len(self.views) else None
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row in memory; of rows of variable length the most that they average."""
+        elements = self.dataset.elements
+        if elements is None or self.most is None:
+            return self.dataset.row_bytes
+        return math.prod(self.dataset.row_shape) * (OBJECT_BYTES + self.most * elements.itemsize)
+
+    @property
+    def storage_rows(self) -> int:
+        """Rows that are decoded together. Of rows of variable length, that is next to nothing."""
+        return self.dataset.storage_rows if self.dataset.elements is None else 1
+
 
 class RowSource(Protocol):
     """What a chunk is read from. Any number of threads at once."""
@@ -48,6 +69,11 @@ class RowSource(Protocol):
 
     def read(self, name: str, runs: Sequence[Run], out: Sequence[Bytes]) -> None:
         """Reads runs of rows into `out`, arrays (k, row_bytes) that follow each other."""
+
+    def objects(
+        self, name: str, runs: Sequence[Run], out: NDArray[np.object_], most: int | None = None
+    ) -> None:
+        """Reads runs of rows of variable length into `out`, `most` elements of each."""
 
 
 class Hold(Protocol):
