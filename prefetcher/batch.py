@@ -147,10 +147,8 @@ class Recipe:
                 array = make(arrays[view])
             except RowValueError as fault:
                 at, step = divmod(fault.at, view.span.rows)
-                raise CorruptError(
-                    f"{self._row(view, int(samples[at]), step)} is not what {part} makes values "
-                    f"of: {fault.why}"
-                ) from fault
+                row = self._row(view, int(samples[at]), step)
+                raise CorruptError(f"{row} {fault.why}") from fault
         # No backend takes foreign byte order.
         return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 

@@ -177,9 +177,9 @@ def _for_ragged(dataset: Dataset) -> str:
     elements, name = dataset.elements, dataset.name
     if elements is None or elements == TEXT or elements.subdtype:
         return transform
-    pictures = f" or Picture({name!r}, size=(height, width)) for encoded pictures,"
+    pictures = f" or prefetcher.Picture({name!r}, size=(height, width)) for encoded pictures,"
     return (
-        f"write Padded({name!r}, length) for one length,"
+        f"write prefetcher.Padded({name!r}, length) for one length,"
         f"{pictures if elements.itemsize == 1 else ''} or {transform}"
     )
 

@@ -12,11 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from prefetcher.batch import flatten
+from prefetcher.columns.ragged import TEXT
 from prefetcher.config import DEFAULT_X, Files, Rows, Settings, normal_path, samples_of
 from prefetcher.errors import DatasetError, RowsError, SettingsError
 from prefetcher.hdf5.attributes import read_attributes
+from prefetcher.hdf5.describe import Dataset
 from prefetcher.hdf5.shards import ShardedSource, Shards, describe_all
 from prefetcher.order.permutation import shuffled
+from prefetcher.order.plan import Run
 
 RowNumbers = NDArray[np.int64]
 
@@ -224,15 +227,32 @@ def _labels(shards: Shards, name: str) -> NDArray[Any]:
             f"stratify={name!r} has rows of shape {dataset.row_shape}: pass one label for each "
             "row, such as an array of class numbers"
         )
-    rows = np.empty((dataset.rows, dataset.row_bytes), np.uint8)
+    if dataset.elements not in (None, TEXT):
+        raise SettingsError(
+            f"stratify={name!r} has rows of variable length: pass one label for each row"
+        )
     source = ShardedSource(shards, [name])
+    read = _read if dataset.elements is None else _read_text
     try:
-        for start in range(0, dataset.rows, _ROWS_AT_ONCE):
-            slab = rows[start : start + _ROWS_AT_ONCE]
-            source.read(name, [(start, start + len(slab))], [slab])
+        slabs = [
+            read(source, dataset, (start, min(dataset.rows, start + _ROWS_AT_ONCE)))
+            for start in range(0, dataset.rows, _ROWS_AT_ONCE)
+        ]
     finally:
         source.close()
-    return _sortable(f"stratify={name!r}", rows.view(dataset.dtype)[:, 0])
+    return _sortable(f"stratify={name!r}", np.concatenate(slabs))
+
+
+def _read(source: ShardedSource, dataset: Dataset, run: Run) -> NDArray[Any]:
+    rows = np.empty((run[1] - run[0], dataset.row_bytes), np.uint8)
+    source.read(dataset.name, [run], [rows])
+    return rows.view(dataset.dtype)[:, 0]
+
+
+def _read_text(source: ShardedSource, dataset: Dataset, run: Run) -> NDArray[Any]:
+    rows = np.empty((run[1] - run[0], *dataset.row_shape), object)
+    source.objects(dataset.name, [run], rows)
+    return rows.reshape(-1).astype("S")
 
 
 def _sortable(what: str, labels: NDArray[Any]) -> NDArray[Any]:

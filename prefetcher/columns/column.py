@@ -94,7 +94,7 @@ class RowValueError(Exception):
 
     Attributes:
         at: Which row, counted over samples and the rows of each.
-        why: What is wrong with it.
+        why: What is wrong with it, to be read behind its name: "is damaged".
     """
 
     def __init__(self, at: int, why: str) -> None:

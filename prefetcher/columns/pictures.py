@@ -115,5 +115,6 @@ def _decoded(inner: Value, files: Files, look: Look, shape: tuple[int, ...], row
         try:
             out[at] = decode(BytesIO(file), look)
         except Exception as error:
-            raise RowValueError(at // each, reason(error)) from error
+            why = f"is no picture that can be decoded: {reason(error)}"
+            raise RowValueError(at // each, why) from error
     return out.reshape(len(rows), *shape, *look.shape)
