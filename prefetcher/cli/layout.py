@@ -34,6 +34,8 @@ class Repacking:
     slow: tuple[Slow, ...]
     command: str | None
     """What makes a file of them that is not; None where `convert` cannot."""
+    ragged: bool = False
+    """Whether rows are of variable length, which `convert` does not write."""
 
 
 def repackings(file: FileDescription, choice: Choice | None) -> list[Repacking]:
@@ -50,8 +52,14 @@ def repackings(file: FileDescription, choice: Choice | None) -> list[Repacking]:
         inside = tuple(dataset for dataset in file.datasets if group_of(dataset) == group)
         chosen = choice if group == of_choice else guess(inside)
         if chosen and (slow := tuple(_slow(chosen))):
-            found.append(Repacking(slow, _command(file, chosen, group if choice else "")))
+            found.append(
+                Repacking(slow, _command(file, chosen, group if choice else ""), _ragged(chosen))
+            )
     return found
+
+
+def _ragged(choice: Choice) -> bool:
+    return any(dataset.elements is not None for dataset in choice.datasets)
 
 
 def _slow(choice: Choice) -> Iterator[Slow]:
@@ -126,6 +134,8 @@ def _pieces(shape: Sequence[int], chunk: Sequence[int]) -> int:
 
 
 def _command(file: FileDescription, choice: Choice, group: str) -> str | None:
+    if _ragged(choice):
+        return None
     return convert_line(
         file.path,
         tuple(flatten(choice.x)),
@@ -147,5 +157,5 @@ def lines(found: Sequence[Repacking]) -> Iterator[str]:
         yield ""
         yield from commands
         yield ""
-    elif found:
+    elif any(not repacking.ragged for repacking in found):
         yield "`prefetcher convert` writes it in a way that is read at full speed."

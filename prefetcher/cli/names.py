@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from prefetcher.batch import flatten, not_numbers
+from prefetcher.cli.columns import as_python, columns_for
+from prefetcher.columns.column import Column, Stored
 from prefetcher.config import Files
 from prefetcher.errors import PrefetchError
 from prefetcher.hdf5.attributes import Attributes, Names, read_attributes
@@ -26,16 +29,34 @@ class Choice:
     """Those of x and y together, at least one, with as many rows each."""
     known: bool = False
     """Whether `PrefetchSequence` finds both without being told."""
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    """Of those datasets that need one, what makes arrays of their rows."""
 
     @property
     def row_bytes(self) -> int:
         """Bytes of one sample."""
-        return sum(dataset.row_bytes for dataset in self.datasets)
+        return sum(map(self._sample_bytes, self.datasets))
+
+    def _sample_bytes(self, dataset: Dataset) -> int:
+        column = self.columns.get(dataset.name)
+        if column is None:
+            return dataset.row_bytes
+        return column.value(Stored(dataset.dtype, dataset.row_shape)).nbytes
+
+    @property
+    def asked(self) -> tuple[Any, Any]:
+        """The x and y that `PrefetchSequence` takes."""
+        x, y = (
+            self.columns.get(names, names) if isinstance(names, str) else names
+            for names in (self.x, self.y)
+        )
+        return x, y
 
     def python(self, files: Files, *, allow_external: bool = False) -> str:
         """The line that wraps the file or files."""
         written = list(files) if isinstance(files, tuple) else str(files)
-        names = "" if self.known else f", x={self.x!r}, y={self.y!r}"
+        x, y = (as_python(n) if isinstance(n, Column) else repr(n) for n in self.asked)
+        names = "" if self.known else f", x={x}, y={y}"
         names += ", allow_external=True" if allow_external else ""
         return f"prefetcher.PrefetchSequence({written!r}{names})"
 
@@ -54,7 +75,9 @@ def choose(file: FileDescription, said: Sequence[Attributes]) -> Choice | None:
         said: What it says of itself, then of each of its splits: the first that names inputs.
     """
     own = next((each for each in said if each.x), None)
-    return (own and _said(file, own, whole=own is said[0])) or guess(file.datasets)
+    if own and (found := _said(file, own, whole=own is said[0])):
+        return found
+    return guess(file.datasets, columns_for(file))
 
 
 def _said(file: FileDescription, said: Attributes, *, whole: bool) -> Choice | None:
@@ -82,13 +105,16 @@ def _trains(dataset: Dataset) -> bool:
     return bool(dataset.rows and dataset.row_bytes)
 
 
-def guess(datasets: tuple[Dataset, ...]) -> Choice | None:
+def guess(
+    datasets: tuple[Dataset, ...], columns: Mapping[str, Column] | None = None
+) -> Choice | None:
     """Takes the heaviest rows for the inputs, and for the targets what is called so or is light.
 
     Only datasets of the same group and with as many rows as the inputs can be targets. None where
-    nothing would train as it is.
+    nothing would train as it is, or by its column.
     """
-    usable = list(filter(_trains, datasets))
+    columns = columns or {}
+    usable = [each for each in datasets if _trains(each) or each.name in columns]
     if not usable:
         return None
     # A single row beside others is a mean, or the like.
@@ -99,9 +125,13 @@ def guess(datasets: tuple[Dataset, ...]) -> Choice | None:
         if dataset is not x and dataset.rows == x.rows and group_of(dataset) == group_of(x)
     ]
     if not partners:
-        return Choice(x.name, None, (x,))
+        return Choice(x.name, None, (x,), columns=_within(columns, x))
     y = min(partners, key=_unlikeliness)
-    return Choice(x.name, y.name, (x, y))
+    return Choice(x.name, y.name, (x, y), columns=_within(columns, x, y))
+
+
+def _within(columns: Mapping[str, Column], *datasets: Dataset) -> dict[str, Column]:
+    return {each.name: columns[each.name] for each in datasets if each.name in columns}
 
 
 def group_of(dataset: Dataset) -> str:

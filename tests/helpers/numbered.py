@@ -33,7 +33,6 @@ class NumberedRows:
         for array in out:
             array.view(np.int64)[:], rows = rows[: len(array), None], rows[len(array) :]
 
-
     def objects(
         self, name: str, runs: Sequence[Run], out: NDArray[np.object_], most: int | None = None
     ) -> None:
