@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,9 @@ class Padded(Column):
         object.__setattr__(self, "length", whole(self, "length", 1))
         if not isinstance(self.mask, bool | np.bool_):
             raise SettingsError(f"{self}: write mask=True or mask=False")
+        fill: object = self.fill
+        if not isinstance(fill, Real | np.bool_):
+            raise SettingsError(f"{self}: write a number for fill")
         if isinstance(self.of, Row | Window):
             kind = type(self.of).__name__
             raise SettingsError(
@@ -80,17 +84,15 @@ class Padded(Column):
         """The element that is filled in."""
         if dtype.names and self.fill == 0:
             return np.zeros((), dtype)
-        try:
-            filled = np.array(self.fill).astype(dtype)
-        except (TypeError, ValueError):
-            filled = None
-        same = filled is not None and np.array_equal(filled, self.fill, equal_nan=True)
-        # A float that has no exact float16 or float32 is meant all the same: 0.1, or 1e-3.
-        if filled is None or not (same or dtype.kind in "fc"):
-            raise DatasetError(
-                f"{self.of} holds {dtype}, which has no {self.fill!r}: write another fill"
-            )
-        return filled
+        if dtype.kind in "biufc":
+            with np.errstate(invalid="ignore", over="ignore"):
+                filled = np.array(self.fill).astype(dtype)
+            # A float that has no exact float16 or float32 is meant all the same: 0.1, or 1e-3.
+            if filled == self.fill or dtype.kind in "fc":
+                return filled
+        raise DatasetError(
+            f"{self.of} holds {dtype}, which has no {self.fill!r}: write another fill"
+        )
 
 
 def _rows(inner: Value, rows: Array) -> Array:

@@ -8,11 +8,13 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 
+from prefetcher.columns.ragged import TEXT
 from prefetcher.errors import (
     DatasetError,
     FileBusyError,
@@ -93,7 +95,9 @@ def test_a_scalar_is_listed_but_refused(samples: Path) -> None:
     ],
     ids=str,
 )
-def test_objects_that_are_no_rows_of_numbers_or_text_are_refused(tmp_path: Path, dtype: Any) -> None:
+def test_objects_that_are_no_rows_of_numbers_or_text_are_refused(
+    tmp_path: Path, dtype: Any
+) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("x", (5,), dtype)
     with pytest.raises(DatasetError, match="fixed size"):
