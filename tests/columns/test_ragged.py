@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -92,11 +93,12 @@ def test_any_settings_give_each_sample_once(path: Path, data: st.DataObject) -> 
     with h5py.File(path) as file:
         stored = list(file[name])
     span = column.span
-    samples = [
-        at
-        for at in range(-(-N // span.stride))
-        if span.pad or (at * span.stride + span.ahead >= 0 and at * span.stride + span.stop <= N)
-    ]
+
+    def exists(first: int) -> bool:
+        inside = first + span.ahead >= 0 and first + span.stop <= N
+        return first < N if span.pad else inside
+
+    samples = [at for at in range(2 * N) if exists(at * span.stride)]
     chosen = np.arange(len(samples))
     if rows == "mask":
         chosen = np.flatnonzero(np.random.default_rng(0).random(len(samples)) < 0.6)
@@ -146,7 +148,7 @@ def test_any_rows_in_any_files(
     bounds = sorted({0, len(rows), *(cut for cut in cuts if cut < len(rows))})
     with TemporaryDirectory() as folder:
         paths = []
-        for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+        for start, stop in pairwise(bounds):
             paths.append(Path(folder) / f"{start:02}.h5")
             with h5py.File(paths[-1], "w") as file:
                 tokens = file.create_dataset("t", (stop - start,), h5py.vlen_dtype("i2"))
@@ -234,17 +236,17 @@ def test_a_picture_that_cannot_be_decoded_names_its_row_and_file(tmp_path: Path)
     with h5py.File(paths[1], "a") as file:
         file["bytes"][3] = file["bytes"][3][:40]
     with PrefetchSequence(paths, Picture("bytes", (2, 2)), "id", shuffle=False, batch_size=5) as it:
-        for index in (0, 1, 3):
-            it[index]
+        it[0], it[1]
         with pytest.raises(CorruptError, match=r"^row 3 of bytes in 1.h5 is no picture"):
             it[2]
+        it[3]
     windows = Window(Picture("bytes", (2, 2)), 3, ahead=-1, pad="edge")
     with PrefetchSequence(paths, windows, "id", shuffle=False, batch_size=1) as it:
-        for index in (11, 15):
-            it[index]
+        it[11]
         for index in (12, 13, 14):
             with pytest.raises(CorruptError, match=r"^row 3 of bytes in 1.h5 is no picture"):
                 it[index]
+        it[15]
 
 
 def test_a_heap_that_is_damaged_names_its_rows(tmp_path: Path) -> None:
@@ -310,7 +312,8 @@ def test_a_model_trains_on_tokens_masks_and_pictures(path: Path) -> None:
     shown = keras.ops.mean(picture, axis=(1, 2, 3))
     out = tokens * mask + 0 * keras.ops.expand_dims(shown, 1)
     model = keras.Model([tokens, mask, picture], keras.layers.Identity()(out))
-    model.compile(optimizer="sgd", loss="mse", weighted_metrics=["mae"])
+    # For each element, which "mse" would take the mean of before there are weights.
+    model.compile(optimizer="sgd", loss=lambda y, found: keras.ops.square(y - found))
     x = {
         "tokens": Padded("tokens", LENGTH, 7),
         "mask": Padded("tokens", LENGTH, mask=True),
@@ -326,4 +329,3 @@ def test_a_model_trains_on_tokens_masks_and_pictures(path: Path) -> None:
         history = model.fit(train, epochs=2, verbose=0).history
     # Where the mask is False the target is -1000 and the output 0: it must not count.
     assert history["loss"] == [0.0, 0.0]
-    assert history["mae"] == [0.0, 0.0]
