@@ -155,7 +155,7 @@ def test_any_rows_in_any_files(
                 for at, row in enumerate(rows[start:stop]):
                     tokens[at] = row
                 file["id"] = np.arange(start, stop)
-        x = {"t": Padded("t", length), "mask": Padded("t", length, mask=True)}
+        x: Any = {"t": Padded("t", length), "mask": Padded("t", length, mask=True)}
         with PrefetchSequence(paths, x, "id", batch_size=4, chunk_size=8, shuffle=shuffle) as found:
             seen = []
             for values, numbers in found:
@@ -215,14 +215,18 @@ def test_without_a_column_and_a_transform_they_are_refused_at_once(
 
 def test_rows_of_several_columns_are_read_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[tuple[str, Any, Any]] = []
-    real = prefetcher.hdf5.source.Source.objects  # type: ignore[attr-defined]
+    real = prefetcher.hdf5.source.Source.objects
 
     def objects(self: Any, name: str, runs: Any, out: Any, most: Any = None) -> None:
         reads.append((name, list(runs), most))
         real(self, name, runs, out, most)
 
     monkeypatch.setattr("prefetcher.hdf5.source.Source.objects", objects)
-    x = {"t": Padded("tokens", 4), "long": Padded("tokens", 9), "m": Padded("tokens", 4, mask=True)}
+    x: Any = {
+        "t": Padded("tokens", 4),
+        "long": Padded("tokens", 9),
+        "m": Padded("tokens", 4, mask=True),
+    }
     with PrefetchSequence(path, x, "id", shuffle=False, batch_size=10) as sequence:
         for index in range(len(sequence)):
             sequence[index]
@@ -314,7 +318,7 @@ def test_a_model_trains_on_tokens_masks_and_pictures(path: Path) -> None:
     model = keras.Model([tokens, mask, picture], keras.layers.Identity()(out))
     # For each element, which "mse" would take the mean of before there are weights.
     model.compile(optimizer="sgd", loss=lambda y, found: keras.ops.square(y - found))
-    x = {
+    x: Any = {
         "tokens": Padded("tokens", LENGTH, 7),
         "mask": Padded("tokens", LENGTH, mask=True),
         "picture": Picture("bytes", (3, 4)),
