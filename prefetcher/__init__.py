@@ -11,6 +11,7 @@ from prefetcher.backends import import_with_keras
 from prefetcher.columns.column import Column
 from prefetcher.columns.fields import Field
 from prefetcher.columns.packed import Unpacked
+from prefetcher.columns.padded import Padded
 from prefetcher.columns.rows import Row, Window
 from prefetcher.columns.sparse import Sparse
 from prefetcher.errors import (
@@ -40,6 +41,7 @@ from prefetcher.pipeline.stats import Stats
 if TYPE_CHECKING:
     from prefetcher.callbacks import MonitorCallback
     from prefetcher.ceiling import replay
+    from prefetcher.columns.pictures import Picture
     from prefetcher.conversion.convert import Converted, convert
     from prefetcher.resume.backup import Backup
     from prefetcher.resume.training import fit
@@ -56,6 +58,8 @@ __all__ = [
     "Field",
     "Sparse",
     "Unpacked",
+    "Padded",
+    "Picture",
     "Column",
     "split",
     "folds",
@@ -98,6 +102,7 @@ _LAZY = {
     "MonitorCallback": "prefetcher.callbacks",
     "replay": "prefetcher.ceiling",
     "HDF5Writer": "prefetcher.writing.writer",
+    "Picture": "prefetcher.columns.pictures",
     "convert": "prefetcher.conversion.convert",
     "Converted": "prefetcher.conversion.convert",
     "fit": "prefetcher.resume.training",

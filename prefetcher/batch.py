@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prefetcher.clock import State, doing
-from prefetcher.columns.column import Column, View
+from prefetcher.columns.column import Column, RowValueError, View
 from prefetcher.columns.memory import InMemory
 from prefetcher.config import Names, Transform
-from prefetcher.errors import TransformError
+from prefetcher.errors import CorruptError, TransformError
 from prefetcher.messages.user_code import definition_of, line_of
 from prefetcher.order.plan import Place
 
@@ -46,6 +46,7 @@ class Recipe:
         values: How the value of each name and column is made.
         transform: The user's function, or None.
         seed: Keys the generator of a transform that has a parameter named `rng`.
+        locate: Names a row for a message: of this view, of this sample, which of its rows.
     """
 
     def __init__(
@@ -54,8 +55,10 @@ class Recipe:
         values: Mapping[str | Column, Made],
         transform: Transform | None = None,
         seed: int = 0,
+        locate: Callable[[View, int, int], str] | None = None,
     ) -> None:
         self.parts = parts
+        self._locate = locate
         self._values = values
         self._transform = transform
         self._seed = seed
@@ -77,9 +80,10 @@ class Recipe:
             where: Says which rows of which file these are, for an error message.
 
         Raises:
+            CorruptError: No value can be made of a row.
             TransformError: The transform raised, or its result is no batch of these samples.
         """
-        batch = tuple(self._pack(part, arrays) for part in self.parts)
+        batch = tuple(self._pack(part, arrays, rows) for part in self.parts)
         if self._transform is None:
             return batch
         try:
@@ -125,17 +129,32 @@ class Recipe:
         """The keys of the dict that the model's inputs are, if they are one."""
         return self.parts[0].keys() if isinstance(self.parts[0], dict) else ()
 
-    def _pack(self, part: Any, arrays: Mapping[View | InMemory, NDArray[Any]]) -> Any:
+    def _pack(
+        self,
+        part: Any,
+        arrays: Mapping[View | InMemory, NDArray[Any]],
+        samples: NDArray[np.int64],
+    ) -> Any:
         if isinstance(part, dict):
-            return {key: self._pack(each, arrays) for key, each in part.items()}
+            return {key: self._pack(each, arrays, samples) for key, each in part.items()}
         if isinstance(part, tuple):
-            return tuple(self._pack(each, arrays) for each in part)
+            return tuple(self._pack(each, arrays, samples) for each in part)
         if isinstance(part, InMemory):
             array = arrays[part]
         else:
             view, make = self._values[part]
-            array = make(arrays[view])
+            try:
+                array = make(arrays[view])
+            except RowValueError as fault:
+                at, step = divmod(fault.at, view.span.rows)
+                row = self._row(view, int(samples[at]), step)
+                raise CorruptError(f"{row} {fault.why}") from fault
         return array if array.dtype.isnative else _native(array)
+
+    def _row(self, view: View, sample: int, step: int) -> str:
+        if self._locate is None:
+            return f"a row of sample {sample} in {view.dataset}"
+        return self._locate(view, sample, step)
 
     def _call(
         self, transform: Transform, batch: Batch, rows: NDArray[np.int64], place: Place

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import psutil
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from prefetcher.batch import Made, Recipe, flatten
 from prefetcher.columns.column import Column, Span, View
 from prefetcher.columns.memory import InMemory
+from prefetcher.columns.rows import Row, Window
 from prefetcher.config import Settings, samples_of
 from prefetcher.errors import SettingsError
 from prefetcher.hdf5.opened import check_descriptors
@@ -20,7 +22,7 @@ from prefetcher.hdf5.shards import Shards, describe_all
 from prefetcher.machine.limits import cpus_allowed, memory_allowed
 from prefetcher.messages.repacking import convert_line
 from prefetcher.naming import leaves, named, value_of
-from prefetcher.needs import needs_of
+from prefetcher.needs import needs_of, row_text
 from prefetcher.order.plan import MOST_READERS
 from prefetcher.order.samples import Samples
 from prefetcher.order.sizes import whole_chunk_size
@@ -63,9 +65,10 @@ def feed_of(settings: Settings) -> Feed:
             settings,
             shards,
             planned(settings, samples, needs, weights),
-            _recipe(settings, made),
+            _recipe(settings, made, partial(row_text, shards, needs)),
             needs,
             _values(settings, samples, length),
+            sum(_made_bytes(leaf, shards) for leaf in made),
         )
     )
     # Who asks for a batch out of turn reads beside the readers.
@@ -94,10 +97,18 @@ def _strides(
     return {drawn_by: 1} | strides if drawn_by else strides
 
 
-def _recipe(settings: Settings, made: dict[str | Column, Made]) -> Recipe:
+def _made_bytes(leaf: str | Column, shards: Shards) -> int:
+    """Bytes of one sample that are made beside what is read."""
+    as_read = isinstance(leaf, str) or (isinstance(leaf, Row | Window) and isinstance(leaf.of, str))
+    return 0 if as_read else value_of(leaf, shards).nbytes
+
+
+def _recipe(
+    settings: Settings, made: dict[str | Column, Made], locate: Callable[[View, int, int], str]
+) -> Recipe:
     parts = (settings.x, settings.y, settings.sample_weight)
     given = tuple(part for part in parts if part is not None)
-    return Recipe(given, made, settings.transform, settings.seed)
+    return Recipe(given, made, settings.transform, settings.seed, locate)
 
 
 def _values(settings: Settings, samples: Samples, length: int) -> dict[InMemory, NDArray[Any]]:

@@ -50,6 +50,15 @@ def each_row(
     return values
 
 
+def each_text(shards: Shards, name: str, *, retries: int = 3) -> NDArray[np.bytes_]:
+    """All rows of a dataset of text of variable length, (rows,)."""
+    dataset = shards.dataset(name)
+    texts = np.empty((dataset.rows, *dataset.row_shape), object)
+    with closing(ShardedSource(shards, [name], retries=retries)) as source:
+        source.objects(name, [(0, dataset.rows)], texts)
+    return texts.reshape(-1).astype("S")
+
+
 def single(rows: NDArray[Any]) -> NDArray[Any]:
     """Rows of one value each, (n,) or (n, 1), as (n,)."""
     return rows.reshape(len(rows))

@@ -10,6 +10,7 @@ from prefetcher.batch import flatten, not_numbers
 from prefetcher.columns.column import Column, Stored, Value
 from prefetcher.columns.fields import written_field
 from prefetcher.columns.memory import InMemory
+from prefetcher.columns.ragged import TEXT, elements_of
 from prefetcher.columns.rows import Row
 from prefetcher.columns.sparse import Sparse
 from prefetcher.config import DEFAULT_X, DEFAULT_Y, Settings
@@ -175,6 +176,11 @@ def _check(part: str, leaf: str | Column, shards: Shards, *, numbers: bool) -> N
 
 def _check_numbers(dataset: Dataset, value: Value, file: str) -> None:
     """Refuses here what Keras would refuse in mid-fit, whatever the backend."""
+    if elements_of(value.dtype) is not None:
+        raise DatasetError(
+            f"{dataset} in {file} has rows of variable length, and Keras takes arrays: "
+            f"{_for_ragged(dataset)}"
+        )
     if found := not_numbers(value.dtype):
         fields = value.dtype.names
         use = f"name a field, as in '{dataset.name}[{fields[0]}]'" if fields else "name another"
@@ -182,6 +188,19 @@ def _check_numbers(dataset: Dataset, value: Value, file: str) -> None:
             f"{dataset} in {file} holds {found}, and Keras takes numbers and booleans: "
             f"pass a transform that returns these, or {use}"
         )
+
+
+def _for_ragged(dataset: Dataset) -> str:
+    """What makes arrays of rows of variable length."""
+    transform = "pass a transform, which gets them as an array of objects"
+    elements, name = dataset.elements, dataset.name
+    if elements is None or elements == TEXT or elements.subdtype:
+        return transform
+    pictures = f" or prefetcher.Picture({name!r}, size=(height, width)) for encoded pictures,"
+    return (
+        f"write prefetcher.Padded({name!r}, length) for one length,"
+        f"{pictures if elements.itemsize == 1 else ''} or {transform}"
+    )
 
 
 def _splits(name: str, file: FileDescription) -> str:

@@ -56,6 +56,23 @@ def _samples(shards: Shards, views: Mapping[str, Sequence[View]]) -> tuple[list[
     return first, samples
 
 
+def row_text(shards: Shards, needs: Iterable[Need], view: View, sample: int, step: int) -> str:
+    """A row of a sample as messages name it: "row 17 of images in a.h5".
+
+    Args:
+        shards: The files.
+        needs: What samples need, the dataset of the view among them.
+        view: Which rows.
+        sample: The sample's number.
+        step: Which of its rows.
+    """
+    rows = next(need.rows for need in needs if need.dataset.name == view.dataset)
+    shard, row = rows.row_of(sample, view.span.ahead + step)
+    where = shards.where(shard, view.dataset)
+    own = "" if shards.is_pattern(view.dataset) else f"{view.dataset} in "
+    return f"row {row} of {own}{where}"
+
+
 def _check_strides(name: str, views: Sequence[View]) -> None:
     strides = sorted({view.span.stride for view in views})
     if len(strides) > 1:

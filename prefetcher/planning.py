@@ -40,7 +40,7 @@ def planned(
             f"{settings.batch_size}. Write batch_size={len(samples)} or less, or leave it out"
         )
     # The widest dataset sets the pace, so blocks follow its storage chunks.
-    widest = max(needs, key=lambda need: need.dataset.row_bytes)
+    widest = max(needs, key=lambda need: need.row_bytes)
     plan = Plan(
         samples=samples,
         batch_size=settings.batch_size,
@@ -58,7 +58,7 @@ def planned(
 
 def _samples_together(need: Need) -> int:
     """Samples that stand in one storage chunk, 1 where that is no whole number."""
-    rows, stride = need.dataset.storage_rows, need.views[0].span.stride
+    rows, stride = need.storage_rows, need.views[0].span.stride
     return rows // stride if rows % stride == 0 else 1
 
 
@@ -77,7 +77,7 @@ def _sizes(settings: Settings, plan: Plan, needs: Sequence[Need]) -> tuple[int, 
 
 def held_bytes(needs: Sequence[Need]) -> int:
     """Bytes that a chunk holds for one of many neighbouring samples."""
-    return sum(need.dataset.row_bytes * _rows_for_one(need) for need in needs)
+    return sum(need.row_bytes * _rows_for_one(need) for need in needs)
 
 
 def _rows_for_one(need: Need) -> int:
@@ -103,7 +103,7 @@ def _least_block(need: Need) -> int:
     if end - begin == 1 and csr is None:
         return 1
     # Rows of a sparse group begin and end within storage chunks, as windows do.
-    storage_rows = csr.storage_rows if csr else need.dataset.storage_rows
+    storage_rows = csr.storage_rows if csr else need.storage_rows
     rows = _STORAGE_CHUNKS_IN_BLOCK * storage_rows
     if end - begin > 1:
         rows = max(rows, _WINDOWS_IN_BLOCK * (end - begin))

@@ -81,7 +81,8 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         seed: 0 to 2**64 - 1; the same seed gives the same order, whatever the threads do.
         drop_remainder: True leaves out a last batch that is not full.
         transform: Called as ``transform(x, y)`` with as many arguments as the batch has parts, on
-            the batcher threads; returns x, (x, y) or (x, y, sample_weight), as a tuple. A parameter
+            the batcher threads; returns x, (x, y) or (x, y, sample_weight), as a tuple. Rows of
+            variable length reach it as an array of objects: an array, or bytes, each. A parameter
             named `rng` gets a `numpy.random.Generator` keyed by (seed, pass, position).
         readers: Threads that read and decode. "auto" begins with 1; after a pass that waited for
             them there is one more, which stays if it gains 3 %, up to the CPUs allowed, and 8.
@@ -283,6 +284,11 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
     @property
     def memory_bytes(self) -> int:
         """The most that queues, buffers and workers hold together.
+
+        Of rows of variable length it is an estimate, as nothing says beforehand how long they are:
+        through `Padded` each counts as its `length`, otherwise as the file's bytes by its rows,
+        which is at least their average. A chunk of longer ones takes more. So do pictures while
+        they are decoded: some 10 bytes for each of their own pixels.
 
         What `transform` allocates is not in it, nor batches that the caller keeps. On TensorFlow
         the caller is tf.data, whose own buffer keeps some. JAX keeps the batches of steps that were

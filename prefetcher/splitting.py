@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from prefetcher.batch import flatten
+from prefetcher.columns.ragged import TEXT
 from prefetcher.config import DEFAULT_X, Files, Rows, Settings, normal_path, samples_of
 from prefetcher.errors import DatasetError, RowsError, SettingsError
 from prefetcher.hdf5.attributes import read_attributes
 from prefetcher.hdf5.describe import describe
 from prefetcher.hdf5.shards import Shards, describe_all
-from prefetcher.labels import CLASS_KINDS, each_row, single
+from prefetcher.labels import CLASS_KINDS, each_row, each_text, single
 from prefetcher.order.permutation import shuffled
 
 RowNumbers = NDArray[np.int64]
@@ -230,6 +231,12 @@ def _labels(shards: Shards, name: str) -> NDArray[Any]:
         raise SettingsError(
             f"stratify={name!r} has rows of shape {dataset.row_shape}: pass one label for each "
             "row, such as an array of class numbers"
+        )
+    if dataset.elements == TEXT:
+        return _sortable(f"stratify={name!r}", each_text(shards, name))
+    if dataset.elements is not None:
+        raise SettingsError(
+            f"stratify={name!r} has rows of variable length: pass one label for each row"
         )
     return _sortable(f"stratify={name!r}", each_row(shards, name, dataset.dtype, single))
 

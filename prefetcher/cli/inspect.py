@@ -18,6 +18,7 @@ from rich.table import Table
 from prefetcher.batch import flatten
 from prefetcher.cli import layout, output
 from prefetcher.cli.names import Choice, choose, said_by
+from prefetcher.columns.ragged import shown
 from prefetcher.config import Files, Settings
 from prefetcher.errors import DatasetError, PrefetchError
 from prefetcher.feed import feed_of, mixing_advice
@@ -81,7 +82,7 @@ class Sizes:
 def _sizes(found: Found, batch_size: int, chunk_size: int | None) -> Sizes:
     """As a sequence over the chosen datasets has them."""
     if found.choice is not None:
-        x, y = found.choice.x, found.choice.y
+        x, y = found.choice.asked
         asked = Settings(
             found.written,
             x,
@@ -160,15 +161,19 @@ class Found:
         return {name: names for each in self.said for name, names in each.class_names.items()}
 
 
-def _decoded_bytes(dataset: Dataset) -> int:
+def _decoded_bytes(dataset: Dataset) -> int | None:
+    """Bytes of all rows in memory; None for rows of variable length."""
+    if dataset.elements is not None:
+        return None
     return dataset.dtype.itemsize * math.prod(dataset.shape)
 
 
 def _ratio(dataset: Dataset) -> float | None:
     """Decoded bytes to each stored byte."""
-    if not dataset.stored_bytes:
+    decoded = _decoded_bytes(dataset)
+    if not dataset.stored_bytes or decoded is None:
         return None
-    return round(_decoded_bytes(dataset) / dataset.stored_bytes, 3)
+    return round(decoded / dataset.stored_bytes, 3)
 
 
 def _as_json(found: Found, sizes: Sizes) -> dict[str, Any]:
@@ -214,7 +219,7 @@ def _dataset_json(dataset: Dataset, sizes: Sizes) -> dict[str, Any]:
     return {
         "name": dataset.name,
         "shape": None if dataset.refused else dataset.shape,
-        "dtype": str(dataset.dtype),
+        "dtype": shown(dataset.dtype),
         "layout": dataset.layout,
         "storage_chunk": dataset.storage_chunk,
         "filters": dataset.filters,
@@ -262,12 +267,13 @@ def _table(datasets: tuple[Dataset, ...], *, plain: bool) -> Table:
 def _cells(dataset: Dataset) -> Iterator[str]:
     yield dataset.name
     yield "?" if dataset.refused else _times(dataset.shape) or "scalar"
-    yield "?" if dataset.refused and dataset.dtype.hasobject else str(dataset.dtype)
+    yield "?" if dataset.refused and dataset.dtype.hasobject else shown(dataset.dtype)
     chunk = dataset.storage_chunk
     yield f"storage chunks {_times(chunk)}" if chunk else dataset.layout
     yield ", ".join(dataset.filters) or "none"
-    yield output.size(_decoded_bytes(dataset))
-    yield output.size(dataset.stored_bytes)
+    decoded = _decoded_bytes(dataset)
+    yield "?" if decoded is None else output.size(decoded)
+    yield "?" if decoded is None else output.size(dataset.stored_bytes)
     ratio = _ratio(dataset)
     yield f"{ratio:.2f}" if ratio else "-"
     yield "-" if _why_not(dataset) else dataset.way

@@ -34,6 +34,8 @@ class Repacking:
     slow: tuple[Slow, ...]
     command: str | None
     """What makes a file of them that is not; None where `convert` cannot."""
+    ragged: bool = False
+    """Whether rows are of variable length, which `convert` does not write."""
 
 
 def repackings(file: FileDescription, choice: Choice | None) -> list[Repacking]:
@@ -54,8 +56,14 @@ def repackings(file: FileDescription, choice: Choice | None) -> list[Repacking]:
         if chosen and any(dataset.csr for dataset in chosen.datasets):
             continue
         if chosen and (slow := tuple(_slow(chosen))):
-            found.append(Repacking(slow, _command(file, chosen, group if choice else "")))
+            found.append(
+                Repacking(slow, _command(file, chosen, group if choice else ""), _ragged(chosen))
+            )
     return found
+
+
+def _ragged(choice: Choice) -> bool:
+    return any(dataset.elements is not None for dataset in choice.datasets)
 
 
 def _slow(choice: Choice) -> Iterator[Slow]:
@@ -130,6 +138,8 @@ def _pieces(shape: Sequence[int], chunk: Sequence[int]) -> int:
 
 
 def _command(file: FileDescription, choice: Choice, group: str) -> str | None:
+    if _ragged(choice):
+        return None
     return convert_line(
         file.path,
         tuple(flatten(choice.x)),
@@ -151,5 +161,5 @@ def lines(found: Sequence[Repacking]) -> Iterator[str]:
         yield ""
         yield from commands
         yield ""
-    elif found:
+    elif any(not repacking.ragged for repacking in found):
         yield "`prefetcher convert` writes it in a way that is read at full speed."

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from prefetcher.batch import flatten, not_numbers
+from prefetcher.cli.columns import as_python, columns_for
+from prefetcher.columns.column import Column, Stored
+from prefetcher.columns.packed import Unpacked
 from prefetcher.config import Files
 from prefetcher.errors import PrefetchError
 from prefetcher.hdf5.attributes import Attributes, Names, read_attributes
@@ -27,17 +31,37 @@ class Choice:
     """Those of x and y together, at least one, with as many rows each."""
     known: bool = False
     """Whether `PrefetchSequence` finds both without being told."""
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    """Of those datasets that need one, what makes arrays of their rows."""
 
     @property
     def row_bytes(self) -> int:
         """Bytes of one sample."""
-        return sum(dataset.row_bytes for dataset in self.datasets)
+        return sum(map(self._sample_bytes, self.datasets))
+
+    def _sample_bytes(self, dataset: Dataset) -> int:
+        column = self.columns.get(dataset.name)
+        if column is None:
+            return dataset.row_bytes
+        return column.value(Stored(dataset.dtype, dataset.row_shape)).nbytes
+
+    @property
+    def asked(self) -> tuple[Any, Any]:
+        """The x and y that `PrefetchSequence` takes."""
+        return self._with_columns(self.x), self._with_columns(self.y)
+
+    def _with_columns(self, names: Names | None) -> Any:
+        if isinstance(names, tuple):
+            return tuple(map(self._with_columns, names))
+        if names in self._packed:
+            return Unpacked(str(names))
+        return self.columns.get(str(names), names)
 
     def python(self, files: Files, *, allow_external: bool, swmr: bool) -> str:
         """The line that wraps the file or files."""
         written = list(files) if isinstance(files, tuple) else str(files)
-        known = self.known and not self._packed
-        names = "" if known else f", x={self._written(self.x)}, y={self._written(self.y)}"
+        x, y = map(self._python, self.asked)
+        names = "" if self.known and not self._packed else f", x={x}, y={y}"
         names += ", allow_external=True" if allow_external else ""
         names += ", swmr=True" if swmr else ""
         return f"prefetcher.PrefetchSequence({written!r}{names})"
@@ -47,12 +71,12 @@ class Choice:
         """Those whose numbers were packed, and mean nothing as they are stored."""
         return frozenset(dataset.name for dataset in self.datasets if dataset.packing)
 
-    def _written(self, names: Names | None) -> str:
-        """Names as Python, with columns where they are needed."""
+    def _python(self, names: Any) -> str:
+        """Names and columns as Python."""
         if isinstance(names, tuple):
-            inside = ", ".join(map(self._written, names))
+            inside = ", ".join(map(self._python, names))
             return f"({inside},)" if len(names) == 1 else f"({inside})"
-        return f"prefetcher.Unpacked({names!r})" if names in self._packed else repr(names)
+        return as_python(names) if isinstance(names, Column) else repr(names)
 
 
 def said_by(path: Path, *, swmr: bool = False) -> tuple[Attributes, ...]:
@@ -69,7 +93,9 @@ def choose(file: FileDescription, said: Sequence[Attributes]) -> Choice | None:
         said: What it says of itself, then of each of its splits: the first that names inputs.
     """
     own = next((each for each in said if each.x), None)
-    return (own and _said(file, own, whole=own is said[0])) or guess(as_used(file))
+    if own and (found := _said(file, own, whole=own is said[0])):
+        return found
+    return guess(as_used(file), columns_for(file))
 
 
 def _said(file: FileDescription, said: Attributes, *, whole: bool) -> Choice | None:
@@ -97,13 +123,16 @@ def _trains(dataset: Dataset) -> bool:
     return bool(dataset.rows and dataset.row_bytes)
 
 
-def guess(datasets: tuple[Dataset, ...]) -> Choice | None:
+def guess(
+    datasets: tuple[Dataset, ...], columns: Mapping[str, Column] | None = None
+) -> Choice | None:
     """Takes the heaviest rows for the inputs, and for the targets what is called so or is light.
 
     Only datasets of the same group and with as many rows as the inputs can be targets. None where
-    nothing would train as it is.
+    nothing would train as it is, or by its column.
     """
-    usable = list(filter(_trains, datasets))
+    columns = columns or {}
+    usable = [each for each in datasets if _trains(each) or each.name in columns]
     if not usable:
         return None
     # A single row beside others is a mean, or the like.
@@ -114,9 +143,13 @@ def guess(datasets: tuple[Dataset, ...]) -> Choice | None:
         if dataset is not x and dataset.rows == x.rows and group_of(dataset) == group_of(x)
     ]
     if not partners:
-        return Choice(x.name, None, (x,))
+        return Choice(x.name, None, (x,), columns=_within(columns, x))
     y = min(partners, key=_unlikeliness)
-    return Choice(x.name, y.name, (x, y))
+    return Choice(x.name, y.name, (x, y), columns=_within(columns, x, y))
+
+
+def _within(columns: Mapping[str, Column], *datasets: Dataset) -> dict[str, Column]:
+    return {each.name: columns[each.name] for each in datasets if each.name in columns}
 
 
 def as_used(file: FileDescription) -> tuple[Dataset, ...]:

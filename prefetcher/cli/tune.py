@@ -92,7 +92,8 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         found = names.choose(first, names.said_by(first.path))
         if found is None:
             raise SettingsError(f"{arguments.file} has nothing to batch: name a dataset with --x")
-        x, y = found.x, y or found.y
+        found_x, found_y = found.asked
+        x, y = found_x, y or found_y
     return Settings(
         arguments.file,
         x,

@@ -6,15 +6,17 @@ it to what a file stores.
 
 from __future__ import annotations
 
+import math
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prefetcher.errors import DatasetError
+from prefetcher.errors import DatasetError, SettingsError
 
 Array = NDArray[Any]
 
@@ -53,11 +55,13 @@ class View(NamedTuple):
         dataset: Its name.
         span: Which rows.
         dense: What rows that are stored sparse are made in a batch; None for all other rows.
+        most: Elements of each row that are needed, of rows of variable length; None for all.
     """
 
     dataset: str
     span: Span
     dense: np.dtype[Any] | None = None
+    most: int | None = None
 
 
 class Packing(NamedTuple):
@@ -87,7 +91,7 @@ class Packing(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """What a file holds for one row.
+    """What a file holds for one row; of rows of variable length `ragged` tells the elements.
 
     Attributes:
         dtype: Of its elements.
@@ -109,12 +113,31 @@ class Value(NamedTuple):
         dtype: Of the array.
         shape: Of one sample's value.
         make: From rows as they are stored, shape (samples, ...), to values, shape
-            (samples, *shape). Pure; any thread.
+            (samples, *shape). Pure; any thread. It raises `RowValueError`.
     """
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     make: Callable[[Array], Array]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of one sample's value."""
+        return self.dtype.itemsize * math.prod(self.shape)
+
+
+class RowValueError(Exception):
+    """No value can be made of one of the rows.
+
+    Attributes:
+        at: Which row, counted over samples and the rows of each.
+        why: What is wrong with it, to be read behind its name: "is damaged".
+    """
+
+    def __init__(self, at: int, why: str) -> None:
+        super().__init__(why)
+        self.at = at
+        self.why = why
 
 
 @dataclass(frozen=True)
@@ -143,12 +166,17 @@ class Column(ABC):
     @property
     def view(self) -> View:
         """The rows that its values are made of."""
-        return View(self.dataset, self.span, self.dense)
+        return View(self.dataset, self.span, self.dense, self.most)
 
     @property
     def dense(self) -> np.dtype[Any] | None:
         """What rows that are stored sparse are made in a batch; None for all other rows."""
         return None if isinstance(self.of, str) else self.of.dense
+
+    @property
+    def most(self) -> int | None:
+        """Elements of each row of variable length that are needed; None for all."""
+        return None if isinstance(self.of, str) else self.of.most
 
     @abstractmethod
     def value(self, stored: Stored) -> Value:
@@ -173,6 +201,33 @@ class Column(ABC):
                 f"write Sparse({self.of!r}) if it holds rows (CSR)"
             )
         return Value(stored.dtype, stored.shape, _as_they_are)
+
+
+def check_of(column: Column) -> None:
+    """Refuses a column of anything but a dataset's name or another column.
+
+    Raises:
+        SettingsError: It is.
+    """
+    if not isinstance(column.of, str | Column):
+        raise SettingsError(
+            f"{type(column).__name__}(of={column.of!r}): write the name of a dataset, or a column"
+        )
+
+
+def whole(column: Column, name: str, least: int | None = None) -> int:
+    """The whole number that a column was given.
+
+    Raises:
+        SettingsError: It is none, or less than `least`.
+    """
+    value: SupportsIndex = getattr(column, name)
+    is_whole = hasattr(value, "__index__") and not isinstance(value, bool | np.bool_)
+    number = operator.index(value) if is_whole else None
+    if number is None or (least is not None and number < least):
+        wanted = "a whole number" if least is None else f"a whole number, {least} or more"
+        raise SettingsError(f"{type(column).__name__}({name}={value!r}): write {wanted}")
+    return number
 
 
 def _as_they_are(rows: Array) -> Array:

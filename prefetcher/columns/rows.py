@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, SupportsIndex
+from typing import Literal
 
-import numpy as np
-
-from prefetcher.columns.column import Array, Column, Span, Stored, Value
+from prefetcher.columns.column import Array, Column, Span, Stored, Value, check_of, whole
 from prefetcher.errors import SettingsError
 
 
@@ -34,8 +31,8 @@ class Row(Column):
 
     def __post_init__(self) -> None:
         _check_of(self)
-        object.__setattr__(self, "ahead", _whole(self, "ahead"))
-        object.__setattr__(self, "stride", _whole(self, "stride", 1))
+        object.__setattr__(self, "ahead", whole(self, "ahead"))
+        object.__setattr__(self, "stride", whole(self, "stride", 1))
 
     @property
     def span(self) -> Span:
@@ -80,9 +77,9 @@ class Window(Column):
 
     def __post_init__(self) -> None:
         _check_of(self)
-        object.__setattr__(self, "length", _whole(self, "length", 1))
-        object.__setattr__(self, "stride", _whole(self, "stride", 1))
-        object.__setattr__(self, "ahead", _whole(self, "ahead"))
+        object.__setattr__(self, "length", whole(self, "length", 1))
+        object.__setattr__(self, "stride", whole(self, "stride", 1))
+        object.__setattr__(self, "ahead", whole(self, "ahead"))
         if self.pad not in (None, "edge"):
             raise SettingsError(f'{self}: write pad="edge", or leave it out')
 
@@ -105,22 +102,9 @@ def _each_row(inner: Value, windows: Array) -> Array:
 
 
 def _check_of(column: Column) -> None:
-    if not isinstance(column.of, str | Column):
-        raise SettingsError(
-            f"{type(column).__name__}(of={column.of!r}): write the name of a dataset, or a column"
-        )
+    check_of(column)
     if isinstance(column.of, Row | Window):
         raise SettingsError(
             f"{column}: {type(column.of).__name__} already says which rows a sample has; write one "
             f"{type(column).__name__} with both"
         )
-
-
-def _whole(column: Any, name: str, least: int | None = None) -> int:
-    value: SupportsIndex = getattr(column, name)
-    whole = hasattr(value, "__index__") and not isinstance(value, bool | np.bool_)
-    number = operator.index(value) if whole else None
-    if number is None or (least is not None and number < least):
-        wanted = "a whole number" if least is None else f"a whole number, {least} or more"
-        raise SettingsError(f"{type(column).__name__}({name}={value!r}): write {wanted}")
-    return number

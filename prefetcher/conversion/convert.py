@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 from prefetcher.conversion.arrays import array_source
 from prefetcher.conversion.finished import left_out, report_of
 from prefetcher.conversion.folder import PictureSource, picture_source
-from prefetcher.conversion.options import Color, OnError, Options, Resize
+from prefetcher.conversion.options import OnError, Options
 from prefetcher.conversion.plan import Plan, make_plan
 from prefetcher.conversion.repack import StoredSource
 from prefetcher.conversion.sharded import ShardedFiles
@@ -24,6 +24,7 @@ from prefetcher.conversion.work import executor_for
 from prefetcher.errors import FileMissingError, SettingsError
 from prefetcher.hdf5.attributes import Names
 from prefetcher.messages.wording import written
+from prefetcher.picture import Color, Resize
 from prefetcher.writing.codec import CodecName
 from prefetcher.writing.partial import partial_of
 

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from prefetcher.conversion.labels import Table, read_table
 from prefetcher.conversion.listing import Listing, Within, in_text, list_pictures, relative
 from prefetcher.conversion.options import Options
-from prefetcher.conversion.picture import SUFFIXES, Look, decode, reason, size_of
+from prefetcher.conversion.picture import SUFFIXES, decode, size_of
 from prefetcher.conversion.source import Failure, Field, Loaded, RowNumbers
 from prefetcher.conversion.work import in_order
 from prefetcher.errors import DatasetError, FileError, FileMissingError, SettingsError
 from prefetcher.hdf5.attributes import Names
 from prefetcher.messages.wording import Word, written
+from prefetcher.picture import Look, reason
 
 IMAGES, LABELS = "images", "labels"
 

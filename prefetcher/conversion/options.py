@@ -12,12 +12,10 @@ from prefetcher.config import flag
 from prefetcher.errors import SettingsError
 from prefetcher.hdf5.attributes import Names
 from prefetcher.messages.wording import written
+from prefetcher.picture import CHANNELS, RESIZES, Color, Resize
 from prefetcher.writing.codec import CODECS, CodecName, check
 
-Resize = Literal["stretch", "pad", "crop"]
-Color = Literal["rgb", "grey", "rgba"]
 OnError = Literal["fail", "skip"]
-CHANNELS: Mapping[Color, int] = {"rgb": 3, "grey": 1, "rgba": 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,7 @@ class Options:
     allow_external: bool = False
 
     def __post_init__(self) -> None:
-        _one_of("resize", self.resize, ("stretch", "pad", "crop"))
+        _one_of("resize", self.resize, RESIZES)
         _one_of("color", self.color, tuple(CHANNELS))
         _one_of("on_error", self.on_error, ("fail", "skip"))
         _one_of("codec", self.codec, (*CODECS, "auto"))

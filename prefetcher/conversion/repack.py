@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -102,6 +102,7 @@ class StoredSource:
         own = read_attributes(path)
         x, y = _wanted(path.name, description.datasets, own, options)
         found = {name: description.dataset(name) for name in (*listed(x), *listed(y))}
+        _check_sizes(path.name, found.values())
         self._path = str(path.resolve())
         self._allow_external = options.allow_external
         self._datasets = {_last(name): dataset for name, dataset in found.items()}
@@ -151,6 +152,15 @@ def _wanted(
             f"{file} does not say what its inputs are; it has {have}: write {written('x')}"
         )
     return x, options.y or (own.y if not options.x else None)
+
+
+def _check_sizes(file: str, datasets: Iterable[Dataset]) -> None:
+    for dataset in datasets:
+        if dataset.elements is not None:
+            raise DatasetError(
+                f"{dataset} in {file} has rows of variable length, which convert does not write: "
+                "train on it as it is, with prefetcher.Padded or prefetcher.Picture"
+            )
 
 
 def _check_lengths(file: str, datasets: tuple[Dataset, ...]) -> None:

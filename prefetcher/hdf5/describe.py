@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 
 from prefetcher.columns.column import Packing
+from prefetcher.columns.ragged import OBJECT_BYTES, elements_of, shown
 from prefetcher.config import normal_path
 from prefetcher.errors import (
     DatasetError,
@@ -57,7 +58,7 @@ class Dataset:
     shape: tuple[int, ...]
     """Rows first; () for a scalar, which cannot be cut into batches."""
     dtype: np.dtype[np.generic]
-    """Exactly the dtype that h5py gives, byte order included."""
+    """Exactly the dtype that h5py gives, byte order included; of rows of variable length object."""
     layout: str
     """contiguous, chunked, compact, virtual or external."""
     storage_chunk: tuple[int, ...] | None
@@ -80,6 +81,14 @@ class Dataset:
     """How its numbers were packed, by its attributes; None if they were not."""
     csr: Csr | None = None
     """What it is made of, if it is a group of sparse rows; None for a dataset."""
+    heap_bytes: int = 0
+    """What rows of variable length take together at most: HDF5 does not say how much of the file is
+    theirs, so all of it. 0 for other rows."""
+
+    @property
+    def elements(self) -> np.dtype[np.generic] | None:
+        """The dtype of the elements of rows of variable length; None for rows of one size."""
+        return elements_of(self.dtype)
 
     @property
     def rows(self) -> int:
@@ -93,10 +102,13 @@ class Dataset:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of one row in memory; of sparse rows, which differ, the mean."""
+        """Bytes of one row in memory; of rows that differ in size the most that they average."""
         if self.csr is not None:
             return self.csr.row_bytes(self.shape)
-        return self.dtype.itemsize * math.prod(self.row_shape)
+        objects = math.prod(self.row_shape)
+        if self.elements is None:
+            return self.dtype.itemsize * objects
+        return objects * OBJECT_BYTES + (-(-self.heap_bytes // self.rows) if self.rows else 0)
 
     @property
     def storage_rows(self) -> int:
@@ -108,6 +120,8 @@ class Dataset:
         """The most memory that one thread holds, beside the caller's arrays, to read this."""
         if self.way == "contiguous":
             return span_bytes(self.row_bytes)
+        if self.elements is not None:
+            return max(SCRATCH_BYTES, self.row_bytes)
         chunk = self.dtype.itemsize * math.prod(self.storage_chunk or (0,))
         slab = self.storage_rows * self.row_bytes
         if self.way == "general":
@@ -133,7 +147,7 @@ class Dataset:
         return (self,) if self.csr is None else (self.csr.data, self.csr.indices)
 
     def __str__(self) -> str:
-        return f"{self.name} {self.dtype} {self.shape}"
+        return f"{self.name} {shown(self.dtype)} {self.shape}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,10 +311,11 @@ def check_batchable(file: str, dataset: Dataset) -> None:
             f"{dataset.name} in {file} is one value without rows and cannot be cut into batches: "
             "store one row for each sample"
         )
-    if dataset.dtype.hasobject:
+    if dataset.dtype.hasobject and dataset.elements is None:
         raise DatasetError(
-            f"{dataset.name} in {file} has elements without a fixed size in numpy (variable "
-            "length, references): store them with one, such as 'S32' or arrays padded to one length"
+            f"{dataset.name} in {file} has elements without a fixed size in numpy (references, "
+            "variable length within records or within each other): store them with one, such as "
+            "'S32', or as rows of variable length"
         )
     if dataset.dtype.subdtype:
         base, inner = dataset.dtype.subdtype
@@ -532,8 +547,8 @@ def _describe(
     if isinstance(found, Refused):
         return _refused(name, np.dtype(object), "unknown", found)
     try:
-        with open_sources(found, allow_external=allow_external):
-            return _readable(file, name, found)
+        with open_sources(found, allow_external=allow_external) as sources:
+            return _readable(file, name, found, sources)
     except UnsafeFileError as error:
         refused = Refused(f"{name} is a virtual dataset, and {error}", outside=True)
     except (DatasetError, FileError) as error:
@@ -584,7 +599,9 @@ def _refused(name: str, dtype: np.dtype[np.generic], layout: str, refused: Refus
     )  # fmt: skip
 
 
-def _readable(file: h5py.File, name: str, dataset: h5py.Dataset) -> Dataset:
+def _readable(
+    file: h5py.File, name: str, dataset: h5py.Dataset, sources: list[h5py.Dataset]
+) -> Dataset:
     properties = dataset.id.get_create_plist()
     filters = stored_filters(properties)
     missing = unavailable(filters)
@@ -603,4 +620,11 @@ def _readable(file: h5py.File, name: str, dataset: h5py.Dataset) -> Dataset:
         missing_filter=missing.name if missing and way == "general" else "",
         packing=packing_of(dataset),
         refused=why_no_dtype(dataset) or missing_storage(storage_files(dataset)),
+        heap_bytes=_most_heap(dataset, sources) if elements_of(dtype_of(dataset)) else 0,
     )
+
+
+def _most_heap(dataset: h5py.Dataset, sources: list[h5py.Dataset]) -> int:
+    """Bytes of the files that rows of variable length lie in."""
+    files = {each.file.filename: each.file for each in (dataset, *sources)}
+    return sum(file.id.get_filesize() for file in files.values())

@@ -90,6 +90,17 @@ def _affordable(dataset: Dataset, runs: list[Run]) -> Iterator[Run]:
 
 
 def _rows(source: ShardedSource, dataset: Dataset, run: Run) -> bytes:
+    if dataset.elements is not None:
+        return b"".join(_objects(source, dataset, run))
     rows = np.empty((run[1] - run[0], dataset.row_bytes), np.uint8)
     source.read(dataset.name, [run], [rows])
     return rows.tobytes()
+
+
+def _objects(source: ShardedSource, dataset: Dataset, run: Run) -> Iterator[bytes]:
+    """Rows of variable length, each behind its size."""
+    rows = np.empty((run[1] - run[0], *dataset.row_shape), object)
+    source.objects(dataset.name, [run], rows)
+    for row in rows.reshape(-1):
+        content = bytes(row)
+        yield len(content).to_bytes(8, "little") + content

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
+import h5py
 import numpy as np
 
 from prefetcher.clock import State, doing
@@ -22,18 +24,53 @@ SCRATCH_BYTES = 4 << 20
 """Enough that h5py's cost of a call is small beside the copy, little enough to stay in cache."""
 
 
-class GeneralWay:
-    """Reads through h5py, one thread at a time, as HDF5 itself does one thing at a time."""
+class H5pyWay:
+    """What reads through h5py: one thread at a time, as HDF5 itself does one thing at a time."""
 
     def __init__(self, handle: Handle, name: str) -> None:
         self._handle = handle
         self._name = name
+        self._storage = [path for each in self._stored() for path in storage_files(each)]
+
+    def _stored(self) -> list[h5py.Dataset]:
+        """The dataset, and what it is made of. Not kept, as that would keep the file open."""
+        return [self._handle.dataset(self._name), *self._handle.sources(self._name)]
+
+    def ranges(self, runs: Sequence[Run]) -> list[Range]:
+        """None: HDF5 alone knows where these rows lie."""
+        del runs
+        return []
+
+    def _ask(self, read: Callable[[h5py.Dataset], None]) -> None:
+        """Calls `read` with the dataset; hold the handle's lock. Nothing that failed is trusted."""
+        try:
+            with doing(State.HDF5):
+                read(self._handle.dataset(self._name))
+        except RAISED as error:
+            self._handle.drop()
+            if isinstance(error, PrefetchError):
+                raise
+            # No name holds the new error: it holds this frame, and so open files.
+            raise system_error(error) or self._why(error) from error
+
+    def _why(self, error: Exception) -> ReadError | FileMissingError:
+        """The error for what the system can read and HDF5 cannot."""
+        if missing := missing_storage(self._storage):
+            return FileMissingError(f"{self._name} cannot be read: {missing}")
+        return CorruptError(f"HDF5 cannot read it: {error}")
+
+
+class GeneralWay(H5pyWay):
+    """Rows of one size, as bytes."""
+
+    bridged_rows = 0
+
+    def __init__(self, handle: Handle, name: str) -> None:
+        super().__init__(handle, name)
         dataset = handle.dataset(name)
         self._shape: tuple[int, ...] = dataset.shape[1:]
         self._dtype: np.dtype[np.generic] = dataset.dtype
-        behind = (dataset, *handle.sources(name))
-        self._gaps = any(map(leaves_gaps, behind))
-        self._storage = [path for each in behind for path in storage_files(each)]
+        self._gaps = any(map(leaves_gaps, self._stored()))
         self._row_bytes: int = dataset.dtype.itemsize * math.prod(self._shape)
         self._storage_rows: int = dataset.chunks[0] if dataset.chunks else 1
         self._step = min(self._rows_at_once(), len(dataset))
@@ -80,19 +117,5 @@ class GeneralWay:
         typed = rows.reshape(-1).view(self._dtype).reshape(len(rows), *self._shape)
         if self._gaps:
             rows.fill(0)  # what h5py gives where HDF5 writes nothing
-        try:
-            with doing(State.HDF5):
-                dataset = self._handle.dataset(self._name)
-                dataset.read_direct(typed, np.s_[start : start + len(rows)])
-        except RAISED as error:
-            self._handle.drop()
-            if isinstance(error, PrefetchError):
-                raise
-            # No name holds the new error: it holds this frame, and so open files.
-            raise system_error(error) or self._why(error) from error
-
-    def _why(self, error: Exception) -> ReadError | FileMissingError:
-        """The error for what the system can read and HDF5 cannot."""
-        if missing := missing_storage(self._storage):
-            return FileMissingError(f"{self._name} cannot be read: {missing}")
-        return CorruptError(f"HDF5 cannot read it: {error}")
+        run = np.s_[start : start + len(rows)]
+        self._ask(partial(h5py.Dataset.read_direct, dest=typed, source_sel=run))

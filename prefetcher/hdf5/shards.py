@@ -18,10 +18,12 @@ from functools import partial
 from itertools import accumulate
 from pathlib import Path
 
+from prefetcher.columns.ragged import shown
 from prefetcher.config import File, Files, normal_path
 from prefetcher.errors import DatasetError, FileMissingError, PrefetchError, SettingsError
 from prefetcher.hdf5.describe import Csr, Dataset, FileDescription, identify
 from prefetcher.hdf5.manifest import is_manifest, read_manifest
+from prefetcher.hdf5.objects import Objects
 from prefetcher.hdf5.opened import MOST_BYTES
 from prefetcher.hdf5.patterns import Match, is_pattern
 from prefetcher.hdf5.places import Places, Rows
@@ -60,8 +62,8 @@ class Shards:
         self._paths: dict[str, list[dict[Match, str]]] = {}  # of each pattern, in each file
         self._places: dict[str, list[tuple[int, str]]] = {}
         self._whole: dict[str, Dataset] = {}
-        self._alike: dict[Dataset, Dataset] = {}
-        self._sets_alike: dict[tuple[Dataset, ...], tuple[Dataset, ...]] = {}
+        self._alike: dict[tuple[Dataset, object], Dataset] = {}
+        self._sets_alike: dict[tuple[int, ...], tuple[Dataset, ...]] = {}  # by their identity
 
     @property
     def files(self) -> tuple[FileDescription, ...]:
@@ -257,13 +259,10 @@ class Shards:
         """What each shard has of a dataset, as one."""
         first = parts[0]
         for shard, other in enumerate(parts):
-            if other is not first and (other.dtype, other.row_shape) != (
-                first.dtype,
-                first.row_shape,
-            ):
+            if other is not first and _kind(other) != _kind(first):
                 raise DatasetError(
-                    f"{name} has rows of {other.dtype} {other.row_shape} in "
-                    f"{self.where(shard, name)}, but of {first.dtype} {first.row_shape} in "
+                    f"{name} has rows of {shown(other.dtype)} {other.row_shape} in "
+                    f"{self.where(shard, name)}, but of {shown(first.dtype)} {first.row_shape} in "
                     f"{self.where(0, name)}: files of one data set need rows of one kind"
                 )
         return replace(
@@ -271,6 +270,7 @@ class Shards:
             name=name if name in self._paths else first.name,
             shape=(sum(part.shape[0] for part in parts), *first.row_shape),
             stored_bytes=sum(part.stored_bytes for part in parts),
+            heap_bytes=sum(part.heap_bytes for part in parts),
             csr=self._joined_csr([part.csr for part in parts]),
         )
 
@@ -279,8 +279,12 @@ class Shards:
         if names <= {each.name for each in file.datasets}:
             return file
         file = file.including(sorted(names))
-        datasets = tuple(self._alike.setdefault(each, each) for each in file.datasets)
-        return replace(file, datasets=self._sets_alike.setdefault(datasets, datasets))
+        # numpy calls dtypes of objects equal whose elements differ.
+        datasets = tuple(
+            self._alike.setdefault((each, each.elements), each) for each in file.datasets
+        )
+        alike = self._sets_alike.setdefault(tuple(map(id, datasets)), datasets)
+        return replace(file, datasets=alike)
 
     def _joined_csr(self, groups: Sequence[Csr | None]) -> Csr | None:
         found = [group for group in groups if group is not None]
@@ -291,6 +295,11 @@ class Shards:
             for parts in zip(*map(_datasets_of, found), strict=True)
         )
         return Csr(data, indices, indptr, found[0].said)
+
+
+def _kind(dataset: Dataset) -> tuple[object, ...]:
+    """What rows of all files must have in common."""
+    return dataset.dtype, dataset.elements, dataset.row_shape
 
 
 def _datasets_of(group: Csr) -> tuple[Dataset, Dataset, Dataset]:
@@ -440,6 +449,20 @@ class ShardedSource:
         check_room(name, runs, places)
         for shard, own in self._by_shard(name, runs):
             self._source(shard).fill(self._path(name, shard), own, places)
+
+    def objects(
+        self, name: str, runs: Sequence[Run], out: Objects, most: int | None = None
+    ) -> None:
+        """Reads runs of rows of variable length, counted over all files, into `out`.
+
+        The same as `prefetcher.hdf5.source.Source.objects`, and it raises the same.
+        """
+        done = 0
+        for shard, own in self._by_shard(name, runs):
+            count = sum(last - first for first, last in own)
+            rows = out[done : done + count]
+            self._source(shard).objects(self._path(name, shard), own, rows, most)
+            done += count
 
     def close(self) -> None:
         """Closes every file. The caller makes sure that nobody reads."""

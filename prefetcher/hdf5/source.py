@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import h5py
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from prefetcher.errors import (
     ClosedError,
     CorruptError,
+    DatasetError,
     PrefetchError,
     ReadError,
     RowsError,
@@ -26,9 +27,10 @@ from prefetcher.hdf5.access import Access
 from prefetcher.hdf5.contiguous import ContiguousWay
 from prefetcher.hdf5.describe import Dataset, FileDescription, check_same, check_told
 from prefetcher.hdf5.faults import damage_reported
-from prefetcher.hdf5.general import GeneralWay
+from prefetcher.hdf5.general import GeneralWay, H5pyWay
 from prefetcher.hdf5.handle import Handle
 from prefetcher.hdf5.index import walk_index
+from prefetcher.hdf5.objects import ObjectPlaces, Objects, ObjectWay
 from prefetcher.hdf5.opened import OPEN_FILES
 from prefetcher.hdf5.opening import status_of
 from prefetcher.hdf5.places import Places, Rows, after, rows_in
@@ -51,7 +53,8 @@ class _Way(Protocol):
 
     def ranges(self, runs: Sequence[Run]) -> list[Range]: ...
 
-    def read(self, access: Access, runs: Sequence[Run], places: Places) -> None: ...
+    # Rows of one size go to `Places`, others to `ObjectPlaces`.
+    def read(self, access: Access, runs: Sequence[Run], places: Any) -> None: ...
 
 
 HANDLE_BYTES = 300_000
@@ -100,6 +103,18 @@ class ConvertedWay:
             count = places.done - before
             for rows in places.ahead(count, -count):
                 self._record.converted(rows)
+
+
+class Filled(Protocol):
+    """What is filled row by row."""
+
+    @property
+    def count(self) -> int:
+        """Rows that there is room for."""
+
+    @property
+    def done(self) -> int:
+        """Rows that are there."""
 
 
 def _index(dataset: h5py.Dataset) -> NDArray[np.int64] | None:
@@ -179,7 +194,7 @@ class Source:
                 proven = proven | self._proved(handle, Access(stored, self._scratch), new)
                 self._proofs.keep(self._number, proven)
             ways = {name: self._way(name, proven[name], handle) for name in self._datasets}
-            general = any(isinstance(way, GeneralWay) for way in ways.values())
+            general = any(isinstance(way, H5pyWay) for way in ways.values())
             if not general:
                 handle.close()  # HDF5 keeps much of a file in memory
             undo.pop_all()
@@ -188,8 +203,11 @@ class Source:
     def _way(self, name: str, proved: FastWay | None, handle: Handle) -> _Way:
         if proved is not None:
             return proved
+        dataset = self._datasets[name]
         with damage_reported(self._path):
-            return GeneralWay(handle, self._datasets[name].name)
+            if dataset.elements is None:
+                return GeneralWay(handle, dataset.name)
+            return ObjectWay(handle, dataset.name, dataset.row_bytes)
 
     def _check_told(self, handle: Handle, names: Sequence[str]) -> None:
         """What a manifest says is not used before the file itself has said so."""
@@ -285,11 +303,30 @@ class Source:
             RowsError: the dataset has no such rows, or `out` has not room for exactly them.
             ClosedError: the source was closed.
         """
+        if self._datasets[name].elements is not None:
+            raise DatasetError(f"{name} has rows of variable length: ask for `objects`")
         places = Places(out)
         check_room(name, runs, places)
         self.fill(name, runs, places)
 
-    def fill(self, name: str, runs: Sequence[Run], places: Places) -> None:
+    def objects(
+        self, name: str, runs: Sequence[Run], out: Objects, most: int | None = None
+    ) -> None:
+        """Reads runs of rows of variable length as h5py gives them; raises what `read` does.
+
+        Args:
+            name: One of the names given at opening.
+            runs: As of `read`.
+            out: Shape (rows, *row_shape).
+            most: Elements of each row that are wanted; None for all.
+        """
+        if self._datasets[name].elements is None:
+            raise DatasetError(f"{name} has rows of one size: `read` them")
+        places = ObjectPlaces(out, most)
+        check_room(name, runs, places)
+        self.fill(name, runs, places)
+
+    def fill(self, name: str, runs: Sequence[Run], places: Filled) -> None:
         """Reads runs of rows to the next of these places, which have room for them; see `read`."""
         begun, until = places.done, places.done + self._count(name, runs)
         opened = self._enter()
@@ -329,7 +366,7 @@ class Source:
         if self._closed:  # perhaps before it was entered
             OPEN_FILES.forget(self)
 
-    def _again(self, cause: OSError, opened: _Open, name: str, run: Run, places: Places) -> None:
+    def _again(self, cause: OSError, opened: _Open, name: str, run: Run, places: Filled) -> None:
         """After `cause`: reads a run alone, more than once if that may help; or tells its rows.
 
         What of it is there already is not read again.
@@ -365,7 +402,7 @@ class Source:
         OPEN_FILES.forget(self)
 
 
-def check_room(name: str, runs: Sequence[Run], places: Places) -> None:
+def check_room(name: str, runs: Sequence[Run], places: Filled) -> None:
     """Raises `RowsError` where these runs of rows do not fill these places."""
     if places.count != (count := rows_in(runs)):
         raise RowsError(f"{count} rows of {name} do not fill room for {places.count}")

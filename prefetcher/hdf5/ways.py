@@ -10,6 +10,7 @@ from typing import Literal, get_args
 import h5py
 import numpy as np
 
+from prefetcher.columns.ragged import elements_of
 from prefetcher.filters.decode import why_left_to_hdf5
 from prefetcher.hdf5.index import grid_of
 from prefetcher.hdf5.properties import has_fill_value, layout_of, stored_filters
@@ -18,6 +19,7 @@ from prefetcher.hdf5.records import is_numpys
 Way = Literal["contiguous", "storage chunks", "general"]
 WAYS: tuple[Way, ...] = get_args(Way)
 
+_RAGGED = "its rows are of variable length, which lie in heaps that HDF5 alone reads"
 _MOST_CHUNKS = 1 << 60  # their numbers are 64-bit integers
 _MOST_BYTES = 1 << 32  # HDF5's own limit for one storage chunk
 
@@ -83,7 +85,8 @@ def _why_general(dataset: h5py.Dataset, layout: str) -> str | None:
     if not hasattr(os, "preadv"):
         return "this system cannot read at an offset"  # Windows
     if not _same_bytes(dataset):
-        return "its type is stored in other bytes than numpy's"
+        ragged = elements_of(dtype_of(dataset)) is not None
+        return _RAGGED if ragged else "its type is stored in other bytes than numpy's"
     if layout == "contiguous":
         return _why_not_contiguous(dataset)
     if layout == "chunked":

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from prefetcher.columns.column import View
 from prefetcher.columns.memory import InMemory
+from prefetcher.columns.ragged import OBJECT_BYTES
 from prefetcher.columns.rowmap import RowMap
 from prefetcher.hdf5.describe import Dataset
 from prefetcher.hdf5.elements import Elements
@@ -46,7 +47,28 @@ class Need:
     @property
     def batch_bytes(self) -> int:
         """Bytes of one sample in a batch."""
+        if self.dataset.elements is not None:
+            return sum(self.row_bytes * view.span.rows for view in self.views)
         return sum(batch_bytes(self.dataset, view) for view in self.views)
+
+    @property
+    def most(self) -> int | None:
+        """Elements of each row of variable length that any view needs; None for all."""
+        counts = [view.most for view in self.views if view.most is not None]
+        return max(counts) if len(counts) == len(self.views) else None
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row in memory; of rows of variable length the most that they average."""
+        elements = self.dataset.elements
+        if elements is None or self.most is None:
+            return self.dataset.row_bytes
+        return math.prod(self.dataset.row_shape) * (OBJECT_BYTES + self.most * elements.itemsize)
+
+    @property
+    def storage_rows(self) -> int:
+        """Rows that are decoded together. Of rows of variable length, that is next to nothing."""
+        return self.dataset.storage_rows if self.dataset.elements is None else 1
 
 
 def batch_bytes(dataset: Dataset, view: View) -> int:
@@ -63,6 +85,11 @@ class RowSource(Protocol):
 
     def read(self, name: str, runs: Sequence[Run], out: Sequence[Bytes]) -> None:
         """Reads runs of rows into `out`, arrays (k, row_bytes) that follow each other."""
+
+    def objects(
+        self, name: str, runs: Sequence[Run], out: NDArray[np.object_], most: int | None = None
+    ) -> None:
+        """Reads runs of rows of variable length into `out`, `most` elements of each."""
 
 
 class Hold(Protocol):

@@ -12,6 +12,7 @@ from prefetcher.hdf5.describe import Dataset
 from prefetcher.order.plan import ChunkPlan, Part, Plan
 from prefetcher.pipeline.buffers import Meter
 from prefetcher.pipeline.lane import Arrays, Hold, Lane, Need, RowSource
+from prefetcher.pipeline.objects import ObjectLane
 from prefetcher.pipeline.rows import GatheredLane, PlacedLane
 from prefetcher.pipeline.sparse import SparseLane
 from prefetcher.pipeline.windows import WindowLane
@@ -42,9 +43,11 @@ def lanes(
     return (*of_files, *known)
 
 
-def _kind(need: Need) -> type[GatheredLane | PlacedLane | WindowLane | SparseLane]:
+def _kind(need: Need) -> type[GatheredLane | PlacedLane | WindowLane | SparseLane | ObjectLane]:
     if need.elements is not None:
         return SparseLane
+    if need.dataset.elements is not None:
+        return ObjectLane
     if len(need.views) > 1 or need.views[0].span.length is not None:
         return WindowLane
     return PlacedLane if is_placed(need.dataset) else GatheredLane

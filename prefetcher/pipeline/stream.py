@@ -49,6 +49,7 @@ class Feed:
     Attributes:
         needs: What samples need of each dataset.
         values: What is in memory already, by the number of the sample.
+        made_bytes: Bytes of one sample that columns make anew for each batch.
         idle: Seconds without a request after which the threads end.
         auto_most: The most threads that a stage of "auto" may reach; it begins with 1.
     """
@@ -59,6 +60,7 @@ class Feed:
     recipe: Recipe
     needs: tuple[Need, ...]
     values: Mapping[InMemory, NDArray[Any]] = field(default_factory=dict)
+    made_bytes: int = 0
     idle: float = IDLE_SECONDS
     auto_most: int = 1
 
@@ -90,6 +92,7 @@ class Feed:
         buffers = sum(lane.most_bytes(*counts) for lane in self.lanes(Meter()))
         # Who asks for a batch out of turn reads beside the readers.
         threads = self.most_workers.readers + 1
+        buffers += (self.loose_batches + 1) * self.plan.largest_batch * self.made_bytes
         scratch = threads * sum(dataset.scratch_bytes for dataset in self.parts)
         return buffers + scratch + self.shards.memory_bytes(self.names, threads)
 

@@ -19,13 +19,14 @@ from helpers.photographs import CLASSES, names_in
 from helpers.waiting import Task
 from PIL import Image
 
-from prefetcher import convert
-from prefetcher.conversion import checks, npz, picture
+from prefetcher import convert, picture
+from prefetcher.conversion import checks, npz
 from prefetcher.conversion.convert import Conversion
 from prefetcher.conversion.options import Options
-from prefetcher.conversion.picture import Look, decode
+from prefetcher.conversion.picture import decode
 from prefetcher.errors import DatasetError, FileError, PrefetchError, SettingsError
 from prefetcher.hdf5.attributes import read_attributes
+from prefetcher.picture import Look
 
 COUNT = 25 * len(CLASSES)
 NEVER_ENDS = Path("/dev/zero")

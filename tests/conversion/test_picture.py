@@ -11,8 +11,8 @@ from helpers.photographs import PHOTOGRAPHS, photograph
 from numpy.typing import NDArray
 from PIL import Image
 
-from prefetcher.conversion.options import Color, Resize
-from prefetcher.conversion.picture import Look, decode, reason, size_of
+from prefetcher.conversion.picture import decode, size_of
+from prefetcher.picture import Color, Look, Resize, reason
 
 
 def look(height: int, width: int, color: Color = "rgb", resize: Resize | None = "stretch") -> Look:

@@ -8,11 +8,13 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 
+from prefetcher.columns.ragged import TEXT
 from prefetcher.errors import (
     DatasetError,
     FileBusyError,
@@ -78,11 +80,53 @@ def test_a_file_without_datasets_says_so(tmp_path: Path) -> None:
         describe(tmp_path / "empty.h5").dataset("x")
 
 
-@pytest.mark.parametrize(("name", "says"), [("note", "without rows"), ("words", "fixed size")])
-def test_what_cannot_be_batched_is_listed_but_refused(samples: Path, name: str, says: str) -> None:
+def test_a_scalar_is_listed_but_refused(samples: Path) -> None:
     found = describe(samples)
-    with pytest.raises(DatasetError, match=says):
-        found.dataset(name)
+    with pytest.raises(DatasetError, match="without rows"):
+        found.dataset("note")
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        h5py.ref_dtype,
+        h5py.regionref_dtype,
+        h5py.vlen_dtype(h5py.vlen_dtype("i4")),
+        h5py.vlen_dtype(h5py.string_dtype()),
+        np.dtype([("n", "i4"), ("text", h5py.string_dtype())]),
+    ],
+    ids=str,
+)
+def test_objects_that_are_no_rows_of_numbers_or_text_are_refused(
+    tmp_path: Path, dtype: Any
+) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", (5,), dtype)
+    with pytest.raises(DatasetError, match="fixed size"):
+        describe(tmp_path / "a.h5").dataset("x")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "elements", "shown"),
+    [
+        (h5py.vlen_dtype("u1"), np.dtype("u1"), "x vlen uint8 (5,)"),
+        (h5py.vlen_dtype(">f4"), np.dtype(">f4"), "x vlen >f4 (5,)"),
+        (h5py.string_dtype(), TEXT, "x vlen text (5,)"),
+        (h5py.string_dtype("ascii"), TEXT, "x vlen text (5,)"),
+    ],
+)
+def test_rows_of_variable_length_tell_their_elements(
+    tmp_path: Path, dtype: Any, elements: Any, shown: str
+) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", (5,), dtype)
+    found = describe(tmp_path / "a.h5").dataset("x")
+    assert found.elements == elements
+    assert str(found) == shown
+    assert found.way == "general"
+    assert "variable length" in found.why
+    size = (tmp_path / "a.h5").stat().st_size
+    assert found.rows * found.row_bytes >= size  # all of the file may be theirs
 
 
 def test_arrays_as_elements_are_refused_with_the_shape_to_store(tmp_path: Path) -> None:

@@ -33,6 +33,16 @@ class NumberedRows:
         for array in out:
             array.view(np.int64)[:], rows = rows[: len(array), None], rows[len(array) :]
 
+    def objects(
+        self, name: str, runs: Sequence[Run], out: NDArray[np.object_], most: int | None = None
+    ) -> None:
+        """Row i has i % 7 elements, at most `most` of them."""
+        self.reads += runs
+        rows = [row for run in runs for row in range(*run)]
+        assert len(out) == len(rows)
+        for at, row in enumerate(rows):
+            out[at] = np.full(row % 7, row)[:most]
+
 
 ROWS = 10**6
 

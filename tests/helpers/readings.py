@@ -10,12 +10,14 @@ from __future__ import annotations
 import ctypes
 import faulthandler
 import json
+import math
 import resource
 import sys
 import traceback
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from prefetcher.columns.ragged import elements_of
 from prefetcher.errors import PrefetchError
 from prefetcher.hdf5.describe import Dataset, FileDescription, describe
 from prefetcher.hdf5.source import Source
@@ -38,6 +41,7 @@ MOST_NAMES = 2000
 NO_CACHE = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"}
 """For the environment of the child: small blocks of memory are filled like large ones."""
 _M_PERTURB = -6
+_DIGEST = 16
 ADDRESS_SPACE = 4 << 30
 """Beyond what the interpreter has: a request for more fails instead of filling the machine."""
 
@@ -90,6 +94,8 @@ def _our_rows(description: FileDescription, name: str, blob: Path) -> dict[str, 
     dataset = description.dataset(name)
     if dataset.row_bytes > LARGEST_ROW or dataset.scratch_bytes > LARGEST_SCRATCH:
         return {"large": True}
+    if dataset.elements is not None:
+        return _our_objects(description, dataset, blob)
     with closing(Source(description, [name], retries=0)) as source:
         spans = spans_of(dataset.rows, dataset.row_bytes)
         whole = _room(spans, dataset.row_bytes)
@@ -104,6 +110,30 @@ def _our_rows(description: FileDescription, name: str, blob: Path) -> dict[str, 
         "row_bytes": dataset.row_bytes, "way": "general" if through_h5py else dataset.way,
         "allowed": 4 * whole.nbytes + dataset.scratch_bytes + storage_chunk,
     }  # fmt: skip
+
+
+def _our_objects(description: FileDescription, dataset: Dataset, blob: Path) -> dict[str, Any]:
+    """Of rows of variable length a digest of each, in place of its bytes."""
+    shape = (dataset.rows, *dataset.row_shape)
+    whole, again = np.empty(shape, object), np.empty(shape, object)
+    with closing(Source(description, [dataset.name], retries=0)) as source:
+        source.objects(dataset.name, [(0, dataset.rows)], whole)
+        again[...] = whole
+        for start, stop in runs_within((0, dataset.rows), np.random.default_rng(0)):
+            source.objects(dataset.name, [(start, stop)], again[start:stop])
+    np.stack([_digests(whole), _digests(again)]).tofile(blob)
+    return {
+        "blob": str(blob), "shape": shape, "dtype": str(dataset.dtype),
+        "row_bytes": _DIGEST * math.prod(dataset.row_shape), "way": "general",
+        "allowed": 4 * dataset.rows * dataset.row_bytes + dataset.scratch_bytes,
+    }  # fmt: skip
+
+
+def _digests(rows: NDArray[np.object_]) -> Bytes:
+    """A digest of each row: of its bytes, and of how many they are."""
+    flat = [bytes(row) for row in rows.reshape(-1)]
+    told = b"".join(sha256(b"%d " % len(row) + row).digest()[:_DIGEST] for row in flat)
+    return np.frombuffer(told, np.uint8).reshape(len(rows), -1)
 
 
 def _room(spans: Sequence[Span], row_bytes: int) -> Bytes:
@@ -181,6 +211,10 @@ def _names(group: h5py.Group) -> list[str]:
 
 def _rows_alone(file: h5py.File, name: str, blob: Path) -> dict[str, Any]:
     dtype, shape = file[name].dtype, file[name].shape
+    if shape and elements_of(dtype) is not None:
+        both = [_digests(file[name][()]) for _ in range(2)]
+        np.stack(both).tofile(blob)
+        return {"blob": str(blob), "shape": shape, "dtype": str(dtype)}
     if not shape or dtype.hasobject:
         return {"uncompared": "no rows" if not shape else "objects"}
     row_bytes = dtype.itemsize * int(np.prod(shape[1:], dtype=object))

@@ -1,0 +1,90 @@
+"""Which column makes arrays of rows that are not arrays of numbers yet: by a look at a few."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prefetcher.columns.column import Column
+from prefetcher.columns.packed import Unpacked
+from prefetcher.columns.padded import Padded
+from prefetcher.columns.pictures import Picture
+from prefetcher.columns.ragged import TEXT
+from prefetcher.errors import PrefetchError
+from prefetcher.hdf5.describe import Dataset, FileDescription
+from prefetcher.hdf5.shards import ShardedSource, Shards
+from prefetcher.picture import size_of
+
+_LOOKED_AT = 32  # rows: some milliseconds through h5py
+_FEWEST_BYTES = 64  # of a row of bytes that may be a picture: no format has smaller ones
+
+
+def columns_for(file: FileDescription) -> dict[str, Column]:
+    """The columns of those datasets that need one, by name; reads a few rows of each."""
+    found = {dataset.name: _column(file, dataset) for dataset in file.datasets if _may(dataset)}
+    return {name: column for name, column in found.items() if column is not None}
+
+
+def as_python(column: Column) -> str:
+    """What makes the column, as Python."""
+    if isinstance(column, Picture):
+        return f"prefetcher.Picture({column.of!r}, size={column.size})"
+    if isinstance(column, Padded):
+        return f"prefetcher.Padded({column.of!r}, {column.length})"
+    if isinstance(column, Unpacked):
+        return f"prefetcher.Unpacked({column.of!r})"
+    return f"prefetcher.{column!r}"
+
+
+def _may(dataset: Dataset) -> bool:
+    """Whether its rows are of variable length, or may be encoded pictures."""
+    if dataset.refused or dataset.missing_filter or not dataset.rows or dataset.dtype.names:
+        return False
+    if dataset.elements is not None:
+        return dataset.row_shape == () and dataset.elements != TEXT
+    if dataset.row_bytes < _FEWEST_BYTES or dataset.dtype.subdtype:
+        return False
+    one_row = dataset.dtype == np.uint8 and len(dataset.row_shape) == 1
+    return one_row or (dataset.dtype.kind in "VS" and dataset.row_shape == ())
+
+
+def _column(file: FileDescription, dataset: Dataset) -> Column | None:
+    try:
+        rows = _some(file, dataset)
+    except (PrefetchError, OSError):  # told where it is read
+        return None
+    if size := _size(rows):
+        return Picture(dataset.name, size)
+    if dataset.elements is None or dataset.elements.subdtype:
+        return None
+    return Padded(dataset.name, max(1, *map(len, rows)))
+
+
+def _some(file: FileDescription, dataset: Dataset) -> list[NDArray[Any]]:
+    """Rows from end to end of the dataset; of rows of one size the first alone."""
+    source = ShardedSource(Shards((file,)), [dataset.name], retries=0)
+    try:
+        if dataset.elements is None:
+            row = np.empty((1, dataset.row_bytes), np.uint8)
+            source.read(dataset.name, [(0, 1)], [row])
+            return [row[0]]
+        wanted = np.unique(np.linspace(0, dataset.rows - 1, _LOOKED_AT, dtype=np.int64)).tolist()
+        rows = np.empty(len(wanted), object)
+        source.objects(dataset.name, [(row, row + 1) for row in wanted], rows)
+        return list(rows)
+    finally:
+        source.close()
+
+
+def _size(rows: Iterable[NDArray[Any]]) -> tuple[int, int] | None:
+    """Height and width of the first row that is not empty, if it is an encoded picture."""
+    first = next((row for row in rows if row.size), None)
+    if first is not None and first.dtype.itemsize == 1:
+        with suppress(Exception):  # whatever a decoder makes of bytes that are no picture
+            return size_of(BytesIO(first.tobytes()))
+    return None
