@@ -22,7 +22,8 @@ def test_bytes_between_fields_become_zeros_and_fields_stay() -> None:
     used = np.zeros(NESTED.itemsize, np.bool_)
     for begin in (0, PADDED.itemsize):
         for name in PADDED.names or ():
-            field, at = (PADDED.fields or {})[name][:2]
+            assert PADDED.fields is not None
+            field, at = PADDED.fields[name][:2]
             used[begin + at : begin + at + field.itemsize] = True
     used[2 * PADDED.itemsize] = True
     assert (raw[used] == 0xA5).all()
