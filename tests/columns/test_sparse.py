@@ -362,6 +362,18 @@ def test_rows_beyond_the_elements_are_told(tmp_path: Path, at: int, value: int) 
         small(path, "X", "obs/id")
 
 
+def test_more_rows_than_memory_can_know_are_refused_before_it_is_taken(tmp_path: Path) -> None:
+    """A file of some kilobytes may say that it has any number of rows."""
+    path = write(tmp_path / "a.h5ad", matrix())
+    rows = 1 << 44
+    with h5py.File(path, "r+") as file:
+        del file["X/indptr"]
+        file["X"].create_dataset("indptr", (rows + 1,), "i8", chunks=(1 << 20,))
+        file["X"].attrs["shape"] = rows, COLUMNS
+    with pytest.raises(DatasetError, match=r"X in a.h5ad says that it has .* rows: where they"):
+        small(path, "X", None)
+
+
 @pytest.mark.parametrize("value", [-1, COLUMNS, 2**31 - 1, -(2**31)])
 @pytest.mark.parametrize("twice", [False, True])
 def test_columns_that_are_not_there_are_told_and_written_nowhere(
