@@ -8,10 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from prefetcher.errors import CorruptError
+from prefetcher.errors import CorruptError, DatasetError
 from prefetcher.hdf5.describe import Csr, FileDescription
 from prefetcher.hdf5.shards import Shards
 from prefetcher.hdf5.source import Source
+from prefetcher.machine.limits import memory_allowed
 
 Numbers = NDArray[np.int64]
 
@@ -91,6 +92,7 @@ def elements_of(shards: Shards, name: str) -> Elements:
 
     Raises:
         CorruptError: `indptr` does not ascend, or goes beyond the elements.
+        DatasetError: There are more rows than memory has room to know.
         FileError: A file changed since it was described, or cannot be opened.
         ReadError: The system could not read it.
     """
@@ -107,7 +109,7 @@ def elements_of(shards: Shards, name: str) -> Elements:
 
 def _checked(file: FileDescription, name: str, csr: Csr) -> Numbers:
     where = f"of {name} in {file.path.name} are damaged"
-    pointers = _read(file, csr)
+    pointers = _read(file, name, csr)
     falls = np.flatnonzero(pointers[1:] < pointers[:-1])
     if len(falls):
         row = int(falls[0])
@@ -125,8 +127,14 @@ def _checked(file: FileDescription, name: str, csr: Csr) -> Numbers:
     return pointers
 
 
-def _read(file: FileDescription, csr: Csr) -> Numbers:
+def _read(file: FileDescription, name: str, csr: Csr) -> Numbers:
     indptr = csr.indptr
+    needed, have = 2 * indptr.rows * 8, memory_allowed()
+    if needed > have:
+        raise DatasetError(
+            f"{name} in {file.path.name} says that it has {indptr.rows - 1:,} rows: where they "
+            f"begin takes {needed / 1e9:.1f} GB, and this process may have {have / 1e9:.1f}"
+        )
     out = np.empty((indptr.rows, indptr.row_bytes), np.uint8)
     source = Source(file, [indptr.name], retries=file.retries)
     try:

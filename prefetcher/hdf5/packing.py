@@ -9,6 +9,7 @@ import numpy as np
 
 from prefetcher.columns.column import Packing
 from prefetcher.hdf5.attributes import attribute
+from prefetcher.hdf5.faults import RAISED, system_error
 from prefetcher.hdf5.ways import dtype_of
 
 _SCALE, _OFFSET, _FILL, _MISSING = "scale_factor", "add_offset", "_FillValue", "missing_value"
@@ -31,7 +32,7 @@ def packing_of(dataset: h5py.Dataset) -> Packing | None:
 
 def _numbers(dataset: h5py.Dataset, name: str) -> tuple[float, ...]:
     """An attribute of one number or a few; () where it is none."""
-    found = attribute(dataset, name)
+    found = _attribute(dataset, name)
     if not isinstance(found, np.ndarray | np.generic):
         return ()
     if found.dtype.kind not in "iuf" or not 1 <= found.size <= _MOST_FILLS:
@@ -40,6 +41,16 @@ def _numbers(dataset: h5py.Dataset, name: str) -> tuple[float, ...]:
 
 
 def _is_unsigned(dataset: h5py.Dataset) -> bool:
-    found: Any = attribute(dataset, "_Unsigned")
+    found = _attribute(dataset, "_Unsigned")
     text = found.decode(errors="replace") if isinstance(found, bytes) else found
     return isinstance(text, str) and text.lower() == "true" and dtype_of(dataset).kind == "i"
+
+
+def _attribute(dataset: h5py.Dataset, name: str) -> Any:
+    """None also where attributes are damaged: rows can be read all the same."""
+    try:
+        return attribute(dataset, name)
+    except RAISED as error:
+        if system_error(error):
+            raise
+        return None

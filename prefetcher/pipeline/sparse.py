@@ -45,8 +45,13 @@ class SparseLane(Lane):
         self._rows = need.rows
         self._spans = [view.span for view in need.views]
         self._element_bytes = sum(part.row_bytes for part in need.dataset.parts)
-        key = plan.largest_chunk, plan.largest_batch, plan.block_size, id(plan.samples)
-        self._most = self.elements.once(key, partial(most_elements, plan, need, self.elements))
+        self._most, self._alone = (
+            self.elements.once(
+                (samples, plan.largest_batch, plan.block_size, id(plan.samples)),
+                partial(most_elements, plan, need, self.elements, samples),
+            )
+            for samples in (plan.largest_chunk, plan.largest_batch)
+        )
         self.sample_bytes = need.dataset.row_bytes
         most = plan.largest_batch
         self.batches = [Buffers(view, need.dataset, most, batches, meter) for view in need.views]
@@ -75,7 +80,7 @@ class SparseLane(Lane):
     def most_bytes(self, chunks: int, batches: int) -> int:
         """The elements of chunks and of a batch on its own, dense batches, and what is known."""
         dense = sum(each.nbytes for each in self.batches)
-        held = (chunks + 1) * self._most * self._element_bytes  # no batch has more than a chunk
+        held = (chunks * self._most + self._alone) * self._element_bytes
         return held + (batches + 1) * dense + self.elements.nbytes
 
     def drop(self) -> None:
@@ -199,8 +204,8 @@ class _Held:
             np.add.at(own, self._indices[start:end], self._data[start:end].astype(out.dtype))
 
 
-def most_elements(plan: Plan, need: Need, elements: Elements) -> int:
-    """The most elements that a chunk of samples holds.
+def most_elements(plan: Plan, need: Need, elements: Elements, samples: int) -> int:
+    """The most elements that so many samples hold: those of a chunk, or of a batch.
 
     Those of the samples that have most of them; for windows, which share rows, no more than so
     many of the largest rows.
@@ -215,10 +220,11 @@ def most_elements(plan: Plan, need: Need, elements: Elements) -> int:
         first = np.clip(stands + begin, low, high - 1)
         last = np.clip(stands + end, low + 1, high)
         counts = elements.of(last - 1).stop - elements.of(first).begin
-        most = _largest(np.concatenate([most, counts]), plan.largest_chunk)
+        most = _largest(np.concatenate([most, counts]), samples)
     if end - begin == 1:
         return int(most.sum())
-    return min(int(most.sum()), most_rows(plan, spans, need.files) * elements.longest)
+    rows = min(most_rows(plan, spans, need.files), samples * (end - begin))
+    return min(int(most.sum()), rows * elements.longest)
 
 
 def _largest(counts: Numbers, number: int) -> Numbers:

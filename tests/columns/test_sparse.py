@@ -25,6 +25,7 @@ from prefetcher import (
     SettingsError,
     Sparse,
     StateError,
+    UnsafeFileError,
     Window,
 )
 from prefetcher.cli import main
@@ -136,6 +137,21 @@ def test_what_is_no_sparse_group_is_refused(tmp_path: Path) -> None:
             small(path, Sparse(name), "obs/id")
     with pytest.raises(NoDatasetError, match="a group"):
         small(path, "obs", "obs/id")
+
+
+def test_elements_that_lie_in_another_file_are_followed_where_that_is_allowed(
+    tmp_path: Path,
+) -> None:
+    csr = matrix()
+    path = write(tmp_path / "a.h5ad", csr)
+    with h5py.File(path, "r+") as file, h5py.File(tmp_path / "b.h5", "w") as other:
+        file.copy("X/data", other, "data")
+        del file["X/data"]
+        file["X/data"] = h5py.ExternalLink("b.h5", "data")
+    with pytest.raises(UnsafeFileError, match=r"points outside itself.*X/data"):
+        small(path, "X", "obs/id")
+    with small(path, "X", "obs/id", allow_external=True) as train:
+        check(train, csr.toarray())
 
 
 def test_settings_that_cannot_work_are_refused(tmp_path: Path) -> None:
@@ -360,6 +376,18 @@ def test_rows_beyond_the_elements_are_told(tmp_path: Path, at: int, value: int) 
         file["X/indptr"][at] = value
     with pytest.raises(CorruptError, match=rf"of X in a.h5ad .*holds {value}, and there are elem"):
         small(path, "X", "obs/id")
+
+
+def test_more_rows_than_memory_can_know_are_refused_before_it_is_taken(tmp_path: Path) -> None:
+    """A file of some kilobytes may say that it has any number of rows."""
+    path = write(tmp_path / "a.h5ad", matrix())
+    rows = 1 << 44
+    with h5py.File(path, "r+") as file:
+        del file["X/indptr"]
+        file["X"].create_dataset("indptr", (rows + 1,), "i8", chunks=(1 << 20,))
+        file["X"].attrs["shape"] = rows, COLUMNS
+    with pytest.raises(DatasetError, match=r"X in a.h5ad says that it has .* rows: where they"):
+        small(path, "X", None)
 
 
 @pytest.mark.parametrize("value", [-1, COLUMNS, 2**31 - 1, -(2**31)])
