@@ -8,11 +8,11 @@ from typing import Any
 
 import h5py
 import numpy as np
-import pandas as pd
 import pytest
-import tables
 from helpers.files import WIDTH
+from helpers.foreign import write_all
 from helpers.models import assert_each
+from helpers.records import N, fill
 from helpers.sequences import small
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,29 +22,11 @@ from prefetcher import DatasetError, Field, NoDatasetError, PrefetchSequence, Ro
 from prefetcher.hdf5.describe import describe
 from prefetcher.hdf5.source import Source
 
-N = 60
 PADDED = np.dtype([("id", "i4"), ("flag", "?"), ("energy", "f8"), ("kind", "i2")], align=True)
 NESTED = np.dtype(
     [("pos", [("x", "f4"), ("y", ">f4"), ("in", PADDED)]), ("v", "i2", (2, 3)), ("id", "i4")],
     align=True,
 )
-
-
-def fill(rows: NDArray[Any], start: int = 0) -> NDArray[Any]:
-    """Gives each number of record i another value that depends on i."""
-    for number, name in enumerate(rows.dtype.names or ()):
-        kind = rows.dtype[name]
-        if kind.names:
-            fill(rows[name], start + 10 * number)
-        elif name == "id":
-            rows[name] = np.arange(len(rows))
-        elif kind.base.kind == "S":
-            rows[name] = [f"r{row}".encode() for row in range(len(rows))]
-        else:
-            base = np.arange(len(rows)).reshape(-1, *[1] * len(kind.shape))
-            more = np.arange(np.prod(kind.shape, dtype=int)).reshape(kind.shape)
-            rows[name] = base + more + start + number
-    return rows
 
 
 def of_h5py(kind: np.dtype[Any], **options: Any) -> Callable[[Path], str]:
@@ -56,54 +38,45 @@ def of_h5py(kind: np.dtype[Any], **options: Any) -> Callable[[Path], str]:
     return write
 
 
-class Event(tables.IsDescription):  # type: ignore[misc]
-    """Text, a flag, an array, a nested record."""
-
-    name = tables.StringCol(8, pos=0)
-    id = tables.Int32Col(pos=1)
-    hit = tables.BoolCol(pos=2)
-    momentum = tables.Float32Col(shape=(3,), pos=3)
-
-    class pos(tables.IsDescription):  # type: ignore[misc]  # noqa: N801
-        x = tables.Float64Col(pos=0)
-        y = tables.Float32Col(pos=1)
-
-
-def of_pytables(library: str | None, **options: Any) -> Callable[[Path], str]:
-    def write(path: Path) -> str:
-        filters = tables.Filters(5, library, shuffle=True) if library else None
-        with tables.open_file(path, "w") as file:
-            table = file.create_table("/", "events", Event, filters=filters, **options)
-            table.append(fill(np.zeros(N, table.dtype)))
-        return "events"
-
-    return write
-
-
-def of_pandas(path: Path) -> str:
-    frame = pd.DataFrame({"id": np.arange(N, dtype=np.int32), "energy": np.arange(N) / 4})
-    frame["name"] = [f"r{row}" for row in range(N)]
-    frame.to_hdf(path, key="frame", format="table", data_columns=["id", "name"], complevel=5)
-    return "frame/table"
-
-
-RECORDS: dict[str, Callable[[Path], str]] = {
+OURS: dict[str, Callable[[Path], str]] = {
     "padded": of_h5py(PADDED),
     "padded gzip": of_h5py(PADDED, chunks=(7,), compression="gzip", shuffle=True),
     "nested": of_h5py(NESTED),
     "nested gzip": of_h5py(NESTED, chunks=(7,), compression="gzip"),
     "packed": of_h5py(np.dtype([("id", ">i4"), ("name", "S3"), ("b", "u1")]), chunks=(9,)),
-    "pytables": of_pytables(None),
-    "pytables zlib": of_pytables("zlib", chunkshape=7),
-    "pytables blosc": of_pytables("blosc", chunkshape=16),
-    "pandas": of_pandas,
 }
+OTHERS = {
+    "pytables": "events",
+    "pytables-zlib": "events",
+    "pytables-blosc": "events",
+    "pandas": "frame/table",
+}
+"""The name of the records in the files of other libraries."""
 
 
-@pytest.fixture(params=RECORDS)
-def written(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, str]:
-    path = tmp_path / "a.h5"
-    return path, RECORDS[request.param](path)
+@pytest.fixture(scope="module")
+def others(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return write_all(tmp_path_factory.mktemp("others"), ["records"])
+
+
+Records = Callable[[str], tuple[Path, str]]
+
+
+@pytest.fixture
+def records(others: dict[str, Path], tmp_path: Path) -> Records:
+    """Gives the file of a kind, and the name of the records in it."""
+
+    def of(kind: str) -> tuple[Path, str]:
+        if kind in OTHERS:
+            return others[kind], OTHERS[kind]
+        return tmp_path / "a.h5", OURS[kind](tmp_path / "a.h5")
+
+    return of
+
+
+@pytest.fixture(params=[*OURS, *OTHERS])
+def written(request: pytest.FixtureRequest, records: Records) -> tuple[Path, str]:
+    return records(request.param)
 
 
 def raw(records: NDArray[Any]) -> NDArray[np.uint8]:
@@ -341,10 +314,9 @@ def test_fields_that_are_not_there_are_told(tmp_path: Path) -> None:
         small(path, "events", None)
 
 
-@pytest.mark.parametrize("kind", ["padded gzip", "pytables zlib"])
-def test_a_model_is_trained_on_fields(tmp_path: Path, model: Any, kind: str) -> None:
-    path = tmp_path / "a.h5"
-    name = RECORDS[kind](path)
+@pytest.mark.parametrize("kind", ["padded gzip", "pytables-zlib"])
+def test_a_model_is_trained_on_fields(records: Records, model: Any, kind: str) -> None:
+    path, name = records(kind)
     widen = lambda x, y: (np.repeat(x[:, None], WIDTH, axis=1), y)  # noqa: E731
     with PrefetchSequence(path, f"{name}[id]", f"{name}[id]", transform=widen) as train:
         history = model.fit(train, epochs=2, verbose=0)
