@@ -287,6 +287,43 @@ def test_files_follow_each_other(tmp_path: Path) -> None:
         check(train, sp.vstack(parts).toarray())
 
 
+@settings(max_examples=20)
+@given(
+    st.lists(st.tuples(st.integers(1, 20), st.floats(0, 0.6)), min_size=1, max_size=4),
+    st.integers(1, 3),
+    st.integers(-2, 2),
+    st.sampled_from([None, "edge"]),
+    st.booleans(),
+)
+def test_windows_over_any_files_reach_into_no_other(
+    tmp_path_factory: pytest.TempPathFactory,
+    files: list[tuple[int, float]],
+    length: int,
+    ahead: int,
+    pad: Any,
+    shuffle: bool,
+) -> None:
+    folder = tmp_path_factory.mktemp("files")
+    files = [*files, (8, 0.5)]  # one at least has a whole window
+    parts = [matrix(rows, 9, number, full) for number, (rows, full) in enumerate(files)]
+    expected = []
+    for number, part in enumerate(parts):
+        write(folder / f"{number}.h5", part)
+        rows = part.shape[0]
+        for at in range(rows if pad else rows + 2):  # a window may lie before where it stands
+            wanted = at + ahead + np.arange(length)
+            if pad or (wanted[0] >= 0 and wanted[-1] < rows):
+                expected.append(part.toarray()[np.clip(wanted, 0, rows - 1)])
+    x = Window("X", length, ahead=ahead, pad=pad)
+    with small(folder / "*.h5", x, None, shuffle=shuffle, readers=2) as train:
+        found = [each for (batch,) in train for each in batch.copy()]
+        assert train.stats().buffer_peak_bytes <= train.memory_bytes
+    same = [sorted(each.tobytes() for each in rows) for rows in (expected, found)]
+    assert same[0] == same[1]
+    if not shuffle:
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_columns_must_agree(tmp_path: Path) -> None:
     for columns in (40, 41):
         write(tmp_path / f"{columns}.h5", matrix(columns=columns))
