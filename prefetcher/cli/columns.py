@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from io import BytesIO
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,14 @@ from prefetcher.hdf5.shards import ShardedSource, Shards
 from prefetcher.picture import size_of
 
 _LOOKED_AT = 32  # rows: some milliseconds through h5py
+_DATASETS = 32  # each takes some milliseconds: a file may have thousands of groups that look alike
 _FEWEST_BYTES = 64  # of a row of bytes that may be a picture: no format has smaller ones
 
 
 def columns_for(file: FileDescription) -> dict[str, Column]:
-    """The columns of those datasets that need one, by name; reads a few rows of each."""
-    found = {dataset.name: _column(file, dataset) for dataset in file.datasets if _may(dataset)}
+    """The columns of datasets that need one, by name; reads a few rows of the first such ones."""
+    looked_at = islice(filter(_may, file.datasets), _DATASETS)
+    found = {dataset.name: _column(file, dataset) for dataset in looked_at}
     return {name: column for name, column in found.items() if column is not None}
 
 

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from prefetcher import Padded, Row, Window
+from prefetcher import Field, Padded, Row, Window
 from prefetcher.columns.column import Stored
 from prefetcher.errors import DatasetError, SettingsError
 
@@ -67,6 +67,14 @@ def test_records_are_filled_with_zeros() -> None:
     kind = np.dtype([("a", "i4"), ("b", "f4")])
     made = Padded("t", 2).value(stored(kind)).make(objects([(1, 2.0)], dtype=kind))
     assert made.tolist() == [[(1, 2.0), (0, 0.0)]]
+
+
+def test_a_field_of_padded_records() -> None:
+    kind = np.dtype([("a", "i4"), ("b", "f4")])
+    value = Field(Padded("t", 3), "b").value(stored(kind))
+    assert value.shape == (3,)
+    made = value.make(objects([(1, 2.0), (3, 4.0)], [], dtype=kind))
+    assert made.tolist() == [[2.0, 4.0, 0.0], [0.0, 0.0, 0.0]]
 
 
 @pytest.mark.parametrize(

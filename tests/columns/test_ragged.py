@@ -177,6 +177,7 @@ def test_a_transform_gets_what_h5py_gives(path: Path, name: str) -> None:
     with PrefetchSequence(path, name, "id", batch_size=7, transform=transform) as sequence:
         for _ in sequence:
             pass
+        del got[len(sequence) :]  # the pipeline is in its next pass already
     with h5py.File(path) as file:
         rows = file[name][()]
     numbers = np.concatenate([y for _, y in got])
@@ -231,7 +232,7 @@ def test_rows_of_several_columns_are_read_once(path: Path, monkeypatch: pytest.M
         for index in range(len(sequence)):
             sequence[index]
     rows = [row for _, runs, _ in reads for run in runs for row in range(*run)]
-    assert sorted(rows)[:N] == sorted(set(rows))
+    assert sorted(rows[:N]) == list(range(N))  # then come those of the next pass
     assert {(name, most) for name, _, most in reads} == {("tokens", 9)}
 
 
@@ -313,11 +314,13 @@ def test_a_model_trains_on_tokens_masks_and_pictures(path: Path) -> None:
     tokens = keras.Input((LENGTH,), name="tokens", dtype="float32")
     mask = keras.Input((LENGTH,), name="mask", dtype="float32")
     picture = keras.Input((3, 4, 3), name="picture", dtype="float32")
-    shown = keras.ops.mean(picture, axis=(1, 2, 3))
-    out = tokens * mask + 0 * keras.ops.expand_dims(shown, 1)
+    shown = keras.layers.Dense(1, kernel_initializer="zeros")(keras.layers.Flatten()(picture))
+    out = tokens * mask + shown
     model = keras.Model([tokens, mask, picture], keras.layers.Identity()(out))
     # For each element, which "mse" would take the mean of before there are weights.
-    model.compile(optimizer="sgd", loss=lambda y, found: keras.ops.square(y - found))
+    model.compile(
+        optimizer=keras.optimizers.SGD(0.0), loss=lambda y, found: keras.ops.square(y - found)
+    )
     x: Any = {
         "tokens": Padded("tokens", LENGTH, 7),
         "mask": Padded("tokens", LENGTH, mask=True),
