@@ -15,7 +15,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, count
 from pathlib import Path
 
 from prefetcher.columns.ragged import shown
@@ -270,9 +270,14 @@ class Shards:
             name=name if name in self._paths else first.name,
             shape=(sum(part.shape[0] for part in parts), *first.row_shape),
             stored_bytes=sum(part.stored_bytes for part in parts),
-            heap_bytes=sum(part.heap_bytes for part in parts),
+            heap_bytes=self._heap_bytes(name, parts),
             csr=self._joined_csr([part.csr for part in parts]),
         )
+
+    def _heap_bytes(self, name: str, parts: Sequence[Dataset]) -> int:
+        """Of each file once, however many of its groups have a part."""
+        numbers = (number for number, _ in self.places(name)) if name in self._paths else count()
+        return sum({number: part.heap_bytes for number, part in zip(numbers, parts, strict=False)}.values())
 
     def _knowing(self, file: FileDescription, names: AbstractSet[str]) -> FileDescription:
         """The same with these; and one object for all datasets that are alike, as most are."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ast
 import json
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import h5py
-import netCDF4
 import numpy as np
 import pytest
+from helpers import netcdf
 from helpers.files import WIDTH
 from helpers.models import assert_each
 from helpers.sequences import small
@@ -27,27 +30,28 @@ N = 60
 NUMBERS = np.arange(N * 3).reshape(N, 3)
 
 
+_processes: list[ProcessPoolExecutor] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _netcdf_beside() -> Iterator[None]:
+    """NetCDF's library has a process of its own: copies of HDF5 take each other's filters."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        _processes.append(process)
+        yield
+        _processes.clear()
+
+
 def write(path: Path, kind: str = "i2", **attributes: Any) -> Path:
     """A NetCDF file whose `t` is stored as `kind`, with these attributes, and `id`."""
-    fill = attributes.pop("_FillValue", None)
-    with netCDF4.Dataset(path, "w") as file:
-        file.createDimension("time", N)
-        file.createDimension("place", 3)
-        t = file.createVariable("t", kind, ("time", "place"), fill_value=fill, zlib=True)
-        t.set_auto_maskandscale(False)
-        for name, value in attributes.items():
-            t.setncattr(name, value)
-        t[:] = (NUMBERS * 7 - 300).astype(kind)
-        file.createVariable("id", "i4", ("time",))[:] = np.arange(N)
+    packed = (NUMBERS * 7 - 300).astype(kind)
+    _processes[0].submit(netcdf.write, path, packed, attributes).result()
     return path
 
 
 def by_netcdf(path: Path) -> NDArray[np.float32]:
     """The values as NetCDF's library has them, NaN where it masks them."""
-    with netCDF4.Dataset(path) as file:
-        file["t"].set_auto_mask(True)
-        values = np.ma.asarray(file["t"][:])
-    return np.ma.filled(values.astype(np.float64), np.nan).astype(np.float32)
+    return _processes[0].submit(netcdf.unpacked, path).result()
 
 
 def check(path: Path, column: Any = None) -> NDArray[Any]:
@@ -193,16 +197,11 @@ def test_inspect_names_what_is_packed_and_proposes_the_column(
 
 
 def test_a_model_is_trained_on_them(tmp_path: Path, model: Any) -> None:
-    path = tmp_path / "a.nc"
     ids = np.repeat(np.arange(N)[:, None], WIDTH, axis=1)
-    with netCDF4.Dataset(path, "w") as file:
-        file.createDimension("time", N)
-        file.createDimension("place", WIDTH)
-        x = file.createVariable("x", "i2", ("time", "place"), zlib=True)
-        x.scale_factor, x.add_offset = 0.25, -2.0
-        x[:] = ids
-        file.createVariable("y", "f4", ("time",))[:] = np.arange(N)
-    with small(path, Unpacked("x"), "y") as train:
+    path = tmp_path / "a.nc"
+    packed, attributes = (4 * ids + 8).astype("i2"), {"scale_factor": 0.25, "add_offset": -2.0}
+    _processes[0].submit(netcdf.write, path, packed, attributes).result()
+    with small(path, Unpacked("t"), "id") as train:
         history = model.fit(train, epochs=1, verbose=0)
     assert history.history["loss"] == [0.0]
     assert_each(model, N, times=1)

@@ -96,7 +96,7 @@ def test_any_settings_give_each_sample_once(path: Path, data: st.DataObject) -> 
 
     def exists(first: int) -> bool:
         inside = first + span.ahead >= 0 and first + span.stop <= N
-        return first < N if span.pad else inside
+        return first < N and (span.pad or inside)
 
     samples = [at for at in range(2 * N) if exists(at * span.stride)]
     chosen = np.arange(len(samples))
