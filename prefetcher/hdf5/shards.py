@@ -277,7 +277,8 @@ class Shards:
     def _heap_bytes(self, name: str, parts: Sequence[Dataset]) -> int:
         """Of each file once, however many of its groups have a part."""
         numbers = (number for number, _ in self.places(name)) if name in self._paths else count()
-        return sum({number: part.heap_bytes for number, part in zip(numbers, parts, strict=False)}.values())
+        by_file = {number: part.heap_bytes for number, part in zip(numbers, parts, strict=False)}
+        return sum(by_file.values())
 
     def _knowing(self, file: FileDescription, names: AbstractSet[str]) -> FileDescription:
         """The same with these; and one object for all datasets that are alike, as most are."""
