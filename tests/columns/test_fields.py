@@ -8,10 +8,9 @@ from typing import Any
 
 import h5py
 import numpy as np
-import pandas as pd
 import pytest
-import tables
 from helpers.files import WIDTH
+from helpers.foreign import write_all
 from helpers.models import assert_each
 from helpers.sequences import small
 from hypothesis import given, settings
@@ -57,52 +56,33 @@ def of_h5py(kind: np.dtype[Any], **options: Any) -> Callable[[Path], str]:
     return write
 
 
-class Event(tables.IsDescription):  # type: ignore[misc]
-    """Text, a flag, an array, a nested record."""
-
-    name = tables.StringCol(8, pos=0)
-    id = tables.Int32Col(pos=1)
-    hit = tables.BoolCol(pos=2)
-    momentum = tables.Float32Col(shape=(3,), pos=3)
-
-    class pos(tables.IsDescription):  # type: ignore[misc]  # noqa: N801
-        x = tables.Float64Col(pos=0)
-        y = tables.Float32Col(pos=1)
-
-
-def of_pytables(library: str | None, **options: Any) -> Callable[[Path], str]:
-    def write(path: Path) -> str:
-        filters = tables.Filters(5, library, shuffle=True) if library else None
-        with tables.open_file(path, "w") as file:
-            table = file.create_table("/", "events", Event, filters=filters, **options)
-            table.append(fill(np.zeros(N, table.dtype)))
-        return "events"
-
-    return write
-
-
-def of_pandas(path: Path) -> str:
-    frame = pd.DataFrame({"id": np.arange(N, dtype=np.int32), "energy": np.arange(N) / 4})
-    frame["name"] = [f"r{row}" for row in range(N)]
-    frame.to_hdf(path, key="frame", format="table", data_columns=["id", "name"], complevel=5)
-    return "frame/table"
-
-
 RECORDS: dict[str, Callable[[Path], str]] = {
     "padded": of_h5py(PADDED),
     "padded gzip": of_h5py(PADDED, chunks=(7,), compression="gzip", shuffle=True),
     "nested": of_h5py(NESTED),
     "nested gzip": of_h5py(NESTED, chunks=(7,), compression="gzip"),
     "packed": of_h5py(np.dtype([("id", ">i4"), ("name", "S3"), ("b", "u1")]), chunks=(9,)),
-    "pytables": of_pytables(None),
-    "pytables zlib": of_pytables("zlib", chunkshape=7),
-    "pytables blosc": of_pytables("blosc", chunkshape=16),
-    "pandas": of_pandas,
 }
+FOREIGN = {
+    "pytables": "events",
+    "pytables-zlib": "events",
+    "pytables-blosc": "events",
+    "pandas": "frame/table",
+}
+"""Where the records lie in files of other libraries."""
 
 
-@pytest.fixture(params=RECORDS)
-def written(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, str]:
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return write_all(tmp_path_factory.mktemp("records"), ["records"])
+
+
+@pytest.fixture(params=[*RECORDS, *FOREIGN])
+def written(
+    request: pytest.FixtureRequest, tmp_path: Path, foreign: dict[str, Path]
+) -> tuple[Path, str]:
+    if request.param in FOREIGN:
+        return foreign[request.param], FOREIGN[request.param]
     path = tmp_path / "a.h5"
     return path, RECORDS[request.param](path)
 
@@ -342,10 +322,16 @@ def test_fields_that_are_not_there_are_told(tmp_path: Path) -> None:
         small(path, "events", None)
 
 
-@pytest.mark.parametrize("kind", ["padded gzip", "pytables zlib"])
-def test_a_model_is_trained_on_fields(tmp_path: Path, model: Any, kind: str) -> None:
-    path = tmp_path / "a.h5"
-    name = RECORDS[kind](path)
+def test_the_fixed_form_of_pandas_is_plain_arrays(foreign: dict[str, Path]) -> None:
+    with small(foreign["pandas-fixed"], "frame/block0_values", None, shuffle=False) as train:
+        assert train._feed.shards.dataset("frame/block0_values").way == "contiguous"
+        found = np.concatenate([x.copy() for (x,) in train])
+    np.testing.assert_array_equal(found, np.arange(N)[:, None] / [4, 8])
+
+
+@pytest.mark.parametrize("kind", ["pytables-zlib", "pandas"])
+def test_a_model_is_trained_on_fields(foreign: dict[str, Path], model: Any, kind: str) -> None:
+    path, name = foreign[kind], FOREIGN[kind]
     widen = lambda x, y: (np.repeat(x[:, None], WIDTH, axis=1), y)  # noqa: E731
     with PrefetchSequence(path, f"{name}[id]", f"{name}[id]", transform=widen) as train:
         history = model.fit(train, epochs=2, verbose=0)
