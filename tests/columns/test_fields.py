@@ -12,7 +12,6 @@ import pytest
 from helpers.files import WIDTH
 from helpers.foreign import write_all
 from helpers.models import assert_each
-from helpers.records import N, fill
 from helpers.sequences import small
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,11 +21,29 @@ from prefetcher import DatasetError, Field, NoDatasetError, PrefetchSequence, Ro
 from prefetcher.hdf5.describe import describe
 from prefetcher.hdf5.source import Source
 
+N = 60
 PADDED = np.dtype([("id", "i4"), ("flag", "?"), ("energy", "f8"), ("kind", "i2")], align=True)
 NESTED = np.dtype(
     [("pos", [("x", "f4"), ("y", ">f4"), ("in", PADDED)]), ("v", "i2", (2, 3)), ("id", "i4")],
     align=True,
 )
+
+
+def fill(rows: NDArray[Any], start: int = 0) -> NDArray[Any]:
+    """Gives each number of record i another value that depends on i."""
+    for number, name in enumerate(rows.dtype.names or ()):
+        kind = rows.dtype[name]
+        if kind.names:
+            fill(rows[name], start + 10 * number)
+        elif name == "id":
+            rows[name] = np.arange(len(rows))
+        elif kind.base.kind == "S":
+            rows[name] = [f"r{row}".encode() for row in range(len(rows))]
+        else:
+            base = np.arange(len(rows)).reshape(-1, *[1] * len(kind.shape))
+            more = np.arange(np.prod(kind.shape, dtype=int)).reshape(kind.shape)
+            rows[name] = base + more + start + number
+    return rows
 
 
 def of_h5py(kind: np.dtype[Any], **options: Any) -> Callable[[Path], str]:
@@ -38,45 +55,35 @@ def of_h5py(kind: np.dtype[Any], **options: Any) -> Callable[[Path], str]:
     return write
 
 
-OURS: dict[str, Callable[[Path], str]] = {
+RECORDS: dict[str, Callable[[Path], str]] = {
     "padded": of_h5py(PADDED),
     "padded gzip": of_h5py(PADDED, chunks=(7,), compression="gzip", shuffle=True),
     "nested": of_h5py(NESTED),
     "nested gzip": of_h5py(NESTED, chunks=(7,), compression="gzip"),
     "packed": of_h5py(np.dtype([("id", ">i4"), ("name", "S3"), ("b", "u1")]), chunks=(9,)),
 }
-OTHERS = {
+FOREIGN = {
     "pytables": "events",
     "pytables-zlib": "events",
     "pytables-blosc": "events",
     "pandas": "frame/table",
 }
-"""The name of the records in the files of other libraries."""
+"""Where the records lie in files of other libraries."""
 
 
 @pytest.fixture(scope="module")
-def others(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return write_all(tmp_path_factory.mktemp("others"), ["records"])
+def foreign(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return write_all(tmp_path_factory.mktemp("records"), ["records"])
 
 
-Records = Callable[[str], tuple[Path, str]]
-
-
-@pytest.fixture
-def records(others: dict[str, Path], tmp_path: Path) -> Records:
-    """Gives the file of a kind, and the name of the records in it."""
-
-    def of(kind: str) -> tuple[Path, str]:
-        if kind in OTHERS:
-            return others[kind], OTHERS[kind]
-        return tmp_path / "a.h5", OURS[kind](tmp_path / "a.h5")
-
-    return of
-
-
-@pytest.fixture(params=[*OURS, *OTHERS])
-def written(request: pytest.FixtureRequest, records: Records) -> tuple[Path, str]:
-    return records(request.param)
+@pytest.fixture(params=[*RECORDS, *FOREIGN])
+def written(
+    request: pytest.FixtureRequest, tmp_path: Path, foreign: dict[str, Path]
+) -> tuple[Path, str]:
+    if request.param in FOREIGN:
+        return foreign[request.param], FOREIGN[request.param]
+    path = tmp_path / "a.h5"
+    return path, RECORDS[request.param](path)
 
 
 def raw(records: NDArray[Any]) -> NDArray[np.uint8]:
@@ -314,9 +321,16 @@ def test_fields_that_are_not_there_are_told(tmp_path: Path) -> None:
         small(path, "events", None)
 
 
-@pytest.mark.parametrize("kind", ["padded gzip", "pytables-zlib"])
-def test_a_model_is_trained_on_fields(records: Records, model: Any, kind: str) -> None:
-    path, name = records(kind)
+def test_the_fixed_form_of_pandas_is_plain_arrays(foreign: dict[str, Path]) -> None:
+    with small(foreign["pandas-fixed"], "frame/block0_values", None, shuffle=False) as train:
+        assert train._feed.shards.dataset("frame/block0_values").way == "contiguous"
+        found = np.concatenate([x.copy() for (x,) in train])
+    np.testing.assert_array_equal(found, np.arange(N)[:, None] / [4, 8])
+
+
+@pytest.mark.parametrize("kind", ["pytables-zlib", "pandas"])
+def test_a_model_is_trained_on_fields(foreign: dict[str, Path], model: Any, kind: str) -> None:
+    path, name = foreign[kind], FOREIGN[kind]
     widen = lambda x, y: (np.repeat(x[:, None], WIDTH, axis=1), y)  # noqa: E731
     with PrefetchSequence(path, f"{name}[id]", f"{name}[id]", transform=widen) as train:
         history = model.fit(train, epochs=2, verbose=0)

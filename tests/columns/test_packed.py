@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import ast
 import json
-import multiprocessing
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
-from helpers import netcdf
 from helpers.files import WIDTH
+from helpers.foreign import write_all
 from helpers.models import assert_each
 from helpers.sequences import small
 from hypothesis import given, settings
@@ -30,34 +27,24 @@ N = 60
 NUMBERS = np.arange(N * 3).reshape(N, 3)
 
 
-_processes: list[ProcessPoolExecutor] = []
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return write_all(tmp_path_factory.mktemp("packed"), ["packing"])
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _netcdf_beside() -> Iterator[None]:
-    """NetCDF's library has a process of its own: copies of HDF5 take each other's filters."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-        _processes.append(process)
-        yield
-        _processes.clear()
-
-
-def write(path: Path, kind: str = "i2", **attributes: Any) -> Path:
-    """A NetCDF file whose `t` is stored as `kind`, with these attributes, and `id`."""
-    packed = (NUMBERS * 7 - 300).astype(kind)
-    _processes[0].submit(netcdf.write, path, packed, attributes).result()
+def write(path: Path, **attributes: Any) -> Path:
+    """A file whose `t` is int16, with these attributes, and `id`."""
+    with h5py.File(path, "w") as file:
+        file["t"] = NUMBERS.astype("i2")
+        file["t"].attrs.update(attributes)
+        file["id"] = np.arange(N, dtype=np.int32)
     return path
 
 
-def by_netcdf(path: Path) -> NDArray[np.float32]:
-    """The values as NetCDF's library has them, NaN where it masks them."""
-    return _processes[0].submit(netcdf.unpacked, path).result()
-
-
-def check(path: Path, column: Any = None) -> NDArray[Any]:
+def check(path: Path) -> NDArray[Any]:
     """A pass gives each row as NetCDF's library does."""
-    expected = by_netcdf(path)
-    with small(path, column or Unpacked("t"), "id") as train:
+    expected: NDArray[Any] = np.load(path.with_suffix(".npy"))
+    with small(path, Unpacked("t"), "id") as train:
         seen = []
         for x, y in train:
             assert x.dtype == np.float32
@@ -68,37 +55,17 @@ def check(path: Path, column: Any = None) -> NDArray[Any]:
 
 
 @pytest.mark.parametrize("kind", ["i1", "i2", "u2", "i4", "f4", "f8"])
-def test_values_are_those_of_netcdf(tmp_path: Path, kind: str) -> None:
-    scale = {"scale_factor": 0.0123, "add_offset": 273.15}
-    fill = np.dtype(kind).type(50)
-    expected = check(write(tmp_path / "a.nc", kind, _FillValue=fill, **scale))
-    assert np.isnan(expected).any() == (50 in (NUMBERS * 7 - 300).astype(kind))
+def test_values_are_those_of_netcdf(foreign: dict[str, Path], kind: str) -> None:
+    check(foreign[kind])
 
 
-@pytest.mark.parametrize(
-    "attributes",
-    [
-        {"scale_factor": 0.5},
-        {"add_offset": np.float32(0.1)},
-        {"_FillValue": np.int16(-300)},
-        {"missing_value": np.int16(-293)},
-        {
-            "_FillValue": np.int16(-300),
-            "missing_value": np.array([-293, -286], np.int16),
-            "scale_factor": 2,
-        },
-    ],
-    ids=str,
-)
-def test_each_attribute_alone_counts(tmp_path: Path, attributes: dict[str, Any]) -> None:
-    check(write(tmp_path / "a.nc", **attributes))
+@pytest.mark.parametrize("name", ["scale", "offset", "fill", "missing", "all"])
+def test_each_attribute_alone_counts(foreign: dict[str, Path], name: str) -> None:
+    assert np.isnan(check(foreign[name])).any() == (name in ("fill", "missing", "all"))
 
 
-def test_integers_that_are_meant_without_a_sign(tmp_path: Path) -> None:
-    path = write(
-        tmp_path / "a.nc", "i2", _Unsigned="true", scale_factor=0.1, _FillValue=np.int16(-300)
-    )
-    assert np.nanmax(check(path)) > 6500
+def test_integers_that_are_meant_without_a_sign(foreign: dict[str, Path]) -> None:
+    assert np.nanmax(check(foreign["unsigned"])) > 6500
 
 
 def test_big_endian_numbers(tmp_path: Path) -> None:
@@ -112,9 +79,9 @@ def test_big_endian_numbers(tmp_path: Path) -> None:
             assert (np.concatenate([x for (x,) in train]) == NUMBERS / 4).all()
 
 
-def test_windows_of_them_and_them_of_windows(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.nc", scale_factor=0.5, _FillValue=np.int16(-293))
-    expected = by_netcdf(path)
+def test_windows_of_them_and_them_of_windows(foreign: dict[str, Path]) -> None:
+    path = foreign["all"]
+    expected = np.load(path.with_suffix(".npy"))
     for column in (Window(Unpacked("t"), 4), Unpacked(Window("t", 4))):
         with small(path, column, "id") as train:
             for x, y in train:
@@ -197,11 +164,13 @@ def test_inspect_names_what_is_packed_and_proposes_the_column(
 
 
 def test_a_model_is_trained_on_them(tmp_path: Path, model: Any) -> None:
-    ids = np.repeat(np.arange(N)[:, None], WIDTH, axis=1)
     path = tmp_path / "a.nc"
-    packed, attributes = (4 * ids + 8).astype("i2"), {"scale_factor": 0.25, "add_offset": -2.0}
-    _processes[0].submit(netcdf.write, path, packed, attributes).result()
-    with small(path, Unpacked("t"), "id") as train:
+    ids = np.repeat(np.arange(N)[:, None], WIDTH, axis=1)
+    with h5py.File(path, "w") as file:
+        file["x"] = ((ids + 2) * 4).astype("i2")
+        file["x"].attrs.update(scale_factor=0.25, add_offset=-2.0)
+        file["y"] = np.arange(N, dtype=np.float32)
+    with small(path, Unpacked("x"), "y") as train:
         history = model.fit(train, epochs=1, verbose=0)
     assert history.history["loss"] == [0.0]
     assert_each(model, N, times=1)
