@@ -8,7 +8,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from rich import box
@@ -17,6 +17,7 @@ from rich.table import Table
 
 from prefetcher.batch import flatten
 from prefetcher.cli import layout, output
+from prefetcher.cli.groups import as_patterns
 from prefetcher.cli.names import Choice, choose, said_by
 from prefetcher.columns.ragged import shown
 from prefetcher.config import Files, Settings
@@ -106,7 +107,7 @@ class Found:
     """The files as the user wrote them."""
     shards: Shards
     file: FileDescription
-    """All of the first file, which the others are like."""
+    """All of the first file, which the others are like; groups that are alike by a pattern."""
     said: tuple[Attributes, ...]
     """What the file says of itself, then of each of its splits."""
     choice: Choice | None
@@ -120,6 +121,7 @@ class Found:
         if len(shards.files) > 1:
             shards.look_up(dataset.name for dataset in first.datasets)
         said = said_by(first.path, swmr=swmr)
+        first = replace(first, datasets=as_patterns(first.datasets))
         return cls(written, shards, first, said, choose(first, said))
 
     @property

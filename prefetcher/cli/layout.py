@@ -11,6 +11,7 @@ from prefetcher.batch import flatten
 from prefetcher.cli import output
 from prefetcher.cli.names import Choice, as_used, group_of, guess
 from prefetcher.hdf5.describe import Dataset, FileDescription
+from prefetcher.hdf5.patterns import is_pattern
 from prefetcher.messages.repacking import convert_line
 
 _LARGE: Final = 16 << 20  # bytes of a storage chunk, which is decoded by one thread, at once
@@ -48,12 +49,12 @@ def repackings(file: FileDescription, choice: Choice | None) -> list[Repacking]:
     of_choice = group_of(choice.datasets[0]) if choice else None
     groups: dict[str, list[Dataset]] = {}
     for dataset in as_used(file):
-        if dataset.csr is None:  # `convert` has none
+        if dataset.csr is None and not is_pattern(dataset.name):  # `convert` has neither
             groups.setdefault(group_of(dataset), []).append(dataset)
     found = []
     for group, inside in groups.items():
         chosen = choice if group == of_choice else guess(tuple(inside))
-        if chosen and any(dataset.csr for dataset in chosen.datasets):
+        if chosen and any(each.csr or is_pattern(each.name) for each in chosen.datasets):
             continue
         if chosen and (slow := tuple(_slow(chosen))):
             found.append(

@@ -140,7 +140,7 @@ def guess(
     partners = [
         dataset
         for dataset in usable
-        if dataset is not x and dataset.rows == x.rows and group_of(dataset) == group_of(x)
+        if dataset is not x and dataset.rows == x.rows and _family(dataset) == _family(x)
     ]
     if not partners:
         return Choice(x.name, None, (x,), columns=_within(columns, x))
@@ -171,6 +171,12 @@ def _sparse(file: FileDescription) -> Iterator[Dataset]:
                 found = file.dataset(group)
                 if found.csr is not None and found.csr.said:
                     yield found
+
+
+def _family(dataset: Dataset) -> str:
+    """Where inputs and their targets lie: the group; of a pattern, the groups that it names."""
+    named = dataset.name.rpartition("*")[0]
+    return f"{named}*" if named else group_of(dataset)
 
 
 def group_of(dataset: Dataset) -> str:

@@ -21,6 +21,12 @@ def is_pattern(name: str) -> bool:
     return _WILDCARDS.search(name) is not None
 
 
+def pattern_of(name: str) -> re.Pattern[str]:
+    """What matches the names that a pattern stands for, with a group for each wildcard."""
+    wildcards = {"*": "([^/]*)", "?": "([^/])"}
+    return re.compile("".join(wildcards.get(each, re.escape(each)) for each in name))
+
+
 def matching(file: h5py.File, pattern: str, *, allow_external: bool) -> dict[Match, str]:
     """The paths that a pattern stands for and that lead somewhere, in natural order.
 
@@ -60,8 +66,7 @@ def _named_so(
     group = find(file, path, allow_external=allow_external)
     if isinstance(group, Refused) or not isinstance(group, h5py.Group):
         return
-    wildcards = {"*": "(.*)", "?": "(.)"}
-    wanted = re.compile("".join(wildcards.get(each, re.escape(each)) for each in part), re.DOTALL)
+    wanted = pattern_of(part)
     for name in names_of(group):
         if found := wanted.fullmatch(name):
             yield found.groups(), name
