@@ -212,8 +212,14 @@ class Shards:
 
         Raises:
             FileError: As `look_up`, like `ReadError`.
+            SettingsError: A name is a pattern of groups, of which there may be more at any time.
         """
         self.look_up(strides)
+        if patterns := sorted(self._paths.keys() & strides):
+            raise SettingsError(
+                f"swmr=True: {patterns[0]} is a pattern of groups, and a file that is written may "
+                "get more of them at any time: name one dataset, or leave swmr out"
+            )
         return Shards([file.level(strides) for file in self.files])
 
     def dataset(self, name: str) -> Dataset:

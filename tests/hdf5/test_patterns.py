@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefetcher.errors import DatasetError, NoDatasetError
+from prefetcher.errors import DatasetError, NoDatasetError, SettingsError
 from prefetcher.hdf5.patterns import is_pattern, natural
 from prefetcher.hdf5.shards import ShardedSource, Shards, describe_all
 
@@ -102,6 +102,11 @@ def test_rows_of_another_kind_are_told_with_their_group(paths: list[Path]) -> No
         DatasetError, match=r"\(2,\) in data/demo_10/y in b.h5, but .*demo_1/y in a"
     ):
         describe_all(paths).dataset(Y)
+
+
+def test_a_pattern_in_a_file_that_grows_is_refused(paths: list[Path]) -> None:
+    with pytest.raises(SettingsError, match=r"swmr=True: data/demo_\*/obs/x is a pattern"):
+        describe_all(paths[0], swmr=True).level({X: 1})
 
 
 def test_links_lead_to_groups_too(paths: list[Path], tmp_path: Path) -> None:
