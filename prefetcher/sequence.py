@@ -54,8 +54,10 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
     Args:
         file: Path of the HDF5 file; or a pattern such as "train-*.h5", a manifest, or a list of
             paths, which are one data set in that order.
-        x: Name of the inputs' dataset, or a tuple or dict of names. A file that was made by
-            `prefetcher convert` knows the names of its x and y, so they can be left out.
+        x: The inputs: the name of a dataset; a pattern such as "data/demo_*/images", which stands
+            for those of all groups that match; a column, such as `Window`; an array with a value
+            for each sample; or a tuple or dict of these. A file that was made by `prefetcher
+            convert` knows the names of its x and y, so they can be left out.
         y: The same for the targets; None for predicting.
         sample_weight: The same for sample weights; None for none.
         split: A group of the file, such as "train", that x, y and sample_weight are within; what
@@ -67,7 +69,8 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
             `chunk_queue` chunks in 256 MiB can have.
         block_size: Neighbouring rows that stay together until they are in a chunk: 1 shuffles
             fully, `chunk_size` reads in one run. None reads at full speed and mixes well.
-        rows: A slice, a (start, stop) pair, row numbers or a boolean mask; None for all.
+        rows: The samples that are used, by their numbers, which are those of rows unless columns
+            say otherwise: a slice, a (start, stop) pair, numbers or a boolean mask; None for all.
             `prefetcher.split` and `prefetcher.folds` give row numbers for training and validation.
         weights: How often each sample is drawn, in proportion: one number for each sample that
             `rows` names, in their order, or the name of a dataset with one for each row, which is
@@ -83,7 +86,8 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         transform: Called as ``transform(x, y)`` with as many arguments as the batch has parts, on
             the batcher threads; returns x, (x, y) or (x, y, sample_weight), as a tuple. Rows of
             variable length reach it as an array of objects: an array, or bytes, each. A parameter
-            named `rng` gets a `numpy.random.Generator` keyed by (seed, pass, position).
+            named `rng` gets a `numpy.random.Generator` keyed by (seed, pass, position), and one
+            named `rows` the numbers of the samples, int64 (samples,).
         readers: Threads that read and decode. "auto" begins with 1; after a pass that waited for
             them there is one more, which stays if it gains 3 %, up to the CPUs allowed, and 8.
         batchers: Threads that make batches and run `transform`, or "auto".
