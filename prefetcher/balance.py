@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from prefetcher.config import Files
 from prefetcher.errors import PrefetchError
-from prefetcher.hdf5.describe import Dataset
-from prefetcher.hdf5.shards import ShardedSource
+from prefetcher.hdf5.dataset import Dataset
+from prefetcher.hdf5.sharded import ShardedSource
 from prefetcher.messages.suggestions import listed
 from prefetcher.order.plan import runs_of
 from prefetcher.order.samples import Samples

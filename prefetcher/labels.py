@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from prefetcher.hdf5.shards import ShardedSource, Shards
+from prefetcher.hdf5.sharded import ShardedSource
+from prefetcher.hdf5.shards import Shards
 
 CLASS_KINDS = "biufSU"
 """Kinds of dtype that numpy can sort, so that their distinct values are classes."""

@@ -16,7 +16,8 @@ from prefetcher.columns.sparse import Sparse
 from prefetcher.config import DEFAULT_X, DEFAULT_Y, Settings
 from prefetcher.errors import DatasetError, FileError, NoDatasetError, UnsafeFileError
 from prefetcher.hdf5.attributes import read_attributes
-from prefetcher.hdf5.describe import Dataset, FileDescription
+from prefetcher.hdf5.dataset import Dataset
+from prefetcher.hdf5.describe import FileDescription
 from prefetcher.hdf5.shards import Shards
 from prefetcher.messages.suggestions import listed, missing
 

@@ -8,7 +8,7 @@ from itertools import groupby
 from prefetcher.columns.column import Span, View
 from prefetcher.columns.rowmap import RowMap
 from prefetcher.errors import DatasetError, SettingsError
-from prefetcher.hdf5.describe import Dataset
+from prefetcher.hdf5.dataset import Dataset
 from prefetcher.hdf5.elements import elements_of
 from prefetcher.hdf5.shards import Shards
 from prefetcher.messages.suggestions import listed

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from prefetcher.config import Settings, normal_path
 from prefetcher.errors import DatasetError, NoDatasetError, SettingsError
-from prefetcher.hdf5.describe import Dataset
+from prefetcher.hdf5.dataset import Dataset
 from prefetcher.hdf5.shards import Shards
 from prefetcher.labels import CLASS_KINDS, each_row, single
 from prefetcher.order.samples import Samples, rows_at

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 import prefetcher
 from prefetcher import PrefetchSequence, balance
-from prefetcher.hdf5.shards import ShardedSource
+from prefetcher.hdf5.sharded import ShardedSource
 
 N = 1000
 SORTED = np.repeat(np.arange(10), N // 10)

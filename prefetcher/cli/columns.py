@@ -17,8 +17,10 @@ from prefetcher.columns.padded import Padded
 from prefetcher.columns.pictures import Picture
 from prefetcher.columns.ragged import TEXT
 from prefetcher.errors import PrefetchError
-from prefetcher.hdf5.describe import Dataset, FileDescription
-from prefetcher.hdf5.shards import ShardedSource, Shards
+from prefetcher.hdf5.dataset import Dataset
+from prefetcher.hdf5.describe import FileDescription
+from prefetcher.hdf5.sharded import ShardedSource
+from prefetcher.hdf5.shards import Shards
 from prefetcher.picture import size_of
 
 _LOOKED_AT = 32  # rows: some milliseconds through h5py

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from prefetcher.hdf5.describe import Dataset
+from prefetcher.hdf5.dataset import Dataset
 from prefetcher.hdf5.patterns import is_pattern, pattern_of
 
 _NUMBER = re.compile(r"\d+")

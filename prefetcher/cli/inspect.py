@@ -25,7 +25,8 @@ from prefetcher.errors import DatasetError, PrefetchError
 from prefetcher.feed import feed_of, mixing_advice
 from prefetcher.filters.plugins import wanting
 from prefetcher.hdf5.attributes import Attributes, Names
-from prefetcher.hdf5.describe import Dataset, FileDescription, describe
+from prefetcher.hdf5.dataset import Dataset
+from prefetcher.hdf5.describe import FileDescription, describe
 from prefetcher.hdf5.shards import Shards, describe_all
 from prefetcher.messages.text import visible
 from prefetcher.order.sizes import CHUNK_SIZE

@@ -10,7 +10,8 @@ from typing import Final
 from prefetcher.batch import flatten
 from prefetcher.cli import output
 from prefetcher.cli.names import Choice, as_used, group_of, guess
-from prefetcher.hdf5.describe import Dataset, FileDescription
+from prefetcher.hdf5.dataset import Dataset
+from prefetcher.hdf5.describe import FileDescription
 from prefetcher.hdf5.patterns import is_pattern
 from prefetcher.messages.repacking import convert_line
 

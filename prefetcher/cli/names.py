@@ -15,7 +15,8 @@ from prefetcher.columns.packed import Unpacked
 from prefetcher.config import Files
 from prefetcher.errors import PrefetchError
 from prefetcher.hdf5.attributes import Attributes, Names, read_attributes
-from prefetcher.hdf5.describe import Dataset, FileDescription
+from prefetcher.hdf5.dataset import Dataset
+from prefetcher.hdf5.describe import FileDescription
 
 _TARGETS = ("y", "angle", "label", "target", "class", "steering", "output", "mask")
 """What the names of targets contain, likeliest first; anything else is told by its size."""

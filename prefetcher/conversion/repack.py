@@ -17,7 +17,8 @@ from prefetcher.conversion.options import Options
 from prefetcher.conversion.source import Failure, Field, Loaded, RowNumbers
 from prefetcher.errors import DatasetError, SettingsError
 from prefetcher.hdf5.attributes import Attributes, Names, read_attributes
-from prefetcher.hdf5.describe import Dataset, describe
+from prefetcher.hdf5.dataset import Dataset
+from prefetcher.hdf5.describe import describe
 from prefetcher.hdf5.source import Source as Reader
 from prefetcher.messages.wording import written
 from prefetcher.order.plan import runs_of

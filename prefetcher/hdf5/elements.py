@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prefetcher.errors import CorruptError, DatasetError
-from prefetcher.hdf5.describe import Csr, FileDescription
+from prefetcher.hdf5.dataset import Csr
+from prefetcher.hdf5.describe import FileDescription
 from prefetcher.hdf5.shards import Shards
 from prefetcher.hdf5.source import Source
 from prefetcher.machine.limits import memory_allowed

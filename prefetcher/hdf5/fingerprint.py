@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from prefetcher.hdf5.describe import Dataset
-from prefetcher.hdf5.shards import ShardedSource, Shards
+from prefetcher.hdf5.dataset import Dataset
+from prefetcher.hdf5.sharded import ShardedSource
+from prefetcher.hdf5.shards import Shards
 from prefetcher.order.plan import Run
 
 WHOLE_BYTES = 1 << 20

@@ -20,7 +20,8 @@ import numpy as np
 
 from prefetcher.config import normal_path
 from prefetcher.errors import CorruptError, FileError, FileMissingError
-from prefetcher.hdf5.describe import Dataset, FileDescription, describe
+from prefetcher.hdf5.dataset import Dataset
+from prefetcher.hdf5.describe import FileDescription, describe
 from prefetcher.hdf5.ways import WAYS
 from prefetcher.storage.protocol import Identity
 from prefetcher.storage.retry import Result, Retry

@@ -25,7 +25,8 @@ from prefetcher.errors import (
 )
 from prefetcher.hdf5.access import Access
 from prefetcher.hdf5.contiguous import ContiguousWay
-from prefetcher.hdf5.describe import Dataset, FileDescription, check_same, check_told
+from prefetcher.hdf5.dataset import Dataset
+from prefetcher.hdf5.describe import FileDescription, check_same, check_told
 from prefetcher.hdf5.faults import damage_reported
 from prefetcher.hdf5.general import GeneralWay, H5pyWay
 from prefetcher.hdf5.handle import Handle

@@ -24,7 +24,7 @@ from typing import TypeVar
 
 from prefetcher.batch import Batch
 from prefetcher.config import Workers
-from prefetcher.hdf5.shards import ShardedSource
+from prefetcher.hdf5.sharded import ShardedSource
 from prefetcher.pipeline.channel import Closed, Idle
 from prefetcher.pipeline.crew import Crew
 from prefetcher.pipeline.stats import Counters

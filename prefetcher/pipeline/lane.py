@@ -15,7 +15,7 @@ from prefetcher.columns.column import View
 from prefetcher.columns.memory import InMemory
 from prefetcher.columns.ragged import OBJECT_BYTES
 from prefetcher.columns.rowmap import RowMap
-from prefetcher.hdf5.describe import Dataset
+from prefetcher.hdf5.dataset import Dataset
 from prefetcher.hdf5.elements import Elements
 from prefetcher.order.plan import ChunkPlan, Part, Run
 from prefetcher.pipeline.buffers import Meter, Pool

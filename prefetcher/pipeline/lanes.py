@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from prefetcher.columns.memory import InMemory
-from prefetcher.hdf5.describe import Dataset
+from prefetcher.hdf5.dataset import Dataset
 from prefetcher.order.plan import ChunkPlan, Part, Plan
 from prefetcher.pipeline.buffers import Meter
 from prefetcher.pipeline.lane import Arrays, Hold, Lane, Need, RowSource

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prefetcher.errors import CorruptError
-from prefetcher.hdf5.describe import Csr
+from prefetcher.hdf5.dataset import Csr
 from prefetcher.hdf5.elements import Elements
 from prefetcher.order.plan import ChunkPlan, Part, Plan, Run
 from prefetcher.pipeline.buffers import Meter, Pool

@@ -26,8 +26,9 @@ from prefetcher.clock import State
 from prefetcher.columns.memory import InMemory
 from prefetcher.config import AUTO, IDLE_SECONDS, Settings, Workers
 from prefetcher.errors import ClosedError, ProcessError
-from prefetcher.hdf5.describe import Dataset
-from prefetcher.hdf5.shards import ShardedSource, Shards
+from prefetcher.hdf5.dataset import Dataset
+from prefetcher.hdf5.sharded import ShardedSource
+from prefetcher.hdf5.shards import Shards
 from prefetcher.order.plan import Place, Plan
 from prefetcher.pipeline.auto import Adjuster, Climber
 from prefetcher.pipeline.buffers import Meter

@@ -14,7 +14,8 @@ import pytest
 
 from prefetcher.hdf5 import fingerprint as module
 from prefetcher.hdf5.fingerprint import Fingerprint, fingerprint, places
-from prefetcher.hdf5.shards import ShardedSource, describe_all
+from prefetcher.hdf5.sharded import ShardedSource
+from prefetcher.hdf5.shards import describe_all
 
 N = 1000
 IMAGES = np.random.default_rng(0).integers(0, 256, (N, 4000), np.uint8)

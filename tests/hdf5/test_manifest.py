@@ -28,7 +28,8 @@ from prefetcher.errors import (
 )
 from prefetcher.hdf5.describe import describe
 from prefetcher.hdf5.manifest import Shard, checksum, read_manifest, shard_of, write_manifest
-from prefetcher.hdf5.shards import ShardedSource, describe_all
+from prefetcher.hdf5.sharded import ShardedSource
+from prefetcher.hdf5.shards import describe_all
 from prefetcher.storage import retry
 
 

@@ -24,7 +24,8 @@ from prefetcher.hdf5 import opened
 from prefetcher.hdf5.contiguous import ContiguousWay
 from prefetcher.hdf5.opened import OPEN_FILES
 from prefetcher.hdf5.proof import Proofs
-from prefetcher.hdf5.shards import ShardedSource, describe_all
+from prefetcher.hdf5.sharded import ShardedSource
+from prefetcher.hdf5.shards import describe_all
 
 FILES, ROWS = 24, 5
 N = FILES * ROWS

@@ -24,7 +24,8 @@ from prefetcher.errors import (
 from prefetcher.hdf5.describe import describe
 from prefetcher.hdf5.fingerprint import fingerprint
 from prefetcher.hdf5.objects import ObjectWay
-from prefetcher.hdf5.shards import ShardedSource, describe_all
+from prefetcher.hdf5.sharded import ShardedSource
+from prefetcher.hdf5.shards import describe_all
 from prefetcher.hdf5.source import Source
 
 N = 40

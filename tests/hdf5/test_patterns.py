@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from prefetcher.errors import DatasetError, NoDatasetError, SettingsError
 from prefetcher.hdf5.patterns import is_pattern, natural
-from prefetcher.hdf5.shards import ShardedSource, Shards, describe_all
+from prefetcher.hdf5.sharded import ShardedSource
+from prefetcher.hdf5.shards import Shards, describe_all
 
 LENGTHS = {"demo_10": 4, "demo_2": 3, "demo_1": 5, "mask": 2}
 X, Y = "data/demo_*/obs/x", "data/demo_*/y"

@@ -18,7 +18,8 @@ from prefetcher import DatasetError, FileMissingError, NoDatasetError, PrefetchS
 from prefetcher.errors import SettingsError
 from prefetcher.hdf5.attributes import encode
 from prefetcher.hdf5.manifest import Shard, checksum, write_manifest
-from prefetcher.hdf5.shards import ShardedSource, describe_all
+from prefetcher.hdf5.sharded import ShardedSource
+from prefetcher.hdf5.shards import describe_all
 from prefetcher.order.plan import runs_of
 from prefetcher.storage.local import LocalBytes
 

@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 
 from prefetcher.columns.ragged import elements_of
 from prefetcher.errors import PrefetchError
-from prefetcher.hdf5.describe import Dataset, FileDescription, describe
+from prefetcher.hdf5.dataset import Dataset
+from prefetcher.hdf5.describe import FileDescription, describe
 from prefetcher.hdf5.source import Source
 
 Bytes = NDArray[np.uint8]

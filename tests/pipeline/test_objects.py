@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from prefetcher.columns.column import Span, View
 from prefetcher.columns.ragged import OBJECT_BYTES
 from prefetcher.columns.rowmap import RowMap
-from prefetcher.hdf5.describe import Dataset
+from prefetcher.hdf5.dataset import Dataset
 from prefetcher.order.plan import Plan
 from prefetcher.pipeline.buffers import Meter
 from prefetcher.pipeline.chunk import Chunk, read_batch

@@ -22,7 +22,8 @@ from prefetcher.batch import Made, Recipe
 from prefetcher.columns.column import Column, Span, View
 from prefetcher.config import Settings, Workers
 from prefetcher.errors import ClosedError, ReadError, TransformError
-from prefetcher.hdf5.shards import ShardedSource, describe_all
+from prefetcher.hdf5.sharded import ShardedSource
+from prefetcher.hdf5.shards import describe_all
 from prefetcher.needs import needs_of
 from prefetcher.order.plan import Part, Plan, Run
 from prefetcher.pipeline import buffers

@@ -1,0 +1,183 @@
+"""Rows out of all files of a data set."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from itertools import accumulate
+
+from prefetcher.errors import PrefetchError
+from prefetcher.hdf5.objects import Objects
+from prefetcher.hdf5.places import Places, Rows
+from prefetcher.hdf5.scratch import Scratch
+from prefetcher.hdf5.shards import Shards
+from prefetcher.hdf5.source import Source, check_room
+from prefetcher.order.plan import Run
+from prefetcher.storage.protocol import Range
+
+ByShard = Sequence[tuple[int, Sequence[Run]]]
+"""Shards by number, and runs of their own rows."""
+_LOOKED_AT = 8  # files of a chunk, to know whether the system has them all in memory
+
+
+class ShardedSource:
+    """Rows out of all files. `read` may be called from any number of threads at once.
+
+    A file is opened when a row of it is first wanted. It stays open until `close`, or until others
+    are wanted that the process may not have open beside it. The arguments are those of `Source`.
+    """
+
+    def __init__(
+        self,
+        shards: Shards,
+        names: Sequence[str],
+        *,
+        retries: int = 3,
+        stopping: threading.Event | None = None,
+        on_retry: Callable[[Mapping[str, object]], None] | None = None,
+    ) -> None:
+        self._names = tuple(dict.fromkeys(shards.dataset(name).name for name in names))
+        self._files = shards.files
+        alike: dict[tuple[int, ...], tuple[int, ...]] = {}  # one object for equal ones
+        self._ends = {
+            name: alike.setdefault(ends, ends)
+            for name in self._names
+            for ends in [tuple(accumulate(part.rows for part in shards.parts(name)))]
+        }
+        self._paths: dict[str, list[str]] = {}
+        self._file_of: Sequence[int] = range(len(self._files))
+        self._in_file: dict[int, dict[str, None]] = {}
+        if any(map(shards.is_pattern, self._names)):
+            self._place(shards)
+        # What was cut last, as datasets are read one after the other at the same rows.
+        self._cut: tuple[object, object, ByShard] = (None, None, ())
+        self._open = partial(
+            Source,
+            retries=retries,
+            stopping=stopping,
+            on_retry=on_retry,
+            proofs=shards.proofs,
+            scratch=Scratch(),
+        )
+        self._lock = threading.Lock()
+        self._sources: dict[int, Source] = {}
+
+    def expect(self, name: str, runs: Sequence[Run]) -> None:
+        """Has the system fetch runs of rows that will be read soon. Never fails.
+
+        Does nothing where a look into a few of the shards finds all in memory: to open every file
+        for that would cost as much as to read it.
+        """
+        by_shard = self._by_shard(name, runs)
+        if len(by_shard) > _LOOKED_AT and self._in_memory(name, by_shard):
+            return
+        for shard, own in by_shard:
+            with suppress(PrefetchError, OSError):  # reading says what is wrong with a file
+                self._source(shard).expect(self._path(name, shard), own)
+
+    def _in_memory(self, name: str, by_shard: ByShard) -> bool:
+        try:
+            return all(
+                self._source(shard).in_memory(self._path(name, shard), own)
+                for shard, own in by_shard[:: -(-len(by_shard) // _LOOKED_AT)]
+            )
+        except (PrefetchError, OSError):  # not in memory, to say the least
+            return False
+
+    def ranges(self, name: str, runs: Sequence[Run]) -> list[Range]:
+        """Where in its file the bytes of runs of rows lie; none where HDF5 alone knows."""
+        return [
+            place
+            for shard, own in self._by_shard(name, runs)
+            for place in self._source(shard).ranges(self._path(name, shard), own)
+        ]
+
+    def read(self, name: str, runs: Sequence[Run], out: Sequence[Rows]) -> None:
+        """Reads runs of rows of `name`, counted over all shards, into `out`.
+
+        The same as `prefetcher.hdf5.source.Source.read`, and it raises the same.
+        """
+        if len(self._ends[name]) == 1:
+            self._source(0).read(self._path(name, 0), runs, out)
+            return
+        places = Places(out)
+        check_room(name, runs, places)
+        for shard, own in self._by_shard(name, runs):
+            self._source(shard).fill(self._path(name, shard), own, places)
+
+    def objects(
+        self, name: str, runs: Sequence[Run], out: Objects, most: int | None = None
+    ) -> None:
+        """Reads runs of rows of variable length, counted over all files, into `out`.
+
+        The same as `prefetcher.hdf5.source.Source.objects`, and it raises the same.
+        """
+        done = 0
+        for shard, own in self._by_shard(name, runs):
+            count = sum(last - first for first, last in own)
+            rows = out[done : done + count]
+            self._source(shard).objects(self._path(name, shard), own, rows, most)
+            done += count
+
+    def close(self) -> None:
+        """Closes every file. The caller makes sure that nobody reads."""
+        for source in self._sources.values():
+            source.close()
+
+    def _place(self, shards: Shards) -> None:
+        """Notes which paths of which file the shards are, where these are groups."""
+        for name in self._names:
+            places = shards.places(name)
+            self._file_of = [number for number, _ in places]
+            self._paths[name] = [path for _, path in places]
+            for number, path in places:
+                self._in_file.setdefault(number, {})[path] = None
+
+    def _path(self, name: str, shard: int) -> str:
+        """The path of a dataset within the file of a shard."""
+        return self._paths[name][shard] if self._paths else name
+
+    def _by_shard(self, name: str, runs: Sequence[Run]) -> ByShard:
+        """Gives (shard, runs of its own rows) in the order of `runs`."""
+        if len(self._ends[name]) == 1:
+            return [(0, runs)]
+        ends = self._ends[name]
+        of_runs, of_ends, found = self._cut
+        if of_runs is not runs or of_ends is not ends:  # else another dataset had the same rows
+            found = _by_shard(ends, runs)
+            self._cut = runs, ends, found
+        return found
+
+    def _source(self, shard: int) -> Source:
+        number = self._file_of[shard]
+        source = self._sources.get(number)
+        if source is not None:
+            return source
+        with self._lock:
+            if number not in self._sources:
+                names = list(self._in_file[number]) if self._paths else self._names
+                self._sources[number] = self._open(self._files[number], names, number=number)
+            return self._sources[number]
+
+
+def _by_shard(ends: Sequence[int], runs: Sequence[Run]) -> ByShard:
+    """Cuts runs at the ends of shards: (shard, runs of its own rows)."""
+    found: list[tuple[int, list[Run]]] = []
+    last = -1
+    for at, stop in runs:
+        number = bisect_right(ends, at)
+        begin, first = (ends[number - 1] if number else 0), at
+        while first < stop:
+            end = ends[number]
+            if first < end:  # else it has no rows
+                if number != last:
+                    found.append((number, []))
+                    last = number
+                until = min(stop, end)
+                found[-1][1].append((first - begin, until - begin))
+                first = until
+            begin, number = end, number + 1
+    return found
