@@ -25,6 +25,9 @@ Names = str | Column | InMemory | NDArray[Any] | tuple["Names", ...] | dict[str,
 """A dataset's name, a column or an array; or a tuple or dict of these, for several inputs or
 outputs."""
 
+Groups = str | Sequence[str] | None
+"""Which groups of a pattern: the name of a dataset of their names, or these names, or all."""
+
 Rows = slice | tuple[int, int] | Sequence[int] | NDArray[Any] | None
 """Which rows to use: a slice, a (start, stop) pair, an index array, a boolean mask, or all.
 
@@ -68,6 +71,7 @@ class Settings:
         y: Name or names of the targets; None for predicting.
         sample_weight: Name of the sample weights; None for equal weights.
         split: The group of the file that the names are within; None for the file itself.
+        groups: Which of the groups that patterns stand for; None for all.
         batch_size: Samples in a batch. 32, as in Keras.
         chunk_size: Samples read and shuffled together. None takes
             `prefetcher.order.sizes.default_chunk_size`: 3200, which is 100 batches and 157 MB of
@@ -108,6 +112,7 @@ class Settings:
     y: Names | None = DEFAULT_Y
     sample_weight: Names | None = None
     split: str | None = None
+    groups: Groups = None
     batch_size: int = 32
     chunk_size: int | None = None
     block_size: int | None = None
@@ -131,6 +136,7 @@ class Settings:
         for part in ("x", "y", "sample_weight"):
             object.__setattr__(self, part, _names(part, getattr(self, part)))
         object.__setattr__(self, "split", _split(self.split))
+        object.__setattr__(self, "groups", _groups(self.groups))
         if self.x is None:
             raise SettingsError("x=None: name the dataset of the inputs")
         for name in ("shuffle", "drop_remainder", "allow_external", "swmr"):
@@ -283,6 +289,18 @@ def _weights(weights: Any) -> Weights:
         f"weights is {found}: pass a number for each sample, how often it is drawn, or the name of "
         "a dataset of them"
     )
+
+
+def _groups(groups: Any) -> Groups:
+    if groups is None or (isinstance(groups, str) and normal_path(groups)):
+        return groups and normal_path(groups)
+    names = tuple(groups) if isinstance(groups, list | tuple | np.ndarray) else ()
+    if not names or not all(isinstance(name, str) for name in names):
+        raise SettingsError(
+            f"groups={groups!r}: write the name of a dataset of names, as 'mask/train', or a list "
+            "of the groups' own names, as 'demo_0'"
+        )
+    return tuple(map(str, names))
 
 
 def _split(name: Any) -> str | None:

@@ -52,7 +52,14 @@ def feed_of(settings: Settings) -> Feed:
         swmr=settings.swmr,
     )
     split = settings.split
+    if settings.groups is not None:
+        shards.only(settings.groups)
     settings = named(settings, shards)
+    if settings.groups is not None and not shards.has_patterns:
+        raise SettingsError(
+            f"groups={settings.groups!r} without a pattern of groups: write one, as in "
+            "x='data/demo_*/obs', or leave groups out"
+        )
     made = _made(settings, shards)
     shards = shards.including([view.dataset for view, _ in made.values()])
     if settings.swmr:

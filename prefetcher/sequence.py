@@ -22,6 +22,7 @@ from prefetcher.config import (
     DEFAULT_X,
     DEFAULT_Y,
     Files,
+    Groups,
     Names,
     Rows,
     Settings,
@@ -62,6 +63,8 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         sample_weight: The same for sample weights; None for none.
         split: A group of the file, such as "train", that x, y and sample_weight are within; what
             `prefetcher convert --split` wrote knows the names. None for the whole file.
+        groups: Which of the groups that patterns stand for: the name of a dataset of names, such as
+            "mask/train", or the names themselves, such as ["demo_0", "demo_7"]; None for all.
         batch_size: Samples in a batch.
         chunk_size: Samples that are read and shuffled together; rounded down to whole batches, and
             to whole storage chunks if it stays near. With `chunk_queue` it bounds the memory. None
@@ -117,6 +120,7 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         sample_weight: Names | None = None,
         *,
         split: str | None = None,
+        groups: Groups = None,
         batch_size: int = 32,
         chunk_size: int | None = None,
         block_size: int | None = None,
@@ -143,6 +147,7 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
             y=y,
             sample_weight=sample_weight,
             split=split,
+            groups=groups,
             batch_size=batch_size,
             chunk_size=chunk_size,
             block_size=block_size,

@@ -11,7 +11,16 @@ import keras
 import numpy as np
 import pytest
 
-from prefetcher import Column, DatasetError, Field, PrefetchSequence, Row, StateError, Window
+from prefetcher import (
+    Column,
+    DatasetError,
+    Field,
+    PrefetchSequence,
+    Row,
+    SettingsError,
+    StateError,
+    Window,
+)
 
 N, FILES = 230, 3
 EVENT = np.dtype([("id", "i4"), ("energy", ">f4"), ("place", [("x", "f8"), ("y", "f8")])])
@@ -181,6 +190,31 @@ def test_groups_are_one_data_set_and_no_window_crosses_them(tmp_path: Path, shuf
         100 * number + row for number, length in enumerate(lengths) for row in range(3, length)
     ]
     assert (sorted(seen) if shuffle else seen) == expected
+
+
+def test_groups_are_chosen_by_name(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "demos.h5", "w") as file:
+        for number in range(4):
+            file[f"data/demo_{number}/x"] = np.full(3 + number, number)
+    with PrefetchSequence(
+        tmp_path / "demos.h5", "data/demo_*/x", None, groups=["demo_3", "demo_1"], shuffle=False
+    ) as train:
+        assert [x.tolist() for (x,) in train] == [[1] * 4 + [3] * 6]
+        state = train.state_dict()
+    with (
+        PrefetchSequence(tmp_path / "demos.h5", "data/demo_*/x", None, shuffle=False) as other,
+        pytest.raises(StateError),
+    ):
+        other.load_state_dict(state)
+    with pytest.raises(SettingsError, match=r"groups=.* without a pattern"):
+        PrefetchSequence(tmp_path / "demos.h5", "data/demo_1/x", None, groups=["demo_1"])
+    with pytest.raises(SettingsError, match="groups=3: write the name of a dataset of names"):
+        PrefetchSequence(tmp_path / "demos.h5", "data/demo_*/x", None, groups=any_type(3))
+
+
+def any_type(value: Any) -> Any:
+    """What the types do not allow, and somebody may write."""
+    return value
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,10 @@ class FileDescription:
         """
         return self._looking(partial(_matches, self, list(patterns)))
 
+    def texts(self, name: str) -> list[str]:
+        """What a small dataset of text holds, such as a list of names. Raises as `dataset`."""
+        return self._looking(partial(_texts, self, self.dataset(name).name))
+
     def including(self, names: Iterable[str]) -> FileDescription:
         """The same with these in `datasets`, as far as they are there: the file is opened once.
 
@@ -359,6 +363,13 @@ def _matches(description: FileDescription, patterns: Sequence[str]) -> dict[str,
             for pattern in patterns
             if find(file, pattern, allow_external=allow_external) is None
         }
+
+
+def _texts(description: FileDescription, name: str) -> list[str]:
+    with _found(description, name) as (_, found):
+        if not isinstance(found, h5py.Dataset) or h5py.check_string_dtype(found.dtype) is None:
+            raise DatasetError(f"{name} in {description.path.name} holds no text")
+        return [str(each) for each in np.ravel(found.asstr()[()])]
 
 
 def _other_kind(found: h5py.HLObject, name: str) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from prefetcher.columns.ragged import shown
 from prefetcher.config import File, Files, normal_path
-from prefetcher.errors import DatasetError, FileMissingError, SettingsError
+from prefetcher.errors import DatasetError, FileMissingError, NoDatasetError, SettingsError
 from prefetcher.hdf5.dataset import Csr, Dataset
 from prefetcher.hdf5.describe import FileDescription, identify
 from prefetcher.hdf5.manifest import is_manifest, read_manifest
@@ -25,6 +25,7 @@ from prefetcher.hdf5.opened import MOST_BYTES
 from prefetcher.hdf5.patterns import Match, is_pattern
 from prefetcher.hdf5.proof import MOST_PROVED, PROVED_BYTES, Proofs
 from prefetcher.hdf5.source import HANDLE_BYTES
+from prefetcher.messages.suggestions import listed
 
 FILE_BYTES = 1000
 """Of the description of a file and what reads it, roughly; datasets that are alike are shared."""
@@ -47,6 +48,7 @@ class Shards:
         self._files = tuple(files)
         self.proofs = Proofs()
         self._looked_up: set[str] = set()
+        self._only: list[frozenset[str]] | None = None
         self._memory: dict[tuple[tuple[str, ...], int], int] = {}
         self._parts: dict[str, tuple[Dataset, ...]] = {}
         self._paths: dict[str, list[dict[Match, str]]] = {}  # of each pattern, in each file
@@ -88,6 +90,23 @@ class Shards:
                     for number, file in enumerate(self._files)
                 ]
             )
+
+    def only(self, groups: str | Sequence[str]) -> None:
+        """Leaves out all groups but these, before anything is looked up.
+
+        Args:
+            groups: The name of a dataset that names those of its file, or the groups' own names.
+
+        Raises:
+            PrefetchError: As `dataset`, where it cannot be read.
+        """
+        named = [file.texts(groups) if isinstance(groups, str) else groups for file in self._files]
+        self._only = list(map(frozenset, named))
+
+    @property
+    def has_patterns(self) -> bool:
+        """Whether a name that was looked up stands for several groups."""
+        return bool(self._paths)
 
     def including(self, names: Collection[str]) -> Shards:
         """The same with these looked up once and for all.
@@ -141,6 +160,11 @@ class Shards:
         found = [file.matching(patterns) for file in self._files]
         for pattern in patterns:
             in_files = [of_file.get(pattern, {}) for of_file in found]
+            if self._only is not None and any(in_files):
+                in_files = [
+                    _only(pattern, paths, only, file.path.name)
+                    for paths, only, file in zip(in_files, self._only, self._files, strict=True)
+                ]
             if any(in_files):
                 self._paths[pattern] = in_files
         return set(self._paths)
@@ -297,6 +321,19 @@ class Shards:
             for parts in zip(*map(_datasets_of, found), strict=True)
         )
         return Csr(data, indices, indptr, found[0].said)
+
+
+def _only(
+    pattern: str, paths: Mapping[Match, str], groups: Collection[str], file: str
+) -> dict[Match, str]:
+    """Those paths whose groups are named, each of which must be there."""
+    wild = [at for at, part in enumerate(pattern.split("/")) if is_pattern(part)]
+    named = {match: {path.split("/")[at] for at in wild} for match, path in paths.items()}
+    if gone := sorted(set(groups) - set().union(*named.values())):
+        raise NoDatasetError(
+            f"groups= names {listed(gone)}, and {pattern} stands for none of that name in {file}"
+        )
+    return {match: path for match, path in paths.items() if named[match] & set(groups)}
 
 
 def _kind(dataset: Dataset) -> tuple[object, ...]:

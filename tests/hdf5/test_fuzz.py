@@ -192,7 +192,8 @@ def test_no_damage_gives_rows_that_h5py_has_not_crashes_or_takes_memory(
     faults = [f"{told[verdict.path]}: {verdict}" for verdict in found if verdict.kind in FAULTS]
     assert not faults, f"{len(faults)} faults:\n" + "\n".join(faults[:20])
     kinds = Counter(verdict.kind for verdict in found)
-    assert min(kinds[EQUAL], kinds[REFUSED]) > COPIES
+    assert kinds[REFUSED] > COPIES
+    assert kinds[EQUAL] > (0 if group == "hostile" else COPIES)  # most of those are refused as made
 
 
 @pytest.mark.slow

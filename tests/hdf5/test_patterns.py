@@ -110,6 +110,29 @@ def test_a_pattern_in_a_file_that_grows_is_refused(paths: list[Path]) -> None:
         describe_all(paths[0], swmr=True).level({X: 1})
 
 
+@pytest.mark.parametrize("kind", ["S", "vlen"])
+def test_some_groups_alone(paths: list[Path], kind: str) -> None:
+    """By a dataset of names, of which each file has its own, or by the names themselves."""
+    for path, names in zip(paths, (["demo_10", "demo_1"], ["demo_2"]), strict=True):
+        with h5py.File(path, "a") as file:
+            dtype = "S9" if kind == "S" else h5py.string_dtype()
+            file["mask/train"] = np.array(names, dtype=object).astype(dtype)
+    shards = describe_all(paths)
+    shards.only("mask/train")
+    shards.look_up([X, Y])
+    assert read(shards, X) == read(shards, Y) == [*range(5), *range(8, 12), *range(17, 20)]
+    shards = describe_all(paths)
+    shards.only(["demo_2"])
+    assert read(shards, Y) == [5, 6, 7, 17, 18, 19]
+
+
+def test_a_group_that_is_not_there_is_named(paths: list[Path]) -> None:
+    shards = describe_all(paths)
+    shards.only(["demo_2", "demo_9"])
+    with pytest.raises(NoDatasetError, match=r"groups= names demo_9, and data/demo_"):
+        shards.dataset(Y)
+
+
 def test_links_lead_to_groups_too(paths: list[Path], tmp_path: Path) -> None:
     with h5py.File(tmp_path / "links.h5", "w") as file:
         file["real/one/x"] = np.arange(3)

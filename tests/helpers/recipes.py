@@ -33,6 +33,7 @@ def robomimic(folder: Path) -> None:
             group["obs/agentview_image"] = DICE.integers(0, 256, (length, 8, 8, 3), "u1")
             group["obs/robot0_eef_pos"] = floats(length, 3).astype("f8")
             group["actions"] = floats(length, 7).astype("f8")
+        file["mask/train"] = np.array([b"demo_0", b"demo_2", b"demo_3"])
 
 
 def aloha(folder: Path) -> None:
