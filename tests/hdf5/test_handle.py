@@ -31,17 +31,17 @@ from prefetcher.hdf5.opening import open_file
 from prefetcher.hdf5.source import Source
 from prefetcher.storage import retry
 
-RECORD = np.dtype([("a", "u1"), ("b", "f4")])
-ROWS = np.ones(50, RECORD)
+ROWS = np.ones(50, "i4")
+PACKED: dict[str, Any] = {"chunks": (10,), "scaleoffset": 0}  # which is left to HDF5
 TEXT = "file read failed: time = Thu, filename = 'a.h5', errno = {}, error message = 'x', buf = 0x1"
 
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file of records, which only h5py reads, and of numbers."""
+    """A file of packed numbers, which only h5py reads, and of plain ones."""
     monkeypatch.setattr(retry, "_FIRST_PAUSE_S", 0)
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        file["records"] = ROWS
+        file.create_dataset("packed", data=ROWS, **PACKED)
         file["numbers"] = np.arange(50)
     return tmp_path / "a.h5"
 
@@ -63,8 +63,8 @@ def system(number: int, kind: Callable[[str], Exception] = RuntimeError) -> Exce
     return kind(f"Can't do it ({TEXT.format(number)})")
 
 
-def read(source: Source, name: str = "records") -> bytes:
-    row_bytes = {"records": RECORD.itemsize, "numbers": 8}[name]
+def read(source: Source, name: str = "packed") -> bytes:
+    row_bytes = {"packed": 4, "numbers": 8}[name]
     out = np.full((50, row_bytes), 0xA5, np.uint8)
     source.read(name, [(0, 50)], [out])
     return out.tobytes()
@@ -89,7 +89,7 @@ def test_a_read_through_h5py_that_failed_is_done_by_another_handle(
     path: Path, opened: list[bytes], monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     told: list[Mapping[str, object]] = []
-    with closing(Source(describe(path), ["records"], on_retry=told.append)) as source:
+    with closing(Source(describe(path), ["packed"], on_retry=told.append)) as source:
         before = len(opened)
         read_direct = failing(h5py.Dataset.read_direct, error)
         monkeypatch.setattr(h5py.Dataset, "read_direct", read_direct)
@@ -98,24 +98,24 @@ def test_a_read_through_h5py_that_failed_is_done_by_another_handle(
         assert len(open_hdf5_files()) == 2  # h5py's and our own, as before
         assert read(source) == ROWS.tobytes()
         assert len(opened) == before + 1
-    assert [(event["dataset"], event["rows"]) for event in told] == [("records", [0, 50])]
+    assert [(event["dataset"], event["rows"]) for event in told] == [("packed", [0, 50])]
     assert "Input/output error" in str(told[0]["error"])
 
 
 def test_one_that_fails_for_ever_says_what_the_system_said(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with closing(Source(describe(path), ["records"])) as source:
+    with closing(Source(describe(path), ["packed"])) as source:
         errors = [OSError(errno.EIO, f"weak, {at}") for at in range(4)]
         read_direct = failing(h5py.Dataset.read_direct, *errors)
         monkeypatch.setattr(h5py.Dataset, "read_direct", read_direct)
-        with pytest.raises(ReadError, match=r"rows 0 to 50 of records in a.h5 failed: \[Errno 5\]"):
+        with pytest.raises(ReadError, match=r"rows 0 to 50 of packed in a.h5 failed: \[Errno 5\]"):
             read(source)
         assert read(source) == ROWS.tobytes()
 
 
 def test_what_h5py_says_of_damage_is_damage(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with closing(Source(describe(path), ["records"])) as source:
+    with closing(Source(describe(path), ["packed"])) as source:
         errors = [OSError("filter returned failure during read"), RuntimeError("wrong signature")]
         read_direct = failing(h5py.Dataset.read_direct, *errors)
         monkeypatch.setattr(h5py.Dataset, "read_direct", read_direct)
@@ -125,7 +125,7 @@ def test_what_h5py_says_of_damage_is_damage(path: Path, monkeypatch: pytest.Monk
 
 def test_offsets_that_no_file_has_are_damage(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The system refuses them too, with a number of its own."""
-    with closing(Source(describe(path), ["records"])) as source:
+    with closing(Source(describe(path), ["packed"])) as source:
         errors = [system(errno.EINVAL), system(errno.EINVAL)]
         read_direct = failing(h5py.Dataset.read_direct, *errors)
         monkeypatch.setattr(h5py.Dataset, "read_direct", read_direct)
@@ -174,7 +174,7 @@ def test_metadata_that_could_not_be_read_is_not_damaged(
     description = describe(path)
     with pytest.raises(DatasetError, match=r"numbers in a.h5 cannot be read: HDF5 cannot .*odd"):
         description.dataset("numbers")
-    assert description.dataset("records").rows == 50
+    assert description.dataset("packed").rows == 50
 
 
 @pytest.mark.parametrize(
@@ -198,9 +198,9 @@ def test_a_file_that_was_replaced_is_not_opened_anew(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its rows would be another's, and nothing else would tell."""
-    with closing(Source(describe(path), ["records"])) as source:
+    with closing(Source(describe(path), ["packed"])) as source:
         with h5py.File(path.with_name("b.h5"), "w") as file:
-            file["records"] = np.zeros(50, RECORD)
+            file.create_dataset("packed", data=np.zeros(50, "i4"), **PACKED)
         path.with_name("b.h5").replace(path)
         read_direct = failing(h5py.Dataset.read_direct, OSError(errno.EIO, "weak moment"))
         monkeypatch.setattr(h5py.Dataset, "read_direct", read_direct)
@@ -213,7 +213,7 @@ def test_a_file_is_found_again_from_another_folder(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(path.parent)
-    with closing(Source(describe(path.name), ["records"])) as source:
+    with closing(Source(describe(path.name), ["packed"])) as source:
         monkeypatch.chdir(os.sep)
         read_direct = failing(h5py.Dataset.read_direct, OSError(errno.EIO, "weak moment"))
         monkeypatch.setattr(h5py.Dataset, "read_direct", read_direct)
