@@ -161,13 +161,28 @@ class Shards:
         for pattern in patterns:
             in_files = [of_file.get(pattern, {}) for of_file in found]
             if self._only is not None and any(in_files):
-                in_files = [
-                    _only(pattern, paths, only, file.path.name)
-                    for paths, only, file in zip(in_files, self._only, self._files, strict=True)
-                ]
+                in_files = self._only_named(pattern, in_files, self._only)
             if any(in_files):
                 self._paths[pattern] = in_files
         return set(self._paths)
+
+    def _only_named(
+        self,
+        pattern: str,
+        in_files: Sequence[Mapping[Match, str]],
+        groups: Sequence[frozenset[str]],
+    ) -> list[dict[Match, str]]:
+        """Those paths whose groups are named. Each name must be there, in one file at least."""
+        gone = frozenset.union(*groups).difference(*(_named(pattern, each) for each in in_files))
+        if gone:
+            raise NoDatasetError(
+                f"groups= names {listed(sorted(gone))}, and {pattern} stands for none of that name "
+                f"in {self.name}"
+            )
+        return [
+            {match: path for match, path in paths.items() if _named(pattern, {match: path}) & only}
+            for paths, only in zip(in_files, groups, strict=True)
+        ]
 
     def _paths_in(self, number: int, names: Collection[str]) -> set[str]:
         return {
@@ -323,17 +338,10 @@ class Shards:
         return Csr(data, indices, indptr, found[0].said)
 
 
-def _only(
-    pattern: str, paths: Mapping[Match, str], groups: Collection[str], file: str
-) -> dict[Match, str]:
-    """Those paths whose groups are named, each of which must be there."""
+def _named(pattern: str, paths: Mapping[Match, str]) -> set[str]:
+    """The own names of the groups that wildcards stand for."""
     wild = [at for at, part in enumerate(pattern.split("/")) if is_pattern(part)]
-    named = {match: {path.split("/")[at] for at in wild} for match, path in paths.items()}
-    if gone := sorted(set(groups) - set().union(*named.values())):
-        raise NoDatasetError(
-            f"groups= names {listed(gone)}, and {pattern} stands for none of that name in {file}"
-        )
-    return {match: path for match, path in paths.items() if named[match] & set(groups)}
+    return {path.split("/")[at] for path in paths.values() for at in wild}
 
 
 def _kind(dataset: Dataset) -> tuple[object, ...]:

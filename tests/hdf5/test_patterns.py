@@ -124,6 +124,11 @@ def test_some_groups_alone(paths: list[Path], kind: str) -> None:
     shards = describe_all(paths)
     shards.only(["demo_2"])
     assert read(shards, Y) == [5, 6, 7, 17, 18, 19]
+    with h5py.File(paths[1], "a") as file:
+        del file["data/demo_2"]
+    shards = describe_all(paths)
+    shards.only(["demo_2"])
+    assert read(shards, Y) == [5, 6, 7]
 
 
 def test_a_group_that_is_not_there_is_named(paths: list[Path]) -> None:
