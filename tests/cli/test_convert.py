@@ -287,7 +287,8 @@ def test_ctrl_c_leaves_no_broken_file(folder: Path) -> None:
     """A real signal to a real process, sent when it has begun to write."""
     out = folder.parent / "out.h5"
     script = f"""
-import sys, threading
+import signal, sys, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored
 from prefetcher.cli import convert, main
 from prefetcher.conversion import plan
 plan.storage_rows = lambda _: 2
