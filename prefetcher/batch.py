@@ -62,7 +62,7 @@ class Recipe:
         self._values = values
         self._transform = transform
         self._seed = seed
-        self._extras = _extras(transform, len(parts)) if transform is not None else frozenset()
+        self._extras = _extras(transform) if transform is not None else frozenset()
 
     def make(
         self,
@@ -196,13 +196,13 @@ def flatten(structure: Any) -> Iterator[Any]:
         yield structure
 
 
-def _extras(transform: Transform, parts: int) -> frozenset[str]:
-    """What it wants besides the parts of the batch: further parameters of these names."""
+def _extras(transform: Transform) -> frozenset[str]:
+    """What it wants besides the parts of the batch: parameters of these names."""
     try:
         parameters = inspect.signature(transform).parameters
     except (TypeError, ValueError):  # a builtin may have no signature
         return frozenset()
-    return frozenset({"rng", "rows"}.intersection(list(parameters)[parts:]))
+    return frozenset({"rng", "rows"} & parameters.keys())
 
 
 _PARTS = ("x", "y", "sample_weight")

@@ -254,6 +254,11 @@ def _names(part: str, names: Any) -> Names | None:
         return _in_memory(part, names)
     if isinstance(names, dict) and names:
         return {key: _name_in(part, name) for key, name in names.items()}
+    if isinstance(names, range) or (isinstance(names, tuple | list) and _are_numbers(names)):
+        raise SettingsError(
+            f"{part} is a {type(names).__name__} of {len(names)} numbers: pass an array of them, "
+            f"{part}=np.array(...)"
+        )
     if isinstance(names, tuple | list) and names:
         return tuple(_name_in(part, name) for name in names)
     if isinstance(name := getattr(names, "name", None), str):
@@ -262,6 +267,10 @@ def _names(part: str, names: Any) -> Names | None:
         f"{part}={names!r}: expected a dataset's name, a column or an array, or a tuple or dict of "
         "these"
     )
+
+
+def _are_numbers(values: Sequence[Any]) -> bool:
+    return bool(values) and all(isinstance(each, int | float | np.number) for each in values)
 
 
 def _in_memory(part: str, values: Any) -> InMemory:

@@ -18,6 +18,7 @@ from prefetcher.columns.rows import Row, Window
 from prefetcher.config import Settings, samples_of
 from prefetcher.errors import SettingsError
 from prefetcher.hdf5.opened import check_descriptors
+from prefetcher.hdf5.patterns import is_pattern
 from prefetcher.hdf5.shards import Shards, describe_all
 from prefetcher.machine.limits import cpus_allowed, memory_allowed
 from prefetcher.messages.repacking import convert_line
@@ -156,10 +157,13 @@ def _rewriting(feed: Feed) -> str:
     settings = feed.settings
     if len(feed.shards.files) > 1 or settings.sample_weight is not None:
         return "write it anew with shorter storage chunks, as `prefetcher convert` does"
+    x, y = tuple(flatten(settings.x)), tuple(flatten(settings.y or ()))
+    if not all(isinstance(leaf, str) and not is_pattern(leaf) for leaf in (*x, *y)):
+        return "write it anew with shorter storage chunks, as `prefetcher convert` does"
     line = convert_line(
         feed.shards.files[0].path,
-        tuple(flatten(settings.x)),
-        tuple(flatten(settings.y or ())),
+        x,
+        y,
         filters=[name for dataset in feed.datasets for name in dataset.filters],
         allow_external=settings.allow_external,
     )

@@ -10,11 +10,18 @@ from prefetcher.batch import flatten, not_numbers
 from prefetcher.columns.column import Column, Stored, Value
 from prefetcher.columns.fields import written_field
 from prefetcher.columns.memory import InMemory
+from prefetcher.columns.packed import Unpacked
 from prefetcher.columns.ragged import TEXT, elements_of
 from prefetcher.columns.rows import Row
 from prefetcher.columns.sparse import Sparse
 from prefetcher.config import DEFAULT_X, DEFAULT_Y, Settings
-from prefetcher.errors import DatasetError, FileError, NoDatasetError, UnsafeFileError
+from prefetcher.errors import (
+    DatasetError,
+    FileError,
+    NoDatasetError,
+    SettingsError,
+    UnsafeFileError,
+)
 from prefetcher.hdf5.attributes import read_attributes
 from prefetcher.hdf5.dataset import Dataset
 from prefetcher.hdf5.describe import FileDescription
@@ -48,6 +55,11 @@ def named(settings: Settings, shards: Shards) -> Settings:
     for part, leaf in leaves(settings):
         if not isinstance(leaf, InMemory):
             _check(part, leaf, shards, numbers=settings.transform is None)
+        elif settings.transform is None and (what := not_numbers(leaf.array.dtype)):
+            raise SettingsError(
+                f"{part} is an array that holds {what}, and Keras takes numbers and booleans: pass "
+                "those, or a transform that returns them"
+            )
     return settings
 
 
@@ -88,9 +100,30 @@ def value_of(leaf: str | Column, shards: Shards) -> Value:
     """
     name = leaf if isinstance(leaf, str) else leaf.dataset
     dataset = shards.dataset(name)
+    column = Row(leaf) if isinstance(leaf, str) else leaf
+    if any(isinstance(each, Unpacked) for each in _nested(column)):
+        _check_packing(name, shards)
     sparse = dataset.csr is not None
-    stored = Stored(dataset.dtype, dataset.row_shape, sparse, dataset.packing)
-    return (Row(leaf) if isinstance(leaf, str) else leaf).value(stored)
+    return column.value(Stored(dataset.dtype, dataset.row_shape, sparse, dataset.packing))
+
+
+def _nested(column: str | Column) -> Iterator[Column]:
+    while isinstance(column, Column):
+        yield column
+        column = column.of
+
+
+def _check_packing(name: str, shards: Shards) -> None:
+    """Refuses numbers that are packed in another way in each file: a column is made by one."""
+    first, *others = shards.parts(name)
+    for shard, part in enumerate(others, 1):
+        if part.packing != first.packing:
+            raise DatasetError(
+                f"{name} is packed in another way in {shards.where(shard, name)} "
+                f"({part.packing or 'not at all'}) than in {shards.where(0, name)} "
+                f"({first.packing or 'not at all'}): use files of one packing, or undo it in a "
+                "transform with a parameter `rows`"
+            )
 
 
 def _within(split: str, settings: Settings) -> Settings:

@@ -151,6 +151,8 @@ def _prepared(
 ) -> tuple[RowNumbers, NDArray[np.int64]]:
     """The rows to split, ascending, and the class of each."""
     shards = describe_all(about.file, allow_external=about.allow_external, swmr=about.swmr)
+    if x is not None and not isinstance(x, str):
+        raise SettingsError(f"x={x!r}: write the name of one dataset, whose rows are counted")
     named = normal_path(stratify) if isinstance(stratify, str) else None
     if about.swmr and (names := [name for name in (x, named) if name]):
         shards = shards.including(names).level(dict.fromkeys(names, 1))
@@ -184,6 +186,11 @@ def _length(shards: Shards, x: str | None, stratify: str | None) -> int:
                 f"{shards.name}: classes are one for each row"
             )
         return length
+    if len({tuple(file.groups()) for file in shards.files}) > 1:
+        raise DatasetError(
+            f"the files of {shards.name} have different groups: name a dataset with x=, or a "
+            "pattern as in x='data/demo_*/obs'"
+        )
     datasets = describe(first.path, allow_external=first.allow_external, swmr=first.swmr).datasets
     lengths = {dataset.rows: dataset.name for dataset in datasets if dataset.rows}
     if len(lengths) != 1:

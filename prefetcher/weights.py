@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prefetcher.columns.ragged import TEXT
 from prefetcher.config import Settings, normal_path
 from prefetcher.errors import DatasetError, NoDatasetError, SettingsError
 from prefetcher.hdf5.dataset import Dataset
 from prefetcher.hdf5.shards import Shards
-from prefetcher.labels import CLASS_KINDS, each_row, single
+from prefetcher.labels import CLASS_KINDS, each_row, each_text, single
 from prefetcher.order.samples import Samples, rows_at
 
 Weights = NDArray[np.float64]
@@ -86,9 +87,11 @@ class _Source:
     def balanced(self, name: str) -> Weights:
         """Weights with which each class, a distinct value or the place of a 1, comes as often."""
         what, dataset = f"balance={name!r}", self._dataset("balance", name)
-        if dataset.dtype.kind not in CLASS_KINDS:
+        if dataset.elements == TEXT:
+            classes = self._of_samples(each_text(self.shards, dataset.name, retries=self.retries))
+        elif dataset.csr is not None or dataset.dtype.kind not in CLASS_KINDS:
             raise SettingsError(f"{what}: {dataset} holds no classes: these are numbers or text")
-        if dataset.row_shape in ((), (1,)):
+        elif dataset.row_shape in ((), (1,)):
             classes = self._of_samples(self._read(dataset, dataset.dtype, single))
         else:
             classes = self._of_samples(self._read(dataset, np.dtype(np.int64), _hot))

@@ -85,8 +85,10 @@ def test_a_transform_with_rows_gets_the_numbers_of_the_samples() -> None:
     assert make("a", "b", transform=lambda x, y, rows, rng: (x, rows + rng.integers(1)))[1][0] == 7
 
 
-def test_a_first_parameter_may_have_any_name() -> None:
-    assert make("a", "b", transform=lambda rows, rng: rows + rng)[0].tolist() == [0, 11, 22]
+def test_rows_are_never_the_targets() -> None:
+    """A parameter of that name is no part of the batch, wherever it stands."""
+    with pytest.raises(TransformError, match="multiple values for argument 'rows'"):
+        make("a", "b", transform=lambda x, rows: (x, rows))
 
 
 def test_what_is_in_memory_is_a_part_as_it_is() -> None:

@@ -212,6 +212,48 @@ def test_groups_are_chosen_by_name(tmp_path: Path) -> None:
         PrefetchSequence(tmp_path / "demos.h5", "data/demo_*/x", None, groups=any_type(3))
 
 
+def test_the_warning_of_bad_mixing_is_for_columns_and_arrays_too(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "long.h5", "w") as file:
+        rows = np.zeros((6400, 10))
+        file.create_dataset("x", data=rows, chunks=(3200, 10), compression="gzip")
+    for x, y in ((Row("x"), None), ("x", np.arange(6400))):
+        with (
+            pytest.warns(UserWarning, match="write it anew with shorter storage chunks"),
+            PrefetchSequence(tmp_path / "long.h5", x, y, chunk_size=64),
+        ):
+            pass
+
+
+def test_a_field_of_the_records_of_groups(tmp_path: Path) -> None:
+    records = np.zeros(5, [("p", "f4"), ("q", "i4")])
+    with h5py.File(tmp_path / "groups.h5", "w") as file:
+        for number in range(3):
+            records["q"] = np.arange(5) + 10 * number
+            file[f"run_{number}/events"], file[f"run_{number}/x"] = records, records["q"]
+    with PrefetchSequence(tmp_path / "groups.h5", "run_*/x", "run_*/events[q]") as train:
+        ((x, y),) = train
+        assert (x == y).all()
+        assert sorted(x.tolist()) == sorted([*range(5), *range(10, 15), *range(20, 25)])
+    with pytest.raises(DatasetError, match=r"y='run_\*/event': no dataset"):
+        PrefetchSequence(tmp_path / "groups.h5", "run_*/x", "run_*/event")
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (np.array(["a", "b"] * 345), "y is an array that holds text"),
+        (np.zeros(690, "M8[s]"), "y is an array that holds times"),
+        ([0, 1, 2], r"y is a list of 3 numbers: pass an array of them, y=np.array\(...\)"),
+        (range(690), "y is a range of 690 numbers"),
+    ],
+)
+def test_values_that_cannot_be_trained_on_are_refused(
+    paths: list[Path], y: Any, message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        PrefetchSequence(paths, "plain", y)
+
+
 def any_type(value: Any) -> Any:
     """What the types do not allow, and somebody may write."""
     return value

@@ -192,3 +192,22 @@ def test_datasets_of_different_lengths(tmp_path: Path) -> None:
 def test_a_number_of_folds_that_cannot_be(file: Path, k: Any) -> None:
     with pytest.raises(SettingsError, match=f"k={k}: write a whole number from 2 to"):
         prefetcher.folds(file, k, x="x")
+
+
+def test_files_with_different_groups_need_a_name(tmp_path: Path) -> None:
+    """The rows of those groups that the first file lacks would be left out in silence."""
+    for number in range(2):
+        with h5py.File(tmp_path / f"{number}.h5", "w") as file:
+            for group in range(1 + number):
+                file[f"d/g_{group}/x"] = np.arange(10)
+    with pytest.raises(DatasetError, match=r"have different groups: name a dataset with x="):
+        prefetcher.split(tmp_path / "?.h5")
+    train, val = prefetcher.split(tmp_path / "?.h5", x="d/g_*/x")
+    assert len(train) + len(val) == 30
+
+
+def test_x_is_the_name_of_one_dataset(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"] = np.arange(10)
+    with pytest.raises(SettingsError, match=r"x=\('x',\): write the name of one dataset"):
+        prefetcher.split(tmp_path / "a.h5", x=("x",))  # type: ignore[arg-type]

@@ -213,3 +213,12 @@ def test_balance_lets_a_fit_learn_a_rare_class(imbalanced: Path) -> None:
 
     assert recall() < 0.5
     assert recall(balance="labels") > 0.85
+
+
+def test_classes_may_be_text_of_any_length(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "text.h5", "w") as file:
+        file["x"] = np.arange(100)
+        file["kind"] = ["rare" if row < 10 else "common" for row in range(100)]
+    with PrefetchSequence(tmp_path / "text.h5", "x", None, balance="kind") as train:
+        drawn = np.concatenate([x for (x,) in train])
+    assert 45 <= np.count_nonzero(drawn < 10) <= 55

@@ -211,7 +211,8 @@ def check_of(column: Column) -> None:
     """
     if not isinstance(column.of, str | Column):
         raise SettingsError(
-            f"{type(column).__name__}(of={column.of!r}): write the name of a dataset, or a column"
+            f"{type(column).__name__}(of={type(column.of).__name__}): write the name of a dataset, "
+            "or a column; an array is a part of its own"
         )
 
 

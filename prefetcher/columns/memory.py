@@ -26,7 +26,9 @@ class InMemory:
 
     @cached_property
     def _checksum(self) -> str:
-        return sha256(np.ascontiguousarray(self.array).data).hexdigest()[:16]
+        # As bytes, because dates have no buffer of their own type.
+        content = np.ascontiguousarray(self.array).reshape(-1).view(np.uint8)
+        return sha256(content.data).hexdigest()[:16]
 
     def __repr__(self) -> str:
         return f"array {self.array.dtype} {self.array.shape} {self._checksum}"
@@ -46,9 +48,10 @@ class InMemory:
         if len(array) == length:
             return array
         if len(array) != len(samples):
+            of_rows = f", or {len(samples)}, one for each that rows= names"
             raise RowsError(
                 f"{part} is an array of {len(array)} values: pass {length}, one for each sample of "
-                f"the file, or {len(samples)}, one for each that rows= names"
+                f"the file{of_rows if len(samples) != length else ''}"
             )
         numbers = np.asarray(samples)
         if len(np.unique(numbers)) < len(numbers):

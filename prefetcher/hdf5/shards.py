@@ -124,7 +124,8 @@ class Shards:
         wanted = normal_path(name)
         if wanted not in self._parts:
             self.look_up([wanted])
-            self._check_alike(wanted)
+            if wanted in self._paths or not is_pattern(wanted):
+                self._check_alike(wanted)
             self._parts[wanted] = tuple(self._checked(wanted))
         return self._parts[wanted]
 
@@ -222,7 +223,14 @@ class Shards:
     def _checked(self, name: str) -> Iterator[Dataset]:
         if name in self._paths:
             files = self._files
-            yield from (files[number].dataset(path) for number, path in self.places(name))
+            for number, path in self.places(name):
+                part = files[number].dataset(path)
+                if part.csr is not None:
+                    raise DatasetError(
+                        f"{name} stands for groups of sparse rows ({path}), which no pattern may: "
+                        "name one of them"
+                    )
+                yield part
             return
         last = None
         for file in self._files:

@@ -163,6 +163,18 @@ def test_inspect_names_what_is_packed_and_proposes_the_column(
     assert t["packing"] == {"scale": 0.5, "offset": 3.0, "fills": [-293.0], "unsigned": False}
 
 
+def test_files_that_are_packed_in_other_ways_are_refused(tmp_path: Path) -> None:
+    """One column undoes one packing: the other files would give wrong numbers."""
+    for number, scale in enumerate((0.5, 2.0)):
+        with h5py.File(tmp_path / f"{number}.h5", "w") as file:
+            file["t"] = np.arange(4, dtype="i2")
+            file["t"].attrs["scale_factor"] = scale
+    with pytest.raises(
+        DatasetError, match=r"t is packed in another way in 1.h5 \(scale_factor 2\)"
+    ):
+        small(tmp_path / "?.h5", Unpacked("t"), None)
+
+
 def test_a_model_is_trained_on_them(tmp_path: Path, model: Any) -> None:
     path = tmp_path / "a.nc"
     ids = np.repeat(np.arange(N)[:, None], WIDTH, axis=1)

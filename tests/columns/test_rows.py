@@ -59,7 +59,7 @@ def test_columns_are_equal_by_what_they_say() -> None:
         (lambda: Row("a", stride=0), r"Row\(stride=0\): write a whole number, 1 or more"),
         (lambda: Row("a", ahead=any_type("1")), r"Row\(ahead='1'\): write a whole number"),
         (lambda: Window("a", 2, pad=any_type("zero")), 'write pad="edge", or leave it out'),
-        (lambda: Row(any_type(3)), r"Row\(of=3\): write the name of a dataset, or a column"),
+        (lambda: Row(any_type(3)), r"Row\(of=int\): write the name of a dataset, or a column"),
         (lambda: Window(Row("a", 1), 2), "Row already says which rows"),
     ],
 )

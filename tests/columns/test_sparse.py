@@ -287,6 +287,13 @@ def test_files_follow_each_other(tmp_path: Path) -> None:
         check(train, sp.vstack(parts).toarray())
 
 
+def test_no_pattern_stands_for_groups_of_sparse_rows(tmp_path: Path) -> None:
+    for number in range(2):
+        write(tmp_path / "a.h5", matrix(5, 4, number, 0.5), f"d_{number}/X", mode="wa"[number])
+    with pytest.raises(DatasetError, match=r"stands for groups of sparse rows \(d_0/X\)"):
+        small(tmp_path / "a.h5", "d_*/X", None)
+
+
 @settings(max_examples=20)
 @given(
     st.lists(st.tuples(st.integers(1, 20), st.floats(0, 0.6)), min_size=1, max_size=4),
