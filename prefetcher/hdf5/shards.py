@@ -174,15 +174,16 @@ class Shards:
         groups: Sequence[frozenset[str]],
     ) -> list[dict[Match, str]]:
         """Those paths whose groups are named. Each name must be there, in one file at least."""
-        gone = frozenset.union(*groups).difference(*(_named(pattern, each) for each in in_files))
-        if gone:
+        own_names = [_own_names(pattern, paths) for paths in in_files]
+        there = {name for of_file in own_names for names in of_file.values() for name in names}
+        if gone := frozenset.union(*groups) - there:
             raise NoDatasetError(
                 f"groups= names {listed(sorted(gone))}, and {pattern} stands for none of that name "
                 f"in {self.name}"
             )
         return [
-            {match: path for match, path in paths.items() if _named(pattern, {match: path}) & only}
-            for paths, only in zip(in_files, groups, strict=True)
+            {match: path for match, path in paths.items() if of_file[match] & only}
+            for paths, of_file, only in zip(in_files, own_names, groups, strict=True)
         ]
 
     def _paths_in(self, number: int, names: Collection[str]) -> set[str]:
@@ -346,10 +347,10 @@ class Shards:
         return Csr(data, indices, indptr, found[0].said)
 
 
-def _named(pattern: str, paths: Mapping[Match, str]) -> set[str]:
-    """The own names of the groups that wildcards stand for."""
+def _own_names(pattern: str, paths: Mapping[Match, str]) -> dict[Match, set[str]]:
+    """The own names of the groups that the wildcards of each path stand for."""
     wild = [at for at, part in enumerate(pattern.split("/")) if is_pattern(part)]
-    return {path.split("/")[at] for path in paths.values() for at in wild}
+    return {match: {path.split("/")[at] for at in wild} for match, path in paths.items()}
 
 
 def _kind(dataset: Dataset) -> tuple[object, ...]:
