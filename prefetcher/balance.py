@@ -19,7 +19,7 @@ from prefetcher.errors import PrefetchError
 from prefetcher.hdf5.dataset import Dataset
 from prefetcher.hdf5.sharded import ShardedSource
 from prefetcher.messages.suggestions import listed
-from prefetcher.order.plan import runs_of
+from prefetcher.order.runs import runs_of
 from prefetcher.order.samples import Samples
 from prefetcher.pipeline.stream import Feed
 

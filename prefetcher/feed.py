@@ -24,7 +24,7 @@ from prefetcher.machine.limits import cpus_allowed, memory_allowed
 from prefetcher.messages.repacking import convert_line
 from prefetcher.naming import leaves, named, value_of
 from prefetcher.needs import needs_of, row_text
-from prefetcher.order.plan import MOST_READERS
+from prefetcher.order.chunk import MOST_READERS
 from prefetcher.order.samples import Samples
 from prefetcher.order.sizes import whole_chunk_size
 from prefetcher.pipeline.stream import Feed

@@ -20,7 +20,7 @@ from prefetcher.hdf5.describe import describe
 from prefetcher.hdf5.shards import describe_all
 from prefetcher.machine.limits import cpus_allowed, memory_allowed
 from prefetcher.monitor import read_log
-from prefetcher.order.plan import MOST_READERS
+from prefetcher.order.chunk import MOST_READERS
 from prefetcher.pipeline.stream import Feed
 from prefetcher.tuning.choose import SPARE, Choice
 from prefetcher.tuning.demand import pace_of

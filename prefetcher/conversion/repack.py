@@ -21,7 +21,7 @@ from prefetcher.hdf5.dataset import Dataset
 from prefetcher.hdf5.describe import describe
 from prefetcher.hdf5.source import Source as Reader
 from prefetcher.messages.wording import written
-from prefetcher.order.plan import runs_of
+from prefetcher.order.runs import runs_of
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from prefetcher.clock import State, doing
 from prefetcher.hdf5.access import Access
 from prefetcher.hdf5.places import Places
 from prefetcher.hdf5.proof import Probe
-from prefetcher.order.plan import Run, rows_of
+from prefetcher.order.runs import Run, rows_of
 from prefetcher.storage.protocol import Piece, Range, StoredBytes
 
 _BRIDGED = np.empty(32 << 10, np.uint8)

@@ -15,7 +15,7 @@ import numpy as np
 from prefetcher.hdf5.dataset import Dataset
 from prefetcher.hdf5.sharded import ShardedSource
 from prefetcher.hdf5.shards import Shards
-from prefetcher.order.plan import Run
+from prefetcher.order.runs import Run
 
 WHOLE_BYTES = 1 << 20
 """A dataset of up to 1 MiB, as most labels are, is read whole: that costs a millisecond."""

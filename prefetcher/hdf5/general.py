@@ -17,7 +17,7 @@ from prefetcher.hdf5.handle import Handle
 from prefetcher.hdf5.places import Places, Rows
 from prefetcher.hdf5.properties import leaves_gaps, missing_storage, storage_files
 from prefetcher.hdf5.scratch import Scratch
-from prefetcher.order.plan import Run
+from prefetcher.order.runs import Run
 from prefetcher.storage.protocol import Range
 
 SCRATCH_BYTES = 4 << 20

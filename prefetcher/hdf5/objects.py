@@ -14,7 +14,7 @@ from prefetcher.clock import State, doing
 from prefetcher.hdf5.access import Access
 from prefetcher.hdf5.general import SCRATCH_BYTES, H5pyWay
 from prefetcher.hdf5.handle import Handle
-from prefetcher.order.plan import Run
+from prefetcher.order.runs import Run
 
 Objects = NDArray[np.object_]
 """An array of numbers, or bytes, for each row: shape (rows, *row_shape)."""

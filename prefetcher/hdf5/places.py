@@ -9,7 +9,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from prefetcher.order.plan import Run, rows_of
+from prefetcher.order.runs import Run, rows_of
 
 Rows = NDArray[np.uint8]
 """Rows as bytes: C-contiguous, shape (rows, bytes of one row)."""

@@ -16,7 +16,7 @@ from prefetcher.errors import CorruptError
 from prefetcher.hdf5.access import Access
 from prefetcher.hdf5.faults import RAISED, system_error
 from prefetcher.hdf5.places import Places
-from prefetcher.order.plan import Run
+from prefetcher.order.runs import Run
 from prefetcher.storage.protocol import Identity, Range
 
 MOST_PROVED = 32 << 20

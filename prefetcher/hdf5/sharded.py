@@ -15,7 +15,7 @@ from prefetcher.hdf5.places import Places, Rows
 from prefetcher.hdf5.scratch import Scratch
 from prefetcher.hdf5.shards import Shards
 from prefetcher.hdf5.source import Source, check_room
-from prefetcher.order.plan import Run
+from prefetcher.order.runs import Run
 from prefetcher.storage.protocol import Range
 
 ByShard = Sequence[tuple[int, Sequence[Run]]]

@@ -40,7 +40,7 @@ from prefetcher.hdf5.records import Record
 from prefetcher.hdf5.scratch import Scratch
 from prefetcher.hdf5.storage_chunks import StorageChunkWay
 from prefetcher.hdf5.ways import Way
-from prefetcher.order.plan import Run
+from prefetcher.order.runs import Run
 from prefetcher.storage.local import LocalBytes
 from prefetcher.storage.protocol import Range, check_identity, identity_of
 from prefetcher.storage.retry import Retry

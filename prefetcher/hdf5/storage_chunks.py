@@ -23,7 +23,7 @@ from prefetcher.hdf5.places import Places
 from prefetcher.hdf5.proof import Probe
 from prefetcher.hdf5.properties import stored_filters
 from prefetcher.hdf5.records import without_gaps
-from prefetcher.order.plan import Run
+from prefetcher.order.runs import Run
 from prefetcher.storage.protocol import Range
 
 _ALIKE = 64

@@ -17,39 +17,21 @@ before it. That is what replay, resuming and sharding rest on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prefetcher.order.blocks import Blocks, Room, blocks_of
+from prefetcher.order.chunk import ChunkPlan, chunk_plan, led
 from prefetcher.order.draws import Draws, draws_of
 from prefetcher.order.mixing import expected_mixing
-from prefetcher.order.permutation import dealt, dealt_apart, inverse, key_of
+from prefetcher.order.permutation import dealt, dealt_apart, key_of
 from prefetcher.order.samples import Samples, even_samples, rows_at, storage_chunks_of
 from prefetcher.order.sizes import SMALLEST_MIX
 
-Run = tuple[int, int]
-"""The first of some file rows that lie side by side, and one past the last."""
-
-
-class Part(NamedTuple):
-    """A piece of a chunk's reading that one reader does: reading indices `start` to `stop`."""
-
-    start: int
-    stop: int
-    runs: list[Run]
-    """The file rows that these reading indices stand for."""
-
-
-MOST_READERS = 8
-"""Readers among whom a chunk's reading is cut; more would gain nothing."""
-
-_PARTS = 2 * MOST_READERS  # pieces of a chunk's reading: enough for all to end together
 _GOOD_MIXING = 0.9  # below it is worth a word; 64 blocks to a chunk reach 0.95 and more
 
 
@@ -58,38 +40,6 @@ class Place(NamedTuple):
 
     pass_number: int
     position: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ChunkPlan:
-    """One chunk: what to read, and where each row goes.
-
-    Attributes:
-        number: The chunk's number, counted over all passes.
-        rows: File row of each sample in reading order, int64 (size,). What leads comes first; it
-            and what follows are ascending.
-        order: Reading index of the sample in each slot, int64 (size,).
-        batch_size: Slots in a batch: the first so many are the chunk's first batch.
-        parts: Pieces that may be read side by side, in reading order. None ends inside a storage
-            chunk that it could have kept whole.
-        leading: What a leading batch needs are the reading indices below this; 0 if none leads.
-    """
-
-    number: int
-    rows: NDArray[np.int64]
-    order: NDArray[np.int64]
-    batch_size: int
-    parts: tuple[Part, ...]
-    leading: int = 0
-
-    @property
-    def in_order(self) -> bool:
-        """Whether the samples are read in the order in which they are handed out."""
-        return bool((self.order[1:] > self.order[:-1]).all())
-
-    def slots(self, index: int) -> NDArray[np.int64]:
-        """Reading indices of the samples of one of the chunk's batches."""
-        return self.order[index * self.batch_size : (index + 1) * self.batch_size]
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,33 +188,21 @@ class Plan:
                 from are read first, and no others if it is the chunk's last. What each batch holds
                 does not depend on it.
         """
+        planned = chunk_plan(number, self._given(number), self.batch_size, self.align)
+        if lead is None:
+            return planned
+        return led(planned, lead, self.align, is_last=lead + 1 == self.batches_in(number))
+
+    def _given(self, number: int) -> NDArray[np.int64]:
+        """The file rows that a chunk's batches get, one after another."""
         pass_number, chunk = divmod(number, self.num_chunks)
         start = chunk * self.chunk_size
         stop = min(start + self.chunk_size, len(self.samples))
-        if self.shuffle:
-            key = key_of(self.seed, pass_number)
-            drawn = self._draws.rows(key, self._blocks.drawn(key, start, stop))
-            order = self._dealt(drawn, key_of(int(key), chunk))
-        else:
-            drawn = rows_at(self.samples, np.arange(start, stop))
-            order = np.arange(stop - start)
-        turn = np.argsort(drawn, kind="stable")
-        rows, order = drawn[turn], inverse(turn)[order]
-        planned = ChunkPlan(number, rows, order, self.batch_size, self._parts(rows))
-        return planned if lead is None else self._led(planned, lead)
-
-    def _led(self, chunk: ChunkPlan, lead: int) -> ChunkPlan:
-        """The same chunk, read in another order."""
-        storage_chunks = chunk.rows // self.align
-        first = np.isin(storage_chunks, storage_chunks[chunk.slots(lead)])
-        turn = np.argsort(~first, kind="stable")
-        rows, leading = chunk.rows[turn], int(np.count_nonzero(first))
-        order = inverse(turn)[chunk.order]
-        led = replace(chunk, rows=rows, order=order, parts=self._parts(rows[:leading]))
-        if lead + 1 == self.batches_in(chunk.number):
-            return led
-        rest = self._parts(rows[leading:], leading) if leading < len(rows) else ()
-        return replace(led, parts=led.parts + rest, leading=leading)
+        if not self.shuffle:
+            return rows_at(self.samples, np.arange(start, stop))
+        key = key_of(self.seed, pass_number)
+        drawn = self._draws.rows(key, self._blocks.drawn(key, start, stop))
+        return drawn[self._dealt(drawn, key_of(int(key), chunk))]
 
     @cached_property
     def _draws(self) -> Draws:
@@ -287,46 +225,3 @@ class Plan:
         if self._draws.copies:
             return dealt_apart(drawn, self.batch_size, key)
         return dealt(len(drawn), self.batch_size, key)
-
-    def _parts(self, rows: NDArray[np.int64], at: int = 0) -> tuple[Part, ...]:
-        """Cuts the reading of these rows into pieces; `at` is the first one's reading index.
-
-        The cuts are at edges of storage chunks, and of runs if there are enough.
-        """
-        breaks = np.diff(rows) != 1
-        edges = np.diff(rows // self.align) != 0
-        between_runs = edges & breaks
-        enough = np.count_nonzero(between_runs) >= _PARTS
-        ends = np.flatnonzero(between_runs if enough else edges) + 1
-        nearest = np.searchsorted(ends, np.arange(1, _PARTS) * len(rows) // _PARTS)
-        cuts = np.unique(ends[nearest[nearest < len(ends)]])
-        breaks[cuts - 1] = True
-        starts = np.append(0, np.flatnonzero(breaks) + 1)
-        runs = _runs(rows, starts)
-        bounds = [0, *cuts.tolist(), len(rows)]
-        of_runs = np.searchsorted(starts, bounds).tolist()
-        return tuple(
-            Part(at + start, at + stop, runs[first:last])
-            for (start, stop), (first, last) in zip(
-                pairwise(bounds), pairwise(of_runs), strict=True
-            )
-        )
-
-
-def runs_of(rows: NDArray[np.int64]) -> list[Run]:
-    """Where `rows` rise by one they are a run; at least one row."""
-    return _runs(rows, np.append(0, np.flatnonzero(np.diff(rows) != 1) + 1))
-
-
-def rows_of(runs: Sequence[Run]) -> NDArray[np.int64]:
-    """The rows of some runs; the reverse of `runs_of`."""
-    starts, stops = np.array(runs, np.int64).reshape(-1, 2).T
-    counts = stops - starts
-    ends = np.cumsum(counts)
-    return np.repeat(starts - ends + counts, counts) + np.arange(counts.sum())
-
-
-def _runs(rows: NDArray[np.int64], starts: NDArray[np.int64]) -> list[Run]:
-    """The runs that begin at these indices, the first of which is 0."""
-    last = rows[np.append(starts[1:], len(rows)) - 1]
-    return list(zip(rows[starts].tolist(), (last + 1).tolist(), strict=True))

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from prefetcher.order.chunk import ChunkPlan, Part
 from prefetcher.order.permutation import inverse
-from prefetcher.order.plan import ChunkPlan, Part, runs_of
+from prefetcher.order.runs import runs_of
 from prefetcher.pipeline.lane import Arrays, Hold, Lane, RowSource
 
 

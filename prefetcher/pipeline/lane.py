@@ -17,7 +17,8 @@ from prefetcher.columns.ragged import OBJECT_BYTES
 from prefetcher.columns.rowmap import RowMap
 from prefetcher.hdf5.dataset import Dataset
 from prefetcher.hdf5.elements import Elements
-from prefetcher.order.plan import ChunkPlan, Part, Run
+from prefetcher.order.chunk import ChunkPlan, Part
+from prefetcher.order.runs import Run
 from prefetcher.pipeline.buffers import Meter, Pool
 
 Bytes = NDArray[np.uint8]

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from prefetcher.columns.memory import InMemory
 from prefetcher.hdf5.dataset import Dataset
-from prefetcher.order.plan import ChunkPlan, Part, Plan
+from prefetcher.order.chunk import ChunkPlan, Part
+from prefetcher.order.plan import Plan
 from prefetcher.pipeline.buffers import Meter
 from prefetcher.pipeline.lane import Arrays, Hold, Lane, Need, RowSource
 from prefetcher.pipeline.objects import ObjectLane

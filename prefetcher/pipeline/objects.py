@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prefetcher.columns.column import Span
-from prefetcher.order.plan import ChunkPlan, Part, Plan
+from prefetcher.order.chunk import ChunkPlan, Part
+from prefetcher.order.plan import Plan
 from prefetcher.pipeline.buffers import Meter
 from prefetcher.pipeline.lane import Arrays, Hold, Lane, Need, RowSource
 from prefetcher.pipeline.windows import Layout, laid_out, most_rows

@@ -12,7 +12,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from prefetcher.order.plan import ChunkPlan, Part, Plan, Run, runs_of
+from prefetcher.order.chunk import ChunkPlan, Part
+from prefetcher.order.plan import Plan
+from prefetcher.order.runs import Run, runs_of
 from prefetcher.pipeline.buffers import Meter, Pool
 from prefetcher.pipeline.lane import Arrays, Buffers, Bytes, Hold, Lane, Need, RowSource
 

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from prefetcher.errors import CorruptError
 from prefetcher.hdf5.dataset import Csr
 from prefetcher.hdf5.elements import Elements
-from prefetcher.order.plan import ChunkPlan, Part, Plan, Run
+from prefetcher.order.chunk import ChunkPlan, Part
+from prefetcher.order.plan import Plan
+from prefetcher.order.runs import Run
 from prefetcher.pipeline.buffers import Meter, Pool
 from prefetcher.pipeline.lane import Arrays, Buffers, Bytes, Hold, Lane, Need, RowSource
 from prefetcher.pipeline.windows import Layout, Numbers, laid_out, most_rows, reach

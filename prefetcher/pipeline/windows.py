@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from prefetcher.columns.column import Span
 from prefetcher.columns.rowmap import RowMap
-from prefetcher.order.plan import ChunkPlan, Part, Plan, Run
+from prefetcher.order.chunk import ChunkPlan, Part
+from prefetcher.order.plan import Plan
+from prefetcher.order.runs import Run
 from prefetcher.pipeline.buffers import Meter, Pool
 from prefetcher.pipeline.lane import Arrays, Buffers, Bytes, Hold, Lane, Need, RowSource
 

@@ -18,7 +18,8 @@ from typing import Generic, TypeVar
 
 from prefetcher.batch import Batch, Recipe
 from prefetcher.clock import Clock, State
-from prefetcher.order.plan import ChunkPlan, Part, Plan
+from prefetcher.order.chunk import ChunkPlan, Part
+from prefetcher.order.plan import Plan
 from prefetcher.pipeline.channel import Channel, Closed, Idle
 from prefetcher.pipeline.chunk import Chunk, read_batch
 from prefetcher.pipeline.lane import Arrays, Lane, RowSource

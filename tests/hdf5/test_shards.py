@@ -20,7 +20,7 @@ from prefetcher.hdf5.attributes import encode
 from prefetcher.hdf5.manifest import Shard, checksum, write_manifest
 from prefetcher.hdf5.sharded import ShardedSource
 from prefetcher.hdf5.shards import describe_all
-from prefetcher.order.plan import runs_of
+from prefetcher.order.runs import runs_of
 from prefetcher.storage.local import LocalBytes
 
 LENGTHS = (7, 1, 12, 5)

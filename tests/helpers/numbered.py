@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from prefetcher.columns.column import Span, View
 from prefetcher.columns.rowmap import RowMap
 from prefetcher.hdf5.dataset import Dataset
-from prefetcher.order.plan import Plan, Run
+from prefetcher.order.plan import Plan
+from prefetcher.order.runs import Run
 from prefetcher.pipeline.buffers import Meter
 from prefetcher.pipeline.lane import Lane, Need
 from prefetcher.pipeline.lanes import lanes

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import tracemalloc
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from prefetcher.order.plan import Place, Plan, rows_of, runs_of
+from prefetcher.order.plan import Place, Plan
+from prefetcher.order.runs import runs_of
 from prefetcher.order.sizes import default_block_size
 
 FROZEN_DRAWS = [9, 33, 36, 29, 32, 23, 37, 28, 32, 19, 37, 38, 11, 19, 23, 28]
@@ -289,14 +289,6 @@ def test_parts_leave_runs_whole_where_there_are_many() -> None:
 def test_one_run_is_cut_for_the_readers_nevertheless() -> None:
     parts = Plan(range(3200), 32, 3200, 21, shuffle=False).chunk(0).parts
     assert [part.runs for part in parts] == [[(at, at + 200)] for at in range(0, 3200, 200)]
-
-
-@given(st.lists(st.integers(0, 30), min_size=1))
-def test_runs_are_the_stretches_that_rise_by_one(rows: list[int]) -> None:
-    runs = runs_of(np.array(rows))
-    assert [row for start, stop in runs for row in range(start, stop)] == rows
-    assert all(stop != start for (_, stop), (start, _) in pairwise(runs))
-    assert rows_of(runs).tolist() == rows
 
 
 def test_the_order_depends_on_seed_and_pass_and_on_nothing_else() -> None:

@@ -25,7 +25,9 @@ from prefetcher.errors import ClosedError, ReadError, TransformError
 from prefetcher.hdf5.sharded import ShardedSource
 from prefetcher.hdf5.shards import describe_all
 from prefetcher.needs import needs_of
-from prefetcher.order.plan import Part, Plan, Run
+from prefetcher.order.chunk import Part
+from prefetcher.order.plan import Plan
+from prefetcher.order.runs import Run
 from prefetcher.pipeline import buffers
 from prefetcher.pipeline import stream as stream_module
 from prefetcher.pipeline.auto import Climber, Decision, Pace
