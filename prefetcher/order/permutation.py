@@ -11,6 +11,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from prefetcher.order.shard import WHOLE, Shard
+
 _ROUNDS = 8  # Luby and Rackoff need 4 with an ideal round function; ours is only a good mixer
 _TABLE_BITS = 16  # a table of 512 KiB at most, made once in a pass in some ten milliseconds
 
@@ -49,17 +51,27 @@ def inverse(permutation: NDArray[np.int64]) -> NDArray[np.int64]:
     return places
 
 
-def dealt(size: int, batch_size: int, key: np.uint64) -> NDArray[np.int64]:
+def dealt(size: int, batch_size: int, key: np.uint64, shard: Shard = WHOLE) -> NDArray[np.int64]:
     """A permutation of range(size): which of the drawn samples the batches get, one after another.
 
     Slot i of every batch gets its samples from stretch i of the drawn ones, in the order of their
     hashes. Stretches differ in length by one at most; the longer ones make a short last batch.
+
+    Args:
+        size: How many samples were drawn.
+        batch_size: Slots in a batch.
+        key: What the hashes depend on, beside the samples' numbers.
+        shard: The slots that are dealt to: a share of the permutation, which is that stretch of
+            the drawn samples in another order.
     """
-    cards, there = _deal(_edges(size, batch_size), key)
+    first, last = shard.of(batch_size)
+    cards, there = _deal(_edges(size, batch_size)[first : last + 1], key)
     return cards.T[there.T]
 
 
-def dealt_apart(values: NDArray[np.int64], batch_size: int, key: np.uint64) -> NDArray[np.int64]:
+def dealt_apart(
+    values: NDArray[np.int64], batch_size: int, key: np.uint64, shard: Shard = WHOLE
+) -> NDArray[np.int64]:
     """As `dealt`, with copies of a value in different batches: none has two before all have one.
 
     Copies are put beside each other first. Those in one stretch go to different batches anyway.
@@ -69,13 +81,15 @@ def dealt_apart(values: NDArray[np.int64], batch_size: int, key: np.uint64) -> N
         values: What each of the samples is, in the order in which they were drawn.
         batch_size: As in `dealt`.
         key: As in `dealt`.
+        shard: As in `dealt`; the share is no stretch of the drawn samples here.
     """
-    _, first, of_value = np.unique(values, return_index=True, return_inverse=True)
-    beside = np.argsort(first[of_value], kind="stable")
+    _, found, of_value = np.unique(values, return_index=True, return_inverse=True)
+    beside = np.argsort(found[of_value], kind="stable")
     edges = _edges(len(values), batch_size)
     cards, there = _deal(edges, key)
     _part_copies(values[beside], edges, cards, there)
-    return beside[cards.T[there.T]]
+    first, last = shard.of(batch_size)
+    return beside[cards[first:last].T[there[first:last].T]]
 
 
 def _edges(size: int, batch_size: int) -> NDArray[np.int64]:
@@ -86,7 +100,7 @@ def _edges(size: int, batch_size: int) -> NDArray[np.int64]:
 def _deal(edges: NDArray[np.int64], key: np.uint64) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """What each stretch gives to each batch, (stretches, batches), and whether there is any."""
     starts, lengths = edges[:-1, None], np.diff(edges)[:, None]
-    card = np.arange(-(-edges[-1] // len(starts)))
+    card = np.arange(lengths.max())
     there = card < lengths
     hashes = _mix((starts + card).astype(np.uint64) + key)
     hashes[~there] = np.iinfo(np.uint64).max  # what is not there comes last

@@ -30,6 +30,7 @@ from prefetcher.order.draws import Draws, draws_of
 from prefetcher.order.mixing import expected_mixing
 from prefetcher.order.permutation import dealt, dealt_apart, key_of
 from prefetcher.order.samples import Samples, even_samples, rows_at, storage_chunks_of
+from prefetcher.order.shard import WHOLE, Filling, Shard, in_order
 from prefetcher.order.sizes import SMALLEST_MIX
 
 _GOOD_MIXING = 0.9  # below it is worth a word; 64 blocks to a chunk reach 0.95 and more
@@ -58,6 +59,9 @@ class Plan:
         align: Rows in a storage chunk; blocks start at multiples of it where they can.
         weights: How often each sample is drawn, in proportion, float64 (n,); None for once. As in
             `prefetcher.order.draws.Weighted`; with them, the samples of a pass are its draws.
+        shard: This process's share. Sizes, positions and numbers are those of all processes
+            together; `chunk` gives what this one reads.
+        pad_to: A last batch is filled up to a multiple of this many rows; None for no filling.
     """
 
     samples: Samples
@@ -69,6 +73,8 @@ class Plan:
     drop_remainder: bool = False
     align: int = 1
     weights: NDArray[np.float64] | None = None
+    shard: Shard = WHOLE
+    pad_to: int | None = None
 
     @cached_property
     def num_samples(self) -> int:
@@ -103,30 +109,49 @@ class Plan:
         """Samples in the batch at `position`: `batch_size`, or fewer in the last."""
         return min(self.batch_size, self.num_samples - position * self.batch_size)
 
+    def own_rows(self, position: int) -> int:
+        """Samples of this process in the batch at `position`."""
+        first, last = self.shard.of(self.batch_rows(position))
+        return last - first
+
+    def filling(self, position: int) -> Filling | None:
+        """How this process's part of the batch at `position` is filled up; None for not at all."""
+        if self.pad_to is None:
+            return None
+        samples = self.batch_rows(position)
+        rows = -(-samples // self.pad_to) * self.pad_to
+        return Filling(self.own_rows(position), rows // self.shard.count, rows / samples)
+
     def chunk_of(self, ordinal: int) -> tuple[int, int]:
         """The number of the chunk that holds a batch, and the batch's index in it."""
         place = self.place(ordinal)
         chunk, index = divmod(place.position, self.batches_per_chunk)
         return place.pass_number * self.num_chunks + chunk, index
 
+    @property
+    def own_batch_size(self) -> int:
+        """Samples of this process in a batch that is full."""
+        return self.batch_size // self.shard.count
+
     @cached_property
     def largest_batch(self) -> int:
-        """Samples in the largest batch that there is: no more than there are samples."""
-        return min(self.batch_size, len(self.samples))
+        """Samples of this process in its largest batch: no more than it has."""
+        return -(-min(self.batch_size, len(self.samples)) // self.shard.count)
 
     @cached_property
     def largest_chunk(self) -> int:
-        """Room for the samples of the largest chunk that there is, in whole batches.
+        """Room for this process's samples of the largest chunk that there is, in whole batches.
 
         A remainder that is dropped has room too, as it is read with the others.
         """
-        batches = -(-len(self.samples) // self.largest_batch)
-        return min(self.chunk_size, batches * self.largest_batch)
+        batches = -(-len(self.samples) // min(self.batch_size, len(self.samples)))
+        return min(self.batches_per_chunk, batches) * self.largest_batch
 
     @property
     def blocks_in_chunk(self) -> int:
-        """Blocks that a chunk is made of, at least one."""
-        return max(1, self.largest_chunk // self.samples_in_block)
+        """Blocks that a chunk is made of, those of all processes; at least one."""
+        samples = min(self.chunk_size, len(self.samples))
+        return max(1, samples // self.samples_in_block)
 
     @property
     def samples_in_block(self) -> int:
@@ -188,21 +213,38 @@ class Plan:
                 from are read first, and no others if it is the chunk's last. What each batch holds
                 does not depend on it.
         """
-        planned = chunk_plan(number, self._given(number), self.batch_size, self.align)
+        planned = chunk_plan(number, self._given(number), self.own_batch_size, self.align)
         if lead is None:
             return planned
         return led(planned, lead, self.align, is_last=lead + 1 == self.batches_in(number))
 
     def _given(self, number: int) -> NDArray[np.int64]:
-        """The file rows that a chunk's batches get, one after another."""
+        """The file rows that this process's batches of a chunk get, one after another.
+
+        A last batch that is filled up has as many for each process: the one that some lack is their
+        neighbour's.
+        """
         pass_number, chunk = divmod(number, self.num_chunks)
         start = chunk * self.chunk_size
-        stop = min(start + self.chunk_size, len(self.samples))
+        size, filled = min(self.chunk_size, len(self.samples) - start), self.pad_to is not None
         if not self.shuffle:
-            return rows_at(self.samples, np.arange(start, stop))
+            given = in_order(size, self.batch_size, self.shard, filled=filled)
+            return rows_at(self.samples, start + given)
         key = key_of(self.seed, pass_number)
-        drawn = self._draws.rows(key, self._blocks.drawn(key, start, stop))
-        return drawn[self._dealt(drawn, key_of(int(key), chunk))]
+        how = self.batch_size, key_of(int(key), chunk), self.shard
+        first, last = self.shard.of(size, filled=filled)
+        if self._draws.copies:  # which are spread over the batches of all processes
+            drawn = self._drawn(key, start, start + size)
+            given = dealt_apart(drawn, *how)
+        else:
+            drawn = self._drawn(key, start + first, start + last)
+            given = dealt(size, *how) - first
+        lacking = last - first - len(given)
+        return drawn[np.append(given, np.full(lacking, len(drawn) - 1))]
+
+    def _drawn(self, key: np.uint64, start: int, stop: int) -> NDArray[np.int64]:
+        """The file rows of the draws from `start` to `stop` of the pass with this key."""
+        return self._draws.rows(key, self._blocks.drawn(key, start, stop))
 
     @cached_property
     def _draws(self) -> Draws:
@@ -219,9 +261,3 @@ class Plan:
             room=Room(len(self.samples) / self.chunk_size, self.batches_per_chunk),
             weighted=self.weights is not None,
         )
-
-    def _dealt(self, drawn: NDArray[np.int64], key: np.uint64) -> NDArray[np.int64]:
-        """Which of a chunk's drawn rows the batches get, one after another."""
-        if self._draws.copies:
-            return dealt_apart(drawn, self.batch_size, key)
-        return dealt(len(drawn), self.batch_size, key)
