@@ -47,6 +47,7 @@ class Recipe:
         transform: The user's function, or None.
         seed: Keys the generator of a transform that has a parameter named `rng`.
         locate: Names a row for a message: of this view, of this sample, which of its rows.
+        rank: Of this process, where several share the batches: each has its own dice.
     """
 
     def __init__(
@@ -56,12 +57,14 @@ class Recipe:
         transform: Transform | None = None,
         seed: int = 0,
         locate: Callable[[View, int, int], str] | None = None,
+        rank: int = 0,
     ) -> None:
         self.parts = parts
         self._locate = locate
         self._values = values
         self._transform = transform
         self._seed = seed
+        self._rank = (rank,) if rank else ()  # the first has the dice of a process that is alone
         self._extras = _extras(transform) if transform is not None else frozenset()
 
     def make(
@@ -161,7 +164,7 @@ class Recipe:
     ) -> object:
         extras: dict[str, Any] = {}
         if "rng" in self._extras:
-            extras["rng"] = np.random.default_rng([self._seed, *place])
+            extras["rng"] = np.random.default_rng([self._seed, *place, *self._rank])
         if "rows" in self._extras:
             extras["rows"] = rows
         return transform(*batch, **extras)

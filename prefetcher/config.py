@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from prefetcher.columns.column import Column
 from prefetcher.columns.memory import InMemory
 from prefetcher.errors import RowsError, SettingsError
+from prefetcher.order.shard import Shard
 from prefetcher.order.sizes import CHUNK_SIZE
 
 File = str | os.PathLike[str]
@@ -41,6 +42,9 @@ Threads = int | Literal["auto"]
 """How many threads of a kind: a number, or "auto" for as many as bring something."""
 
 AUTO: Final = "auto"
+
+Share = Shard | tuple[int, int] | Literal["auto"] | None
+"""Which share of each batch: (index, count), what the launcher of the processes says, or all."""
 
 Transform = Callable[..., Any]
 """Called as ``transform(x, y)`` with as many arguments as the batch has parts, on a batcher."""
@@ -90,6 +94,10 @@ class Settings:
         seed: 0 to 2**64 - 1. The same seed gives the same order on every machine.
         drop_remainder: True leaves out a last batch that is not full. Off, so that no sample is
             lost unless asked for.
+        shard: Which share of every batch this process has, where several train as one. None for
+            all of it, as most trainings have one process. "auto" asks what launched the processes.
+        pad_to: A last batch is filled up to a multiple of this many rows, with rows of weight 0.
+            None for no filling, which one process on one device does not need.
         transform: Changes batches on the batcher threads.
         readers: Threads that read. 1 keeps up with most models from a warm or uncompressed file;
             decoding compressed files gains from one for each spare core. "auto" begins with 1,
@@ -122,6 +130,8 @@ class Settings:
     shuffle: bool = True
     seed: int = 0
     drop_remainder: bool = False
+    shard: Share = None
+    pad_to: int | None = None
     transform: Transform | None = None
     readers: Threads = 1
     batchers: Threads = 1
@@ -152,7 +162,9 @@ class Settings:
         _at_least_one(self, "batch_queue", "a queue of 0 could never hold a batch")
         if _integer("retries", self.retries) < 0:
             raise SettingsError(f"retries={self.retries}: write 0 or more")
+        object.__setattr__(self, "shard", _share(self.shard))
         self._check_block_size()
+        self._check_padding()
         self._check_seed()
         self._check_drawing()
         if self.transform is not None and not callable(self.transform):
@@ -179,6 +191,22 @@ class Settings:
             raise SettingsError(
                 f"block_size={self.block_size} is more than a chunk of {chunk_size} samples: "
                 f"a chunk is made of blocks, so write block_size={chunk_size} or less"
+            )
+
+    def _check_padding(self) -> None:
+        if self.pad_to is None:
+            return
+        _at_least_one(self, "pad_to", "it is the number of devices")
+        if self.drop_remainder:
+            raise SettingsError(
+                f"pad_to={self.pad_to} with drop_remainder=True: no batch is short then. Leave out "
+                "one of them"
+            )
+        if self.batch_size % self.pad_to:
+            raise SettingsError(
+                f"pad_to={self.pad_to} does not divide batch_size={self.batch_size}: a full batch "
+                "is not filled up. Write the number of devices as pad_to, and a multiple of it as "
+                "batch_size"
             )
 
     def _check_drawing(self) -> None:
@@ -310,6 +338,27 @@ def _groups(groups: Any) -> Groups:
             "of the groups' own names, as 'demo_0'"
         )
     return tuple(map(str, names))
+
+
+def _share(shard: Any) -> Share:
+    """The same as a `Shard`, "auto" or None."""
+    if shard is None:
+        return None
+    if isinstance(shard, str) and shard == AUTO:
+        return AUTO
+    given = (shard.index, shard.count) if isinstance(shard, Shard) else shard
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise SettingsError(
+            f'shard={shard!r}: write (index, count), "auto" for what launched the processes, or '
+            "None for all of the data"
+        )
+    index, count = (_integer("shard", number) for number in given)
+    if not 0 <= index < count:
+        raise SettingsError(
+            f"shard=({index}, {count}): write this process's number, from 0 to "
+            f"{max(count, 1) - 1}, and how many there are"
+        )
+    return Shard(index, count)
 
 
 def _split(name: Any) -> str | None:

@@ -26,11 +26,13 @@ from prefetcher.naming import leaves, named, value_of
 from prefetcher.needs import needs_of, row_text
 from prefetcher.order.chunk import MOST_READERS
 from prefetcher.order.samples import Samples
+from prefetcher.order.shard import WHOLE, Shard
 from prefetcher.order.sizes import whole_chunk_size
 from prefetcher.pipeline.stream import Feed
 from prefetcher.planning import held_bytes, planned
 from prefetcher.weights import dataset_of, weights_of
 
+_DECODED_TWICE = 1.06  # times that all is decoded, from which on processes are told
 _logger = logging.getLogger("prefetcher")
 
 
@@ -46,6 +48,7 @@ def feed_of(settings: Settings) -> Feed:
         SettingsError: The settings leave no batch, need more memory than there is, or draw by
             weights that cannot be drawn by.
     """
+    shard = settings.shard if isinstance(settings.shard, Shard) else WHOLE
     shards = describe_all(
         settings.file,
         allow_external=settings.allow_external,
@@ -72,8 +75,8 @@ def feed_of(settings: Settings) -> Feed:
         Feed(
             settings,
             shards,
-            planned(settings, samples, needs, weights),
-            _recipe(settings, made, partial(row_text, shards, needs)),
+            planned(settings, samples, needs, weights, shard),
+            _recipe(settings, made, partial(row_text, shards, needs), shard),
             needs,
             _values(settings, samples, length),
             sum(_made_bytes(leaf, shards) for leaf in made),
@@ -112,11 +115,14 @@ def _made_bytes(leaf: str | Column, shards: Shards) -> int:
 
 
 def _recipe(
-    settings: Settings, made: dict[str | Column, Made], locate: Callable[[View, int, int], str]
+    settings: Settings,
+    made: dict[str | Column, Made],
+    locate: Callable[[View, int, int], str],
+    shard: Shard,
 ) -> Recipe:
     parts = (settings.x, settings.y, settings.sample_weight)
     given = tuple(part for part in parts if part is not None)
-    return Recipe(given, made, settings.transform, settings.seed, locate)
+    return Recipe(given, made, settings.transform, settings.seed, locate, shard.index)
 
 
 def _values(settings: Settings, samples: Samples, length: int) -> dict[InMemory, NDArray[Any]]:
@@ -143,6 +149,26 @@ def mixing_advice(feed: Feed) -> str | None:
         f"the batches of a file sorted by class keep {100 * plan.mixing:.0f} % of the label "
         "entropy of a full permutation. If the rows are in no order, nothing is wrong. Else "
         f"{_remedy(feed)}"
+    )
+
+
+def sharing_advice(feed: Feed) -> str | None:
+    """What to do if processes that share the data decode much of it twice; None if they do not."""
+    plan = feed.plan
+    if plan.shard.count == 1 or plan.decodings <= _DECODED_TWICE:
+        return None
+    advice = "shuffle=True, with which each reads its own part of a chunk"
+    if plan.shuffle:
+        sizes = (times * plan.chunk_size for times in (plan.shard.count, 4 * plan.shard.count))
+        unit = plan.shard.count * plan.even_samples
+        whole = (whole_chunk_size(size, plan.batch_size, unit) for size in sizes)
+        better = (replace(plan, chunk_size=size) for size in whole)
+        found = next((each for each in better if each.decodings <= _DECODED_TWICE), None)
+        advice = f"chunk_size={found.chunk_size}" if found else "shorter storage chunks"
+    return (
+        f"{plan.shard.count} processes decode {feed.where} {plan.decodings:.2f} times in a pass "
+        f"together, as storage chunks of {plan.samples_in_storage_chunk} samples lie in the shares "
+        f"of several. Better: {advice}"
     )
 
 
@@ -196,7 +222,7 @@ def _fitting(feed: Feed) -> Feed:
     )
     if not fitting:
         raise SettingsError(f"{sizes}: write a smaller batch_size, chunk_queue or batch_queue")
-    if feed.settings.chunk_size is not None:
+    if feed.settings.chunk_size is not None or plan.shard.count > 1:  # all need the same order
         raise SettingsError(f"{sizes}: write chunk_size={fitting} or less")
     _logger.warning(
         "%s: chunk_size is %d here. The order of the samples depends on it: write chunk_size=%d to "
@@ -212,7 +238,7 @@ def _fitting_chunk_size(feed: Feed, most: int) -> int:
     """The largest chunk with which `most` bytes are enough; 0 if no whole batch fits."""
     plan, chunks = feed.plan, feed.settings.chunk_queue
     beside = feed.memory_bytes - chunks * plan.largest_chunk * held_bytes(feed.needs)
-    fitting = (most - beside) // (chunks * held_bytes(feed.needs))
+    fitting = (most - beside) // (chunks * held_bytes(feed.needs)) * plan.shard.count
     if fitting < plan.batch_size:
         return 0
     return whole_chunk_size(fitting, plan.batch_size, plan.even_samples)

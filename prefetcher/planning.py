@@ -9,6 +9,7 @@ from prefetcher.config import Settings
 from prefetcher.errors import SettingsError
 from prefetcher.order.plan import Plan
 from prefetcher.order.samples import Samples
+from prefetcher.order.shard import WHOLE, Shard
 from prefetcher.order.sizes import (
     CHUNK_SIZE,
     SMALLEST_MIX,
@@ -27,18 +28,23 @@ _STORAGE_CHUNKS_IN_BLOCK = 4
 
 
 def planned(
-    settings: Settings, samples: Samples, needs: Sequence[Need], weights: Weights | None
+    settings: Settings,
+    samples: Samples,
+    needs: Sequence[Need],
+    weights: Weights | None,
+    shard: Shard = WHOLE,
 ) -> Plan:
     """The order of the samples.
 
     Raises:
-        SettingsError: The settings leave no batch.
+        SettingsError: The settings leave no batch, or none that can be shared.
     """
     if settings.drop_remainder and len(samples) < settings.batch_size:
         raise SettingsError(
             f"drop_remainder=True leaves no batch: {len(samples)} samples do not fill one of "
             f"{settings.batch_size}. Write batch_size={len(samples)} or less, or leave it out"
         )
+    _check_shares(settings, len(samples), shard.count)
     # The widest dataset sets the pace, so blocks follow its storage chunks.
     widest = max(needs, key=lambda need: need.row_bytes)
     plan = Plan(
@@ -51,9 +57,34 @@ def planned(
         drop_remainder=settings.drop_remainder,
         align=_samples_together(widest),
         weights=weights,
+        shard=shard,
+        pad_to=settings.pad_to,
     )
     chunk_size, block_size = _sizes(settings, plan, needs)
     return replace(plan, chunk_size=chunk_size, block_size=block_size)
+
+
+def _check_shares(settings: Settings, samples: int, count: int) -> None:
+    """Raises `SettingsError` if not every batch can be shared alike by so many processes."""
+    size, pad_to = settings.batch_size, settings.pad_to
+    if size % count:
+        up = -(-size // count) * count
+        sizes = f"{up - count} or {up}" if size > count else str(up)
+        raise SettingsError(
+            f"batch_size={size} cannot be shared alike by {count} processes: write "
+            f"batch_size={sizes}; it is the size for all processes together"
+        )
+    if pad_to is not None and pad_to % count:
+        raise SettingsError(
+            f"pad_to={pad_to} cannot be shared alike by {count} processes: write the number of "
+            f"devices of all of them, such as pad_to={count}"
+        )
+    if pad_to is None and not settings.drop_remainder and samples % size % count:
+        raise SettingsError(
+            f"{samples} samples cannot be shared alike by {count} processes, as the last batch has "
+            f"{samples % size}: write pad_to={count}, which fills it up with samples of weight 0, "
+            "or drop_remainder=True, which leaves other samples out in each pass"
+        )
 
 
 def _samples_together(need: Need) -> int:

@@ -8,7 +8,7 @@ import threading
 import warnings
 import weakref
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from types import TracebackType
 from typing import Any, NoReturn, Self, SupportsIndex
 
@@ -26,15 +26,17 @@ from prefetcher.config import (
     Names,
     Rows,
     Settings,
+    Share,
     Threads,
     Transform,
     Weights,
 )
 from prefetcher.errors import DatasetError, ProcessError, RowsError, SettingsError
-from prefetcher.feed import feed_of, mixing_advice
+from prefetcher.feed import feed_of, mixing_advice, sharing_advice
 from prefetcher.monitor import Monitor, claimed, wait_scope
 from prefetcher.naming import PARTS, leaves, value_of, written
 from prefetcher.order.plan import Plan
+from prefetcher.order.shard import Shard
 from prefetcher.pipeline.stats import Stats
 from prefetcher.pipeline.stream import Feed, Stream
 from prefetcher.remarks import Remarks
@@ -86,6 +88,14 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         shuffle: False keeps the order of the file, or of `rows`.
         seed: 0 to 2**64 - 1; the same seed gives the same order, whatever the threads do.
         drop_remainder: True leaves out a last batch that is not full.
+        shard: Which share of every batch this process has, where several train as one: "auto" asks
+            what launched them (Ray Train, torchrun, keras.distribution, SLURM, MPI), (index, count)
+            says it; None for all of it. `batch_size`, `chunk_size`, positions and `len` are those
+            of all processes together, so the same script trains the same with any number of them;
+            batches, `memory_bytes` and `stats` are this process's (see docs/distributed.md).
+        pad_to: Fills a last batch up to a multiple of this many rows, the number of devices, by
+            rows that it has already. Every batch then has sample weights: 0 for what is filled up,
+            and for samples what makes the mean over all rows the mean over the samples.
         transform: Called as ``transform(x, y)`` with as many arguments as the batch has parts, on
             the batcher threads; returns x, (x, y) or (x, y, sample_weight), as a tuple. Rows of
             variable length reach it as an array of objects: an array, or bytes, each. A parameter
@@ -130,6 +140,8 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         shuffle: bool = True,
         seed: int = 0,
         drop_remainder: bool = False,
+        shard: Share = None,
+        pad_to: int | None = None,
         transform: Transform | None = None,
         readers: Threads = 1,
         batchers: Threads = 1,
@@ -157,6 +169,8 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
             shuffle=shuffle,
             seed=seed,
             drop_remainder=drop_remainder,
+            shard=shard,
+            pad_to=pad_to,
             transform=transform,
             readers=readers,
             batchers=batchers,
@@ -170,7 +184,8 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         self._feed = feed_of(settings)
         if settings.transform is None and keras.backend.backend() == "torch":
             _refuse_uint64(self._feed)
-        for advice in (mixing_advice(self._feed), range_warning(self._feed)):
+        for of_feed in (mixing_advice, range_warning, sharing_advice):
+            advice = of_feed(self._feed)
             if advice is not None:
                 warnings.warn(advice, UserWarning, stacklevel=2)
         self._identity = Identity(self._feed)
@@ -291,6 +306,11 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         return self._feed.plan
 
     @property
+    def shard(self) -> Shard:
+        """Which share of every batch this process has."""
+        return self.plan.shard
+
+    @property
     def memory_bytes(self) -> int:
         """The most that queues, buffers and workers hold together.
 
@@ -406,7 +426,7 @@ def _run_info(feed: Feed) -> dict[str, object]:
         "settings": settings
         | names
         | {"file": feed.shards.name, "rows": len(feed.plan.samples)}
-        | {"weights": _told(feed.settings.weights)}
+        | {"weights": _told(feed.settings.weights), "shard": asdict(feed.plan.shard)}
         | {"chunk_size": feed.plan.chunk_size, "block_size": feed.plan.block_size},
         "file": {
             "name": feed.shards.name,

@@ -179,6 +179,24 @@ class Plan:
         mean = -(-len(self.samples) // touched)
         return mean if self.weights is None else min(self.align, mean)
 
+    @cached_property
+    def decodings(self) -> float:
+        """How often a storage chunk is decoded in a pass, by all processes together: about 1.
+
+        One that is cut, by the end of a chunk or of a process's share, is decoded twice. Where the
+        order is kept, each process has slots of every batch, and decodes all that these lie in.
+        """
+        size, count = min(self.chunk_size, len(self.samples)), self.shard.count
+        together, even = self.samples_in_storage_chunk, self.even_samples
+        if together == 1:
+            return 1.0
+        if not self.shuffle:
+            own = rows_at(self.samples, in_order(size, self.batch_size, self.shard))
+            return len(np.unique(own // self.align)) * count * together / size
+        ends = np.arange(1, count + 1) * size
+        cut = count if even == 1 else np.count_nonzero(ends % (count * even))
+        return 1 + cut * together / size
+
     @property
     def mixes_well(self) -> bool:
         """Whether `mixing` is 0.9 or more; worked out only where it is in doubt."""
@@ -240,7 +258,8 @@ class Plan:
             drawn = self._drawn(key, start + first, start + last)
             given = dealt(size, *how) - first
         lacking = last - first - len(given)
-        return drawn[np.append(given, np.full(lacking, len(drawn) - 1))]
+        given = np.append(given, np.full(lacking, len(drawn) - 1))
+        return drawn[given]
 
     def _drawn(self, key: np.uint64, start: int, stop: int) -> NDArray[np.int64]:
         """The file rows of the draws from `start` to `stop` of the pass with this key."""

@@ -347,7 +347,7 @@ class Stream:
     def _delivered(self, place: Place) -> None:
         counters, plan = self._counters, self._feed.plan
         first = counters.first_batch_s is None
-        samples = plan.batch_rows(place.position)
+        samples = plan.own_rows(place.position)
         counters.delivered(place, samples, samples * self._sample_bytes)
         if first:
             self._event("first_batch", {"after_s": round(counters.first_batch_s or 0.0, 3)})

@@ -181,14 +181,21 @@ def most_rows(plan: Plan, spans: Sequence[Span], files: int) -> int:
 
     Neighbouring samples add a stride each, and one that begins a run adds all of its rows. Runs
     are the blocks of a chunk, those at the ends of a pass included. Each sample of a leading batch,
-    each end of a file and each gap in the samples cuts one in two or three.
+    each end of a file and each gap in the samples cuts one in two or three; so does sharing them.
     """
     begin, end = reach(spans)
     samples, width = plan.largest_chunk, end - begin
     stride = min(spans[0].stride, width)
-    cuts = 2 * plan.largest_batch + files + _gaps(plan)
+    cuts = 2 * plan.largest_batch + files + _gaps(plan) + _cuts(plan)
     runs = -(-samples // plan.block_size) + 2 + cuts
     return min(samples * width, samples * stride + runs * (width - stride))
+
+
+def _cuts(plan: Plan) -> int:
+    """Cuts that sharing a chunk makes: the ends of a share, or of its slots of each batch."""
+    if plan.shard.count == 1:
+        return 0
+    return 2 if plan.shuffle else plan.batches_per_chunk
 
 
 def _gaps(plan: Plan) -> int:

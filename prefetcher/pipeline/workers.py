@@ -20,6 +20,7 @@ from prefetcher.batch import Batch, Recipe
 from prefetcher.clock import Clock, State
 from prefetcher.order.chunk import ChunkPlan, Part
 from prefetcher.order.plan import Plan
+from prefetcher.padding import padded
 from prefetcher.pipeline.channel import Channel, Closed, Idle
 from prefetcher.pipeline.chunk import Chunk, read_batch
 from prefetcher.pipeline.lane import Arrays, Lane, RowSource
@@ -109,7 +110,9 @@ class Shared:
                 f"batch {place.position} of pass {place.pass_number}: rows {shown} of {self.where}"
             )
 
-        return self.recipe.make(arrays, rows, place, where)
+        batch = self.recipe.make(arrays, rows, place, where)
+        filling = self.plan.filling(place.position)
+        return batch if filling is None else padded(batch, filling)
 
 
 class Line(Generic[T]):
@@ -163,7 +166,7 @@ def make_batches(shared: Shared, ordinals: Iterable[int], clock: Clock) -> None:
     for ordinal in ordinals:
         try:
             clock.switch(State.WAIT_IN)
-            samples = shared.plan.batch_rows(shared.plan.place(ordinal).position)
+            samples = shared.plan.own_rows(shared.plan.place(ordinal).position)
             number, index = shared.plan.chunk_of(ordinal)
             leads = shared.leads(ordinal)
             chunk = shared.lead.get(ordinal) if leads else shared.chunks.look(number)
