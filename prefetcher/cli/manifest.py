@@ -10,7 +10,7 @@ from typing import Any
 from prefetcher.cli import output
 from prefetcher.errors import SettingsError
 from prefetcher.hdf5.manifest import Shard, is_manifest, is_written, shard_of, write_manifest
-from prefetcher.hdf5.shards import paths_of
+from prefetcher.hdf5.paths import paths_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
