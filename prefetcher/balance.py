@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prefetcher.config import Files
+from prefetcher.config import KeyedFiles
 from prefetcher.errors import PrefetchError
 from prefetcher.hdf5.dataset import Dataset
 from prefetcher.hdf5.sharded import ShardedSource
@@ -131,8 +132,10 @@ def _named(classes: NDArray[Any]) -> str:
     return f"classes {names} are" if len(classes) > 1 else f"class {names} is"
 
 
-def _pasteable(file: Files) -> str:
+def _pasteable(file: KeyedFiles) -> str:
     """The files as they can be written in Python; where they are many, what stands for them."""
+    if isinstance(file, Mapping):
+        return f"{{{', '.join(f'{key!r}: {_pasteable(files)}' for key, files in file.items())}}}"
     if isinstance(file, str | os.PathLike):
         return repr(os.fspath(file))
     paths = [repr(os.fspath(path)) for path in file]

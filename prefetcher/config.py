@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -22,9 +23,14 @@ File = str | os.PathLike[str]
 Files = File | Iterable[File]
 """A path, a pattern such as "train-*.h5", a manifest, or a list of these in order of their rows."""
 
+KeyedFiles = Files | Mapping[str, Files]
+"""The same; or such for x, y and sample_weight each, or for keys of names, as in "key:name"."""
+
 Names = str | Column | InMemory | NDArray[Any] | tuple["Names", ...] | dict[str, "Names"]
 """A dataset's name, a column or an array; or a tuple or dict of these, for several inputs or
 outputs."""
+
+_KEY = re.compile(r"[\w.-]+")
 
 Groups = str | Sequence[str] | None
 """Which groups of a pattern: the name of a dataset of their names, or these names, or all."""
@@ -70,7 +76,7 @@ class Settings:
 
     Attributes:
         file: The HDF5 file; or a pattern that matches several, their manifest, or a list. Their
-            rows follow each other.
+            rows follow each other. Or a dict of these, where x and y lie in different files.
         x: Name or names of the inputs.
         y: Name or names of the targets; None for predicting.
         sample_weight: Name of the sample weights; None for equal weights.
@@ -115,7 +121,7 @@ class Settings:
             thread at a time, and a file that was written to is no longer noticed.
     """
 
-    file: Files
+    file: KeyedFiles
     x: Names = DEFAULT_X
     y: Names | None = DEFAULT_Y
     sample_weight: Names | None = None
@@ -232,24 +238,45 @@ class Settings:
         object.__setattr__(self, "seed", seed)
 
 
-def checked_files(file: Any) -> Files:
-    """The same path, pattern or manifest, or a tuple of them.
+def checked_files(file: Any) -> KeyedFiles:
+    """The same path, pattern or manifest, or a tuple of them; or a dict of these.
 
     Raises:
         SettingsError: It is something else, such as an open file: the threads open it themselves.
     """
+    if not isinstance(file, Mapping):
+        return _files("file", file)
+    for key in file:
+        if not isinstance(key, str) or not _KEY.fullmatch(key):
+            raise SettingsError(
+                f"file={{{key!r}: ...}}: the keys are 'x', 'y' and 'sample_weight', or words that "
+                "names then begin with, as in x='camera:images'"
+            )
+    if not file:
+        raise SettingsError("file={}: name the files of x and y, as in {'x': 'x.h5', 'y': 'y.h5'}")
+    return {key: _files(f"file[{key!r}]", files) for key, files in file.items()}
+
+
+def _files(what: str, file: Any) -> Files:
+    """The files of one key."""
     if isinstance(file, str | os.PathLike):
         return file
     opened = next(filter(None, map(_opened_path, file if isinstance(file, list) else [file])), None)
     if opened is not None:
-        raise SettingsError(f"file={file!r} is open: pass its path, {opened!r}")
+        raise SettingsError(f"{what}={file!r} is open: pass its path, {opened!r}")
     # Neither a set, which has another order in each process, nor the keys of a dict.
     ordered = isinstance(file, Iterable) and not isinstance(file, AbstractSet | Mapping | bytes)
     paths = tuple(file) if ordered else ()
     if not ordered or not all(isinstance(path, str | os.PathLike) for path in paths):
+        deeper = (
+            ". Files of single inputs have keys of their own: file={'left': ..., 'right': ...}, "
+            "x=('left:images', 'right:images')"
+            if isinstance(file, Mapping)
+            else ""
+        )
         raise SettingsError(
-            f"file={file!r}: write a path, a pattern such as 'train-*.h5', a manifest, or a list "
-            "of these"
+            f"{what}={file!r}: write a path, a pattern such as 'train-*.h5', a manifest, or a list "
+            f"of these{deeper}"
         )
     return paths
 

@@ -67,10 +67,10 @@ def feed_of(settings: Settings) -> Feed:
     made = _made(settings, shards)
     shards = shards.including([view.dataset for view, _ in made.values()])
     if settings.swmr:
-        shards = shards.level(_strides(settings, made, split))
+        shards = shards.level(_strides(made, dataset_of(settings, shards, split or "")))
     needs, length = needs_of(shards, (view for view, _ in made.values()))
     samples = samples_of(settings.rows, length, shards.name)
-    weights = weights_of(settings, shards, samples, length, split)
+    weights = weights_of(settings, shards, samples, length, split or "")
     feed = _fitting(
         Feed(
             settings,
@@ -99,12 +99,9 @@ def _made(settings: Settings, shards: Shards) -> dict[str | Column, Made]:
     return made
 
 
-def _strides(
-    settings: Settings, made: Mapping[str | Column, Made], split: str | None
-) -> dict[str, int]:
+def _strides(made: Mapping[str | Column, Made], drawn_by: str | None) -> dict[str, int]:
     """How many rows one sample goes on by, in each dataset that must have as many samples."""
     strides = {view.dataset: view.span.stride for view, _ in made.values()}
-    drawn_by = dataset_of(settings, split)
     return {drawn_by: 1} | strides if drawn_by else strides
 
 
@@ -181,7 +178,7 @@ def _remedy(feed: Feed) -> str:
 def _rewriting(feed: Feed) -> str:
     """How to have shorter storage chunks: a line to paste, where one does it."""
     settings = feed.settings
-    if len(feed.shards.files) > 1 or settings.sample_weight is not None:
+    if len(feed.shards.files) > 1 or feed.shards.keys or settings.sample_weight is not None:
         return "write it anew with shorter storage chunks, as `prefetcher convert` does"
     x, y = tuple(flatten(settings.x)), tuple(flatten(settings.y or ()))
     if not all(isinstance(leaf, str) and not is_pattern(leaf) for leaf in (*x, *y)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from prefetcher.batch import flatten, not_numbers
@@ -31,6 +32,7 @@ from prefetcher.messages.suggestions import listed, missing
 Rename = Callable[[str], str | Column]
 
 PARTS = ("x", "y", "sample_weight")
+DEFAULTS = {"x": DEFAULT_X, "y": DEFAULT_Y}
 
 
 def named(settings: Settings, shards: Shards) -> Settings:
@@ -43,12 +45,11 @@ def named(settings: Settings, shards: Shards) -> Settings:
             it holds no numbers and there is no transform to make them.
         UnsafeFileError: A dataset lies outside the file, and `allow_external` is False.
     """
-    first = shards.files[0]
-    split = settings.split
-    if split is not None:
-        _check_split(split, first)
-        settings = _within(split, settings)
-    settings = _with_own_names(settings, first, split or "")
+    split = settings.split or ""
+    settings = _with_full_names(settings, shards, split)
+    if split:
+        _check_split(split, settings, shards)
+    settings = _with_own_names(settings, shards, split)
     shards.look_up(names_in(settings))
     found = {part: _found(part, getattr(settings, part), shards) for part in PARTS}
     settings = replace(settings, **found)
@@ -126,14 +127,18 @@ def _check_packing(name: str, shards: Shards) -> None:
             )
 
 
-def _within(split: str, settings: Settings) -> Settings:
-    """The names as paths from the file's root."""
-    parts = {part: _renamed(getattr(settings, part), _in_group(split)) for part in PARTS}
-    return replace(settings, split=None, **parts)
-
-
-def _in_group(group: str) -> Rename:
-    return lambda name: f"{group}/{name}"
+def _with_full_names(settings: Settings, shards: Shards, group: str) -> Settings:
+    """The names with the keys of their files, as paths from a file's root."""
+    if settings.sample_weight is None and "sample_weight" in shards.keys:
+        raise SettingsError(
+            "file= has files for sample_weight, and sample_weight is None: name a dataset in them, "
+            "or leave them out"
+        )
+    found = {
+        part: _renamed(getattr(settings, part), partial(shards.full_name, part, group=group))
+        for part in PARTS
+    }
+    return replace(settings, split=None, **found)
 
 
 def _renamed(names: Any, rename: Rename) -> Any:
@@ -171,11 +176,34 @@ def _found(part: str, names: Any, shards: Shards) -> Any:
     return _renamed(names, found)
 
 
-def _with_own_names(settings: Settings, file: FileDescription, group: str) -> Settings:
-    """Names that were left out, as the file or the split itself has them."""
-    default_x, default_y = (f"{group}/{name}" if group else name for name in (DEFAULT_X, DEFAULT_Y))
-    if settings.x != default_x:
-        return settings
+def _with_own_names(settings: Settings, shards: Shards, group: str) -> Settings:
+    """Names that were left out, as the file or the split itself has them.
+
+    A file of both x and y is asked if x was left out. Where each has files of its own, each says.
+    """
+    left_out = [part for part in DEFAULTS if _is_left_out(settings, part, shards, group)]
+    asked = left_out if shards.keys else left_out[:1] if "x" in left_out else []
+    for part in asked:
+        name = getattr(settings, part)
+        file = shards.files_of(name)[0]
+        own = _renamed(_said(file, group, settings), partial(shards.full_name, part))
+        if own[part] is None or (own[part] != name and file.has_dataset(shards.path(name))):
+            continue
+        found = own if not shards.keys else {part: own[part]}
+        settings = replace(settings, **{each: found[each] for each in found if each in left_out})
+    return settings
+
+
+def _is_left_out(settings: Settings, part: str, shards: Shards, group: str) -> bool:
+    """Whether a name is the one that stands for another."""
+    if shards.keys and part not in shards.keys:
+        return False
+    name = getattr(settings, part)
+    return isinstance(name, str) and name == shards.full_name(part, DEFAULTS[part], group)
+
+
+def _said(file: FileDescription, group: str, settings: Settings) -> dict[str, Any]:
+    """What a file says that its x and y are called; None where it does not say."""
     own = read_attributes(
         file.path,
         group,
@@ -183,15 +211,18 @@ def _with_own_names(settings: Settings, file: FileDescription, group: str) -> Se
         retries=settings.retries,
         swmr=settings.swmr,
     )
-    if own.x is None or (own.x != default_x and file.has_dataset(default_x)):
-        return settings
-    return replace(settings, x=own.x, y=own.y if settings.y == default_y else settings.y)
+    return {"x": own.x, "y": own.y}
 
 
-def _check_split(split: str, file: FileDescription) -> None:
-    if not file.has_group(split):
-        have = {group: group for group in file.groups()}
-        raise NoDatasetError(f"split={split!r}: {missing('group', split, file.path.name, have)}")
+def _check_split(split: str, settings: Settings, shards: Shards) -> None:
+    """Refuses a group that a file lacks."""
+    files = (shards.files_of(name)[0] for name in names_in(settings))
+    for file in {file.path: file for file in files}.values():
+        if not file.has_group(split):
+            have = {group: group for group in file.groups()}
+            raise NoDatasetError(
+                f"split={split!r}: {missing('group', split, file.path.name, have)}"
+            )
 
 
 def _check(part: str, leaf: str | Column, shards: Shards, *, numbers: bool) -> None:
@@ -202,7 +233,7 @@ def _check(part: str, leaf: str | Column, shards: Shards, *, numbers: bool) -> N
         if numbers:
             _check_numbers(shards.dataset(name), value, shards.name)
     except NoDatasetError as error:
-        told = _splits(name, shards.files[0]) or str(error)
+        told = _splits(shards.path(name), shards.files_of(name)[0]) or str(error)
         raise NoDatasetError(f"{part}={shown}: {told}") from None
     except (DatasetError, UnsafeFileError) as error:
         raise type(error)(f"{part}={shown}: {error}") from None

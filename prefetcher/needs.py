@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
+from itertools import accumulate
 
 from prefetcher.columns.column import Span, View
 from prefetcher.columns.rowmap import RowMap
 from prefetcher.errors import DatasetError, SettingsError
-from prefetcher.hdf5.dataset import Dataset
 from prefetcher.hdf5.elements import elements_of
 from prefetcher.hdf5.shards import Shards
-from prefetcher.messages.suggestions import listed
+from prefetcher.pieces import rows_together
 from prefetcher.pipeline.lane import Need
 
 
@@ -28,29 +28,38 @@ def needs_of(shards: Shards, views: Iterable[View]) -> tuple[tuple[Need, ...], i
         by_dataset.setdefault(view.dataset, []).append(view)
     for name, of_one in by_dataset.items():
         _check_strides(name, of_one)
-    first, samples = _samples(shards, by_dataset)
+    strides = {name: of_one[0].span.stride for name, of_one in by_dataset.items()}
+    rows = rows_together(shards, strides)
+    first, samples = _samples(rows, by_dataset)
     if not sum(samples):
         raise DatasetError(f"{shards.name} has no sample: {_shortest(by_dataset)}")
     needs = []
     for name, of_one in by_dataset.items():
-        rows_of = [part.rows for part in shards.parts(name)]
-        rows_map = RowMap(rows_of, samples, first, of_one[0].span.stride)
+        rows_map = RowMap(rows[name], samples, first, strides[name])
         dataset = shards.dataset(name)
         elements = elements_of(shards, name) if dataset.csr else None
-        needs.append(Need(dataset, tuple(of_one), rows_map, len(rows_of), elements))
+        needs.append(Need(dataset, tuple(of_one), rows_map, len(samples), elements))
     return tuple(needs), sum(samples)
 
 
-def _samples(shards: Shards, views: Mapping[str, Sequence[View]]) -> tuple[list[int], list[int]]:
-    """The first place of each shard at which there is a sample, and how many samples it has."""
+def _samples(
+    rows: Mapping[str, Sequence[int]], views: Mapping[str, Sequence[View]]
+) -> tuple[list[int], list[int]]:
+    """The first place of each piece at which there is a sample, and how many samples it has.
+
+    Place i stands at row ``i * stride`` of each dataset.
+    """
     first, samples = [], []
-    known: dict[tuple[int, ...], tuple[int, int]] = {}  # of datasets alike, as most files have
-    for shard, parts in enumerate(zip(*map(shards.parts, views), strict=True)):
-        alike = tuple(map(id, parts))
-        if alike not in known:
-            datasets = dict(zip(views, parts, strict=True))
-            known[alike] = _places(shards.where(shard, next(iter(views))), datasets, views)
-        begin, end = known[alike]
+    known: dict[tuple[int, ...], tuple[int, int]] = {}  # of pieces alike, as most files are
+    for piece in zip(*map(rows.__getitem__, views), strict=True):
+        if piece not in known:
+            bounds = [
+                _bounds(count, view.span)
+                for count, of_one in zip(piece, views.values(), strict=True)
+                for view in of_one
+            ]
+            known[piece] = max(begin for begin, _ in bounds), min(end for _, end in bounds)
+        begin, end = known[piece]
         first.append(begin)
         samples.append(max(0, end - begin))
     return first, samples
@@ -67,10 +76,12 @@ def row_text(shards: Shards, needs: Iterable[Need], view: View, sample: int, ste
         step: Which of its rows.
     """
     rows = next(need.rows for need in needs if need.dataset.name == view.dataset)
-    shard, row = rows.row_of(sample, view.span.ahead + step)
+    row = rows.row_of(sample, view.span.ahead + step)
+    ends = list(accumulate(part.rows for part in shards.parts(view.dataset)))
+    shard = bisect_right(ends, row)
     where = shards.where(shard, view.dataset)
-    own = "" if shards.is_pattern(view.dataset) else f"{view.dataset} in "
-    return f"row {row} of {own}{where}"
+    own = "" if shards.is_pattern(view.dataset) else f"{shards.path(view.dataset)} in "
+    return f"row {row - (ends[shard - 1] if shard else 0)} of {own}{where}"
 
 
 def _check_strides(name: str, views: Sequence[View]) -> None:
@@ -82,49 +93,12 @@ def _check_strides(name: str, views: Sequence[View]) -> None:
         )
 
 
-def _places(
-    file: str, datasets: Mapping[str, Dataset], views: Mapping[str, Sequence[View]]
-) -> tuple[int, int]:
-    """The first place of a file at which there is a sample, and one past the last.
-
-    Place i stands at row ``i * stride`` of each dataset.
-    """
-    _check_rows(file, datasets, views)
-    bounds = [
-        _bounds(datasets[name].rows, view.span) for name, of_one in views.items() for view in of_one
-    ]
-    return max(begin for begin, _ in bounds), min(end for _, end in bounds)
-
-
 def _bounds(rows: int, span: Span) -> tuple[int, int]:
     stands = -(-rows // span.stride)  # places that are rows of the file
     if span.pad:
         return 0, stands
     begin = max(0, -(span.ahead // span.stride))
     return begin, min(stands, (rows - span.stop) // span.stride + 1)
-
-
-def _check_rows(
-    file: str, datasets: Mapping[str, Dataset], views: Mapping[str, Sequence[View]]
-) -> None:
-    """Row i of every dataset must belong to the same sample."""
-    found = listed([f"{dataset.name} {dataset.rows} rows" for dataset in datasets.values()])
-    if any(dataset.rows * dataset.row_bytes == 0 for dataset in datasets.values()):
-        raise DatasetError(f"{file} has {found}: there is nothing to batch")
-    by_stride = sorted((views[name][0].span.stride, each.rows) for name, each in datasets.items())
-    places = []
-    for stride, group in groupby(by_stride, key=lambda pair: pair[0]):
-        rows = {count for _, count in group}
-        if len(rows) > 1:
-            raise DatasetError(f"{file} has {found}: x, y and sample_weight need as many rows each")
-        (count,) = rows
-        places.append((count // stride, -(-count // stride), stride))
-    if max(low for low, _, _ in places) > min(high for _, high, _ in places):
-        made = listed([f"{low} of stride {stride}" for low, _, stride in places])
-        raise DatasetError(
-            f"{file} has {found}, which make {made}: x, y and sample_weight need as many samples "
-            "each, so correct the strides"
-        )
 
 
 def _shortest(views: Mapping[str, Sequence[View]]) -> str:

@@ -21,8 +21,8 @@ from prefetcher.columns.memory import InMemory
 from prefetcher.config import (
     DEFAULT_X,
     DEFAULT_Y,
-    Files,
     Groups,
+    KeyedFiles,
     Names,
     Rows,
     Settings,
@@ -56,7 +56,10 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
 
     Args:
         file: Path of the HDF5 file; or a pattern such as "train-*.h5", a manifest, or a list of
-            paths, which are one data set in that order.
+            paths, which are one data set in that order. Where x and y lie in different files, a
+            dict of these: ``{"x": "x.h5", "y": "y-*.h5"}``. Row i of one belongs to row i of the
+            others, however many files each has. Other keys stand before names:
+            ``{"left": "a.h5", "right": "b.h5"}`` and ``x=("left:images", "right:images")``.
         x: The inputs: the name of a dataset; a pattern such as "data/demo_*/images", which stands
             for those of all groups that match; a column, such as `Window`; an array with a value
             for each sample; or a tuple or dict of these. A file that was made by `prefetcher
@@ -124,7 +127,7 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
 
     def __init__(
         self,
-        file: Files,
+        file: KeyedFiles,
         x: Names = DEFAULT_X,
         y: Names | None = DEFAULT_Y,
         sample_weight: Names | None = None,

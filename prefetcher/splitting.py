@@ -6,6 +6,7 @@ seed gives the same rows on every machine, because the order is that of hashes o
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from prefetcher.batch import flatten
 from prefetcher.columns.ragged import TEXT
-from prefetcher.config import DEFAULT_X, Files, Rows, Settings, normal_path, samples_of
+from prefetcher.config import DEFAULT_X, KeyedFiles, Rows, Settings, samples_of
 from prefetcher.errors import DatasetError, RowsError, SettingsError
 from prefetcher.hdf5.attributes import read_attributes
 from prefetcher.hdf5.describe import describe
@@ -27,7 +28,7 @@ _KEY = 0x5350_4C49_54  # "SPLIT": another order than that of any pass
 
 
 def split(
-    file: Files,
+    file: KeyedFiles,
     val_size: float = 0.2,
     *,
     seed: int = 0,
@@ -45,7 +46,7 @@ def split(
     read but these labels. Takes 65 bytes of memory and half a microsecond for each row.
 
     Args:
-        file: What `PrefetchSequence` takes: a path, a pattern, a manifest or a list.
+        file: What `PrefetchSequence` takes: a path, a pattern, a manifest, or a list or dict.
         val_size: The validation's share of the rows, between 0 and 1, or their number. 0.2 by
             default, as is usual.
         seed: 0 to 2**64 - 1. The same seed gives the same rows on every machine.
@@ -76,7 +77,7 @@ def split(
 
 
 def folds(
-    file: Files,
+    file: KeyedFiles,
     k: int = 5,
     *,
     seed: int = 0,
@@ -153,7 +154,8 @@ def _prepared(
     shards = describe_all(about.file, allow_external=about.allow_external, swmr=about.swmr)
     if x is not None and not isinstance(x, str):
         raise SettingsError(f"x={x!r}: write the name of one dataset, whose rows are counted")
-    named = normal_path(stratify) if isinstance(stratify, str) else None
+    x = x and shards.full_name("x", x)
+    named = shards.found_name("stratify", stratify) if isinstance(stratify, str) else None
     if about.swmr and (names := [name for name in (x, named) if name]):
         shards = shards.including(names).level(dict.fromkeys(names, 1))
     length = _length(shards, x, named)
@@ -174,10 +176,16 @@ def _ascending(rows: RowNumbers) -> RowNumbers:
 
 def _length(shards: Shards, x: str | None, stratify: str | None) -> int:
     """The rows that the datasets have."""
-    first = shards.files[0]
-    name = x or stratify or next(flatten(read_attributes(first.path, swmr=first.swmr).x), None)
-    if name is None and first.has_dataset(DEFAULT_X):
-        name = DEFAULT_X
+    part = "x" if not shards.keys or "x" in shards.keys else shards.keys[0]
+    full_name = partial(shards.full_name, part)
+    files = shards.files_of(full_name(DEFAULT_X))
+    first = files[0]
+    name = x or stratify
+    if name is None:
+        name = next(flatten(read_attributes(first.path, swmr=first.swmr).x), None)
+        if name is None and first.has_dataset(DEFAULT_X):
+            name = DEFAULT_X
+        name = name and full_name(name)
     if name is not None:
         length = shards.dataset(name).rows
         if x and stratify and shards.dataset(stratify).rows != length:
@@ -186,7 +194,7 @@ def _length(shards: Shards, x: str | None, stratify: str | None) -> int:
                 f"{shards.name}: classes are one for each row"
             )
         return length
-    if len({tuple(file.groups()) for file in shards.files}) > 1:
+    if len({tuple(file.groups()) for file in files}) > 1:
         raise DatasetError(
             f"the files of {shards.name} have different groups: name a dataset with x=, or a "
             "pattern as in x='data/demo_*/obs'"
@@ -198,7 +206,7 @@ def _length(shards: Shards, x: str | None, stratify: str | None) -> int:
             f"the datasets of {shards.name} have {len(lengths)} different lengths: name one of "
             "them with x="
         )
-    return shards.dataset(next(iter(lengths.values()))).rows
+    return shards.dataset(full_name(next(iter(lengths.values())))).rows
 
 
 def _count(val_size: Any, rows: int) -> int:

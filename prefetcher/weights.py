@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prefetcher.columns.ragged import TEXT
-from prefetcher.config import Settings, normal_path
+from prefetcher.config import Settings
 from prefetcher.errors import DatasetError, NoDatasetError, SettingsError
 from prefetcher.hdf5.dataset import Dataset
 from prefetcher.hdf5.shards import Shards
@@ -20,7 +20,7 @@ Weights = NDArray[np.float64]
 
 
 def weights_of(
-    settings: Settings, shards: Shards, samples: Samples, rows: int, split: str | None
+    settings: Settings, shards: Shards, samples: Samples, rows: int, split: str
 ) -> Weights | None:
     """The weight of each sample; None where each comes once.
 
@@ -31,7 +31,7 @@ def weights_of(
         shards: The files.
         samples: The rows that are samples.
         rows: Rows of the other datasets.
-        split: The group that names are within; None for the file itself.
+        split: The group that names are within; "" for the file itself.
 
     Raises:
         SettingsError: There are more or fewer weights than samples, or they cannot be drawn by, or
@@ -47,14 +47,11 @@ def weights_of(
     return None if settings.weights is None else source.given(np.asarray(settings.weights))
 
 
-def dataset_of(settings: Settings, split: str | None) -> str | None:
-    """The path of the dataset that `weights` or `balance` names within a split; None for none."""
-    name = settings.weights if settings.balance is None else settings.balance
-    return _path(name, split) if isinstance(name, str) else None
-
-
-def _path(name: str, split: str | None) -> str:
-    return normal_path(f"{split}/{name}" if split else name)
+def dataset_of(settings: Settings, shards: Shards, split: str) -> str | None:
+    """The dataset that `weights` or `balance` names within a split; None for none."""
+    parameter = "weights" if settings.balance is None else "balance"
+    name = getattr(settings, parameter)
+    return shards.found_name(parameter, name, split) if isinstance(name, str) else None
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ class _Source:
     shards: Shards
     samples: Samples
     rows: int
-    split: str | None
+    split: str
     retries: int
 
     def given(self, weights: Weights) -> Weights:
@@ -110,7 +107,7 @@ class _Source:
 
     def _dataset(self, parameter: str, name: str) -> Dataset:
         try:
-            dataset = self.shards.dataset(_path(name, self.split))
+            dataset = self.shards.dataset(self.shards.found_name(parameter, name, self.split))
         except NoDatasetError as error:
             raise NoDatasetError(f"{parameter}={name!r}: {error}") from None
         if dataset.rows != self.rows:

@@ -44,15 +44,14 @@ class RowMap:
         files = self._files(numbers)
         return self._low[files], self._high[files]
 
-    def row_of(self, number: int, ahead: int) -> tuple[int, int]:
-        """The file, and the row in it, that lies ahead of where a sample stands.
+    def row_of(self, number: int, ahead: int) -> int:
+        """The row that lies ahead of where a sample stands, counted over all files.
 
         Beyond a file's ends it is its first or last row.
         """
         numbers = np.array([number])
         low, high = self.bounds(numbers)
-        row = np.clip(self.rows(numbers) + ahead, low, high - 1) - low
-        return int(self._files(numbers)[0]), int(row[0])
+        return int(np.clip(self.rows(numbers) + ahead, low, high - 1)[0])
 
     def _files(self, numbers: Numbers) -> Numbers:
         files: Numbers

@@ -135,24 +135,33 @@ class FileDescription:
         found = self._looking(partial(_present, self, new))
         return replace(self, datasets=(*self.datasets, *found)) if found else self
 
-    def level(self, strides: Mapping[str, int]) -> FileDescription:
-        """The same with as many samples in each of these `datasets`: those that all of them have.
+    def samples(self, strides: Mapping[str, int]) -> int | None:
+        """How many samples all of these `datasets` have; None where none of them has rows.
+
+        Args:
+            strides: For each dataset, how many rows of it one sample goes on by.
+        """
+        own = [each for each in self.datasets if each.name in strides and each.shape]
+        return min((-(-each.rows // strides[each.name]) for each in own), default=None)
+
+    def level(self, strides: Mapping[str, int], samples: int) -> FileDescription:
+        """The same with so many samples in each of these `datasets`, which have them.
 
         A writer appends to one dataset after the other. Those that are not described, or have no
         rows, are left as they are.
 
         Args:
-            strides: For each dataset, how many rows of it one sample goes on by.
+            strides: As of `samples`.
+            samples: How many.
         """
-        step = {normal_path(name): stride for name, stride in strides.items()}
-        own = [each for each in self.datasets if each.name in step and each.shape]
-        samples = min((-(-each.rows // step[each.name]) for each in own), default=0)
+        own = [each for each in self.datasets if each.name in strides and each.shape]
         # As many rows too in those of one stride, also of a last sample that has not all of them.
-        rows = {stride: samples * stride for stride in step.values()}
+        rows = {stride: samples * stride for stride in strides.values()}
         for each in own:
-            rows[step[each.name]] = min(rows[step[each.name]], each.rows)
+            rows[strides[each.name]] = min(rows[strides[each.name]], each.rows)
         shorter = {
-            each.name: replace(each, shape=(rows[step[each.name]], *each.row_shape)) for each in own
+            each.name: replace(each, shape=(rows[strides[each.name]], *each.row_shape))
+            for each in own
         }
         return replace(self, datasets=tuple(shorter.get(each.name, each) for each in self.datasets))
 

@@ -29,17 +29,13 @@ class Elements:
     """The elements of each row of a group of sparse rows. Rows and elements count over all files.
 
     Args:
-        name: The group's name, for messages.
-        files: The name of each file.
-        pointers: What `indptr` holds in each file, int64 (rows + 1,).
-        stored: Elements in each file, also those that no row has.
+        where: The group of each file, for messages: "X in cells.h5ad".
+        pointers: What `indptr` holds in each, int64 (rows + 1,).
+        stored: Elements in each, also those that no row has.
     """
 
-    def __init__(
-        self, name: str, files: list[str], pointers: list[Numbers], stored: list[int]
-    ) -> None:
-        self._name = name
-        self._files = files
+    def __init__(self, where: list[str], pointers: list[Numbers], stored: list[int]) -> None:
+        self._where = where
         self._ends = np.cumsum([len(each) - 1 for each in pointers])
         before = np.cumsum([0, *stored[:-1]])
         # One number more than rows for each file: a file may have elements behind its last row.
@@ -61,8 +57,8 @@ class Elements:
     def longest(self) -> int:
         """Elements of the longest row."""
         counts = np.diff(self._pointers)
-        if len(self._files) > 1:  # a step from one file to the next is no row
-            counts[self._ends[:-1] + np.arange(len(self._files) - 1)] = 0
+        if len(self._where) > 1:  # a step from one file to the next is no row
+            counts[self._ends[:-1] + np.arange(len(self._where) - 1)] = 0
         return int(counts.max(initial=0))
 
     @property
@@ -79,10 +75,10 @@ class Elements:
         """One row as a message names it."""
         number = int(self._files_of(np.array([row]))[0])
         own = row - (int(self._ends[number - 1]) if number else 0)
-        return f"rows {own} to {own + 1} of {self._name} in {self._files[number]}"
+        return f"rows {own} to {own + 1} of {self._where[number]}"
 
     def _files_of(self, rows: Numbers) -> Numbers:
-        if len(self._files) == 1:
+        if len(self._where) == 1:
             return np.zeros(len(rows), np.int64)
         found: Numbers = np.searchsorted(self._ends, rows, side="right")
         return found
@@ -97,15 +93,15 @@ def elements_of(shards: Shards, name: str) -> Elements:
         FileError: A file changed since it was described, or cannot be opened.
         ReadError: The system could not read it.
     """
-    files, pointers, stored = [], [], []
-    for (number, _), part in zip(shards.places(name), shards.parts(name), strict=True):
-        file, csr = shards.files[number], part.csr
+    where, pointers, stored, files = [], [], [], shards.files
+    for number, path, part in zip(*shards.places(name), shards.parts(name), strict=True):
+        file, csr = files[number], part.csr
         if csr is None:
             raise TypeError(f"{name} has no sparse rows")
-        files.append(file.path.name)
-        pointers.append(_checked(file, name, csr))
+        where.append(f"{path} in {file.path.name}")
+        pointers.append(_checked(file, path, csr))
         stored.append(csr.data.rows)
-    return Elements(name, files, pointers, stored)
+    return Elements(where, pointers, stored)
 
 
 def _checked(file: FileDescription, name: str, csr: Csr) -> Numbers:

@@ -43,13 +43,13 @@ def fingerprint(shards: Shards, names: Sequence[str]) -> Fingerprint:
         FileError: A file changed since it was described, or cannot be opened.
         ReadError: It cannot be read.
     """
-    stored, read = sha256(), sha256()
+    stored, read, files = sha256(), sha256(), shards.files
     with closing(ShardedSource(shards, names)) as source:
         for name in names:
             dataset = shards.dataset(name)
-            for (number, path), part in zip(shards.places(name), shards.parts(name), strict=True):
+            for number, path, part in zip(*shards.places(name), shards.parts(name), strict=True):
                 about = (part.shape, part.layout, part.storage_chunk, part.filters)
-                size = shards.files[number].size
+                size = files[number].size
                 stored.update(repr((size, path, *about, part.stored_bytes)).encode())
             runs = places(dataset)
             stored.update(repr(source.ranges(name, runs)).encode())

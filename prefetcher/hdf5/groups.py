@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
 from prefetcher.errors import DatasetError, NoDatasetError
 from prefetcher.hdf5.describe import FileDescription
 from prefetcher.hdf5.patterns import Match, is_pattern
 from prefetcher.messages.suggestions import listed
 
-Place = tuple[int, str]
-"""A file by its number, and the path of a dataset in it."""
+
+class Places(NamedTuple):
+    """Where the dataset of each shard is.
+
+    Attributes:
+        files: The file of each, by its number.
+        paths: Its path within that file.
+    """
+
+    files: Sequence[int]
+    paths: Sequence[str]
 
 
 class Groups:
@@ -24,7 +34,7 @@ class Groups:
         self._files = files
         self._only: list[frozenset[str]] | None = None
         self._paths: dict[str, list[dict[Match, str]]] = {}  # of each pattern, in each file
-        self._places: dict[str, list[Place]] = {}
+        self._places: dict[str, Places] = {}
 
     def __contains__(self, name: str) -> bool:
         """Whether a name that was looked up stands for groups."""
@@ -65,19 +75,26 @@ class Groups:
             for path in self._paths[pattern][number].values()
         }
 
-    def places(self, pattern: str) -> list[Place]:
+    def places(self, pattern: str) -> Places:
         """Where the datasets of a pattern are: in natural order within each file.
 
         Raises:
             DatasetError: It stands for other groups than the first pattern.
         """
         if pattern not in self._places:
-            self._places[pattern] = [
+            found = [
                 (number, paths[match])
                 for number, paths in enumerate(self._paths[pattern])
                 for match in self._matches(number, pattern)
             ]
+            numbers, paths = zip(*found, strict=True) if found else ((), ())
+            self._places[pattern] = Places(numbers, paths)
         return self._places[pattern]
+
+    def matches(self) -> list[Match] | None:
+        """What the wildcards stand for in each shard; None where nothing was a pattern."""
+        first = next(iter(self._paths.values()), None)
+        return None if first is None else [match for paths in first for match in paths]
 
     def _only_named(
         self,

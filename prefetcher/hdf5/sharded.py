@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import accumulate
@@ -47,11 +47,12 @@ class ShardedSource:
             for name in self._names
             for ends in [tuple(accumulate(part.rows for part in shards.parts(name)))]
         }
-        self._paths: dict[str, list[str]] = {}
-        self._file_of: Sequence[int] = range(len(self._files))
-        self._in_file: dict[int, dict[str, None]] = {}
-        if any(map(shards.is_pattern, self._names)):
-            self._place(shards)
+        self._places = {name: shards.places(name) for name in self._names}
+        self._in_file: dict[int, dict[str, None]] = {}  # paths, where the shards are groups
+        for places in self._places.values():
+            if not isinstance(places.files, range):
+                for number, path in zip(*places, strict=True):
+                    self._in_file.setdefault(number, {})[path] = None
         # What was cut last, as datasets are read one after the other at the same rows.
         self._cut: tuple[object, object, ByShard] = (None, None, ())
         self._open = partial(
@@ -76,12 +77,12 @@ class ShardedSource:
             return
         for shard, own in by_shard:
             with suppress(PrefetchError, OSError):  # reading says what is wrong with a file
-                self._source(shard).expect(self._path(name, shard), own)
+                self._source(name, shard).expect(self._path(name, shard), own)
 
     def _in_memory(self, name: str, by_shard: ByShard) -> bool:
         try:
             return all(
-                self._source(shard).in_memory(self._path(name, shard), own)
+                self._source(name, shard).in_memory(self._path(name, shard), own)
                 for shard, own in by_shard[:: -(-len(by_shard) // _LOOKED_AT)]
             )
         except (PrefetchError, OSError):  # not in memory, to say the least
@@ -92,7 +93,7 @@ class ShardedSource:
         return [
             place
             for shard, own in self._by_shard(name, runs)
-            for place in self._source(shard).ranges(self._path(name, shard), own)
+            for place in self._source(name, shard).ranges(self._path(name, shard), own)
         ]
 
     def read(self, name: str, runs: Sequence[Run], out: Sequence[Rows]) -> None:
@@ -101,12 +102,12 @@ class ShardedSource:
         The same as `prefetcher.hdf5.source.Source.read`, and it raises the same.
         """
         if len(self._ends[name]) == 1:
-            self._source(0).read(self._path(name, 0), runs, out)
+            self._source(name, 0).read(self._path(name, 0), runs, out)
             return
         places = Places(out)
         check_room(name, runs, places)
         for shard, own in self._by_shard(name, runs):
-            self._source(shard).fill(self._path(name, shard), own, places)
+            self._source(name, shard).fill(self._path(name, shard), own, places)
 
     def objects(
         self, name: str, runs: Sequence[Run], out: Objects, most: int | None = None
@@ -119,7 +120,7 @@ class ShardedSource:
         for shard, own in self._by_shard(name, runs):
             count = sum(last - first for first, last in own)
             rows = out[done : done + count]
-            self._source(shard).objects(self._path(name, shard), own, rows, most)
+            self._source(name, shard).objects(self._path(name, shard), own, rows, most)
             done += count
 
     def close(self) -> None:
@@ -127,18 +128,16 @@ class ShardedSource:
         for source in self._sources.values():
             source.close()
 
-    def _place(self, shards: Shards) -> None:
-        """Notes which paths of which file the shards are, where these are groups."""
-        for name in self._names:
-            places = shards.places(name)
-            self._file_of = [number for number, _ in places]
-            self._paths[name] = [path for _, path in places]
-            for number, path in places:
-                self._in_file.setdefault(number, {})[path] = None
-
     def _path(self, name: str, shard: int) -> str:
         """The path of a dataset within the file of a shard."""
-        return self._paths[name][shard] if self._paths else name
+        return self._places[name].paths[shard]
+
+    def _paths_in(self, number: int) -> Iterator[str]:
+        """Yields the paths of all that is read of a file."""
+        yield from self._in_file.get(number, ())
+        for files, paths in self._places.values():
+            if isinstance(files, range) and number in files:
+                yield paths[files.index(number)]
 
     def _by_shard(self, name: str, runs: Sequence[Run]) -> ByShard:
         """Gives (shard, runs of its own rows) in the order of `runs`."""
@@ -151,15 +150,15 @@ class ShardedSource:
             self._cut = runs, ends, found
         return found
 
-    def _source(self, shard: int) -> Source:
-        number = self._file_of[shard]
+    def _source(self, name: str, shard: int) -> Source:
+        number = self._places[name].files[shard]
         source = self._sources.get(number)
         if source is not None:
             return source
         with self._lock:
             if number not in self._sources:
-                names = list(self._in_file[number]) if self._paths else self._names
-                self._sources[number] = self._open(self._files[number], names, number=number)
+                paths = list(self._paths_in(number))
+                self._sources[number] = self._open(self._files[number], paths, number=number)
             return self._sources[number]
 
 

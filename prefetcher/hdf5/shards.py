@@ -1,29 +1,29 @@
-"""Several files as one: the rows of each dataset follow each other in the order of the files.
+"""The files of one data set as one. Nothing above this module knows how many there are.
 
-A shard is a file, or one of the groups of a file that the pattern of a name stands for. One file is
-the case of a single shard; nothing above this module knows how many there are.
+The files stand on top of each other, so that their rows follow each other: a `Stack`. Where the
+user gave several such stacks a key each, as in ``{"x": "pcam_x.h5", "y": "pcam_y.h5"}``, the name
+of a dataset begins with the key: "x:images". Row i of any stack belongs to row i of the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import accumulate
 
 from prefetcher.config import Files, normal_path
-from prefetcher.errors import DatasetError, SettingsError
-from prefetcher.hdf5.dataset import Dataset
+from prefetcher.errors import DatasetError, NoDatasetError, SettingsError
+from prefetcher.hdf5.dataset import Csr, Dataset
 from prefetcher.hdf5.describe import FileDescription
-from prefetcher.hdf5.groups import Groups, Place, name_of
-from prefetcher.hdf5.joining import joined
-from prefetcher.hdf5.opened import MOST_BYTES
+from prefetcher.hdf5.groups import Places
 from prefetcher.hdf5.paths import identified
-from prefetcher.hdf5.patterns import is_pattern
-from prefetcher.hdf5.proof import MOST_PROVED, PROVED_BYTES, Proofs
-from prefetcher.hdf5.source import HANDLE_BYTES
+from prefetcher.hdf5.patterns import Match
+from prefetcher.hdf5.proof import Proofs
+from prefetcher.hdf5.stack import Stack
+from prefetcher.messages.suggestions import listed
 
-FILE_BYTES = 1000
-"""Of the description of a file and what reads it, roughly; datasets that are alike are shared."""
+_ALONE = ""  # the key of files that were given none
 
 
 class Shards:
@@ -32,38 +32,98 @@ class Shards:
     A dataset is described when it is first asked for, in all files. `look_up` does so for several
     at once, so that each file is opened once. Used by one thread while it still looks things up.
 
+    Names are full ones, with a key where files have some: `full_name` and `found_name` make them.
+
     Args:
-        files: At least one, in the order of their rows.
+        files: At least one, in the order of their rows; or such by their keys.
 
     Attributes:
         proofs: What was proved of the files, for whoever reads them next.
     """
 
-    def __init__(self, files: Sequence[FileDescription]) -> None:
-        self._files = tuple(files)
+    def __init__(
+        self, files: Sequence[FileDescription] | Mapping[str, Sequence[FileDescription]]
+    ) -> None:
+        self._keyed = isinstance(files, Mapping)
+        by_key = files if isinstance(files, Mapping) else {_ALONE: files}
+        self._stacks = {key: Stack(of_key) for key, of_key in by_key.items()}
+        ends = accumulate(len(of_key) for of_key in by_key.values())
+        self._first = dict(zip(by_key, (0, *ends), strict=False))
         self.proofs = Proofs()
-        self._groups = Groups(self._files)
-        self._looked_up: set[str] = set()
-        self._memory: dict[tuple[tuple[str, ...], int], int] = {}
-        self._parts: dict[str, tuple[Dataset, ...]] = {}
         self._whole: dict[str, Dataset] = {}
-        self._alike: dict[tuple[Dataset, object], Dataset] = {}
-        self._sets_alike: dict[tuple[int, ...], tuple[Dataset, ...]] = {}  # by their identity
 
     @property
     def files(self) -> tuple[FileDescription, ...]:
         """The files, with what is known of them."""
-        return self._files
+        return sum((stack.files for stack in self._stacks.values()), ())
 
     @property
     def name(self) -> str:
-        """The first file's name, and how many more there are."""
-        return name_of(self._files)
+        """The first file's name, and how many more there are; that of each key."""
+        return listed([stack.name for stack in self._stacks.values()])
 
     @property
     def size(self) -> int:
         """Bytes of all files together."""
         return sum(file.size for file in self.files)
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of the files, none where they were given none."""
+        return list(self._stacks) if self._keyed else []
+
+    def full_name(self, part: str, name: str, group: str = "") -> str:
+        """What a name that the user wrote is called here: with a key, if files have any.
+
+        Args:
+            part: The parameter, which is the key where the name has none: "x".
+            name: As it was written: "images", or "x:images".
+            group: A group of the files that it is within.
+
+        Raises:
+            SettingsError: No key tells in which file it is.
+        """
+        key, own = self._written(name)
+        if self._keyed and key is None and part not in self._stacks:
+            raise SettingsError(
+                f"{part}={name!r}: none of the keys of file= ({listed(self.keys)}) is {part!r}: "
+                f"write one before the name, as in {f'{self.keys[0]}:{name}'!r}"
+            )
+        return self._full(part if key is None else key, own, group)
+
+    def found_name(self, parameter: str, name: str, group: str = "") -> str:
+        """The same for a name that may be in the files of any key: in those that have it.
+
+        Raises:
+            NoDatasetError: None has it.
+            SettingsError: Those of several keys have it.
+            PrefetchError: They could not be looked into.
+        """
+        key, own = self._written(name)
+        if not self._keyed or key is not None:
+            return self._full(key or _ALONE, own, group)
+        path = normal_path(f"{group}/{own}")
+        having = [key for key, stack in self._stacks.items() if stack.has(path)]
+        if not having:
+            raise NoDatasetError(f"no dataset {path!r} in {self.name}")
+        if len(having) > 1:
+            raise SettingsError(
+                f"{parameter}={name!r} is in the files of {listed(having)}: write which, as in "
+                f"{f'{having[-1]}:{name}'!r}"
+            )
+        return self._full(having[0], own, group)
+
+    def files_of(self, name: str) -> tuple[FileDescription, ...]:
+        """The files that a dataset is in."""
+        return self._of(name)[1].files
+
+    def key(self, name: str) -> str:
+        """The key of the files that a dataset is in; "" where they were given none."""
+        return self._of(name)[0]
+
+    def path(self, name: str) -> str:
+        """What a dataset is called within its files."""
+        return self._of(name)[2]
 
     def look_up(self, names: Iterable[str]) -> None:
         """Describes these in every file, as far as they are there, whatever links lead to them.
@@ -72,18 +132,8 @@ class Shards:
             FileError: A file cannot be used, or changed meanwhile.
             ReadError: The system could not read one.
         """
-        wanted = set(map(normal_path, names)) - self._looked_up
-        if not wanted:
-            return
-        self._looked_up |= wanted
-        self._groups.look_up(self._files, wanted)
-        plain = {name for name in wanted if name not in self._groups}
-        self._files = tuple(
-            [
-                self._knowing(file, plain | self._groups.paths_in(number, wanted))
-                for number, file in enumerate(self._files)
-            ]
-        )
+        for stack, own in self._by_stack(names):
+            stack.look_up(own)
 
     def only(self, groups: str | Sequence[str]) -> None:
         """Leaves out all groups but these, before anything is looked up.
@@ -93,15 +143,20 @@ class Shards:
 
         Raises:
             PrefetchError: As `dataset`, where it cannot be read.
+            SettingsError: It cannot be told which groups of the other files these are.
         """
-        self._groups.only(
-            [file.texts(groups) if isinstance(groups, str) else groups for file in self._files]
-        )
+        if not isinstance(groups, str):
+            for stack in self._stacks.values():
+                stack.only([groups] * len(stack.files))
+            return
+        named = self._group_names(groups)
+        for key, stack in self._stacks.items():
+            stack.only(named.get(key) or _as_many(next(iter(named.items())), key, stack, groups))
 
     @property
     def has_patterns(self) -> bool:
         """Whether a name that was looked up stands for several groups."""
-        return bool(self._groups)
+        return any(stack.has_patterns for stack in self._stacks.values())
 
     def including(self, names: Collection[str]) -> Shards:
         """The same with these looked up once and for all.
@@ -112,36 +167,32 @@ class Shards:
         self.look_up(names)
         for name in names:
             self.dataset(name)
+        self._check_groups()
         return self
 
     def parts(self, name: str) -> tuple[Dataset, ...]:
-        """The dataset of that name in each file. Raises as `dataset`."""
-        wanted = normal_path(name)
-        if wanted not in self._parts:
-            self.look_up([wanted])
-            if wanted in self._groups or not is_pattern(wanted):
-                self._check_alike(wanted)
-            self._parts[wanted] = tuple(self._found(wanted))
-        return self._parts[wanted]
+        """The dataset of that name in each shard, by its path. Raises as `dataset`."""
+        _, stack, own = self._of(name)
+        return stack.parts(own)
 
     def is_pattern(self, name: str) -> bool:
         """Whether a name stands for datasets of several groups."""
-        self.look_up([name])
-        return normal_path(name) in self._groups
+        _, stack, own = self._of(name)
+        return stack.is_pattern(own)
 
-    def places(self, name: str) -> Sequence[Place]:
-        """The file and the path of the dataset of that name in each shard."""
-        wanted = normal_path(name)
-        if self.is_pattern(wanted):
-            return self._groups.places(wanted)
-        return [(number, wanted) for number in range(len(self._files))]
+    def places(self, name: str) -> Places:
+        """Where the dataset of that name is in each shard."""
+        key, stack, own = self._of(name)
+        numbers, paths = stack.places(own)
+        first = self._first[key]
+        if isinstance(numbers, range):
+            return Places(range(first, first + len(numbers)), paths)
+        return Places([first + number for number in numbers], paths)
 
     def where(self, shard: int, name: str) -> str:
         """A shard for messages: the file, and the path of a dataset if there are several groups."""
-        if not self.is_pattern(name):
-            return self._files[shard].path.name
-        number, path = self.places(name)[shard]
-        return f"{path} in {self._files[number].path.name}"
+        _, stack, own = self._of(name)
+        return stack.where(shard, own)
 
     def level(self, strides: Mapping[str, int]) -> Shards:
         """The same with those rows of each file that all of these datasets have, as it may grow.
@@ -153,15 +204,26 @@ class Shards:
 
         Raises:
             FileError: As `look_up`, like `ReadError`.
-            SettingsError: A name is a pattern of groups, of which there may be more at any time.
+            SettingsError: A name is a pattern of groups, of which there may be more at any time; or
+                the files of each key are not as many.
         """
         self.look_up(strides)
-        if patterns := sorted(name for name in strides if name in self._groups):
+        of_key: dict[str, dict[str, int]] = {key: {} for key in self._stacks}
+        for name, stride in strides.items():
+            key, stack, own = self._of(name)
+            stack.refuse_patterns([own])
+            of_key[key][own] = stride
+        used = [key for key, own in of_key.items() if own]
+        if len({len(self._stacks[key].files) for key in used}) > 1:
             raise SettingsError(
-                f"swmr=True: {patterns[0]} is a pattern of groups, and a file that is written may "
-                "get more of them at any time: name one dataset, or leave swmr out"
+                f"swmr=True: {listed(used)} have different numbers of files, so that nobody knows "
+                "which rows belong together while they grow: name as many files for each"
             )
-        return Shards([file.level(strides) for file in self.files])
+        together = zip(*(self._stacks[key].files for key in used), strict=True)
+        levelled = [_level(files, [of_key[key] for key in used]) for files in together]
+        found = {key: stack.files for key, stack in self._stacks.items()}
+        found |= dict(zip(used, zip(*levelled, strict=True), strict=bool(levelled)))
+        return Shards(found if self._keyed else found[_ALONE])
 
     def dataset(self, name: str) -> Dataset:
         """The dataset of that name with the rows of all files.
@@ -171,13 +233,10 @@ class Shards:
             DatasetError: It cannot be cut into batches, or its rows differ between the files.
             FileError: As `FileDescription.dataset`.
         """
-        wanted = normal_path(name)
-        if wanted not in self._whole:
-            parts, files = self.parts(wanted), [number for number, _ in self.places(wanted)]
-            self._whole[wanted] = joined(
-                wanted, parts, files, lambda shard: self.where(shard, wanted)
-            )
-        return self._whole[wanted]
+        if name not in self._whole:
+            key, stack, own = self._of(name)
+            self._whole[name] = _renamed(stack.dataset(own), partial(self._full, key))
+        return self._whole[name]
 
     def memory_bytes(self, names: Sequence[str], threads: int) -> int:
         """The most that is in memory of the files themselves: what is known of them, and open.
@@ -186,70 +245,118 @@ class Shards:
             names: The datasets that are read.
             threads: Those that read at once, each one file.
         """
-        key = (tuple(names), threads)
-        if key not in self._memory:
-            self._memory[key] = _memory_bytes(list(map(self.parts, names)), threads)
-        return self._memory[key]
+        return sum(stack.memory_bytes(own, threads) for stack, own in self._by_stack(names))
 
-    def _check_alike(self, name: str) -> None:
-        """Patterns and plain names do not go together: a shard would be a group and a file."""
-        others = {each for each in self._parts if (each in self._groups) != (name in self._groups)}
-        if others:
-            pattern, plain = sorted((name, min(others)), key=self._groups.__contains__)[::-1]
-            raise DatasetError(
-                f"{pattern} is a pattern of groups, and {plain} is one dataset of the file: name "
-                "both by a pattern, or both without"
+    def _full(self, key: str, name: str, group: str = "") -> str:
+        path = normal_path(f"{group}/{name}")
+        return f"{key}:{path}" if self._keyed else path
+
+    def _written(self, name: str) -> tuple[str | None, str]:
+        """The key and the rest of a name; no key where it begins with none."""
+        key, colon, own = name.partition(":")
+        return (key, own) if self._keyed and colon and key in self._stacks else (None, name)
+
+    def _of(self, name: str) -> tuple[str, Stack, str]:
+        """The key of a full name, its files, and its path in them."""
+        key, own = self._written(name)
+        if self._keyed and key is None:
+            raise SettingsError(
+                f"{name!r} is in no file: write one of the keys of file= ({listed(self.keys)}) "
+                f"before it, as in {f'{self.keys[0]}:{name}'!r}"
             )
+        key = key or _ALONE
+        return key, self._stacks[key], own
 
-    def _found(self, name: str) -> Iterator[Dataset]:
-        """Yields what is in each shard under that name, if it can be cut into batches."""
-        if name in self._groups:
-            for number, path in self.places(name):
-                part = self._files[number].dataset(path)
-                if part.csr is not None:
-                    raise DatasetError(
-                        f"{name} stands for groups of sparse rows ({path}), which no pattern may: "
-                        "name one of them"
-                    )
-                yield part
-            return
-        last = None
-        for file in self._files:
-            found = file.described(name)
-            if found is None or found is not last:
-                found = last = file.dataset(name)
-            yield found
+    def _by_stack(self, names: Iterable[str]) -> list[tuple[Stack, list[str]]]:
+        """The names that are in each stack, as they are called there."""
+        found: dict[str, list[str]] = {}
+        for name in names:
+            key, _, own = self._of(name)
+            found.setdefault(key, []).append(own)
+        return [(self._stacks[key], own) for key, own in found.items()]
 
-    def _knowing(self, file: FileDescription, names: AbstractSet[str]) -> FileDescription:
-        """The same with these; and one object for all datasets that are alike, as most are."""
-        if names <= {each.name for each in file.datasets}:
-            return file
-        file = file.including(sorted(names))
-        # numpy calls dtypes of objects equal whose elements differ.
-        datasets = tuple(
-            self._alike.setdefault((each, each.elements), each) for each in file.datasets
+    def _group_names(self, name: str) -> dict[str, list[list[str]]]:
+        """The names that a dataset holds in each file, by the keys of the files that have it."""
+        key, own = self._written(name)
+        keys = list(self._stacks) if key is None else [key]
+        having = [each for each in keys if self._stacks[each].has(own)] if len(keys) > 1 else keys
+        return {each: self._stacks[each].texts(own) for each in having or keys[-1:]}
+
+    def _check_groups(self) -> None:
+        """Row i of two patterns belongs together only if they stand for the same groups.
+
+        Raises:
+            DatasetError: They do not, in the files of two keys.
+        """
+        first: tuple[str, list[Match]] | None = None
+        for key, stack in self._stacks.items():
+            groups = stack.group_names()
+            if groups is None:
+                continue
+            first = first or (key, groups)
+            if groups != first[1]:
+                raise DatasetError(
+                    f"the patterns of {first[0]} stand for {_groups(first[1])} in "
+                    f"{self._stacks[first[0]].name}, and those of {key} for {_groups(groups)} in "
+                    f"{stack.name}: patterns must match the same groups in the same order"
+                )
+
+
+def _groups(matches: Sequence[Match]) -> str:
+    return f"{len(matches)} groups ({listed(['/'.join(match) for match in matches])})"
+
+
+def _as_many(
+    named: tuple[str, list[list[str]]], key: str, stack: Stack, groups: str
+) -> list[list[str]]:
+    """The names of groups for each file of a stack, out of the files of another key.
+
+    Raises:
+        SettingsError: There are other numbers of files.
+    """
+    other, names = named
+    if len(names) == 1:
+        return names * len(stack.files)
+    if len(names) != len(stack.files):
+        raise SettingsError(
+            f"groups={groups!r} is in {len(names)} files of {other}, and {key} has "
+            f"{len(stack.files)}: pass the names of the groups, as in groups=['demo_0', 'demo_7']"
         )
-        alike = self._sets_alike.setdefault(tuple(map(id, datasets)), datasets)
-        return replace(file, datasets=alike)
+    return names
 
 
-def _memory_bytes(parts: Sequence[Sequence[Dataset]], threads: int) -> int:
-    files: list[tuple[Dataset, ...]] = list(zip(*parts, strict=True))
-    kept = [sum(part.kept_bytes for part in of_file) for of_file in files]
-    proved = PROVED_BYTES * len(kept) + sum(kept)
-    general = ["general" in {part.way for part in of_file} for of_file in files]
-    return (
-        FILE_BYTES * len(kept)
-        + min(proved, max(MOST_PROVED, (threads + 1) * max(kept)))
-        + HANDLE_BYTES * min(sum(general), max(MOST_BYTES // HANDLE_BYTES, threads))
-    )
+def _renamed(dataset: Dataset, full: Callable[[str], str]) -> Dataset:
+    """The same by its full name, like the parts of sparse rows."""
+    csr = dataset.csr
+    if csr is not None:
+        data, indices, indptr = (
+            _renamed(each, full) for each in (csr.data, csr.indices, csr.indptr)
+        )
+        csr = Csr(data, indices, indptr, csr.said)
+    return replace(dataset, name=full(dataset.name), csr=csr)
+
+
+def _level(
+    files: Sequence[FileDescription], strides: Sequence[Mapping[str, int]]
+) -> list[FileDescription]:
+    """Files whose rows belong together with as many samples each."""
+    counts = [file.samples(own) for file, own in zip(files, strides, strict=True)]
+    samples = min((count for count in counts if count is not None), default=0)
+    return [file.level(own, samples) for file, own in zip(files, strides, strict=True)]
 
 
 def describe_all(
-    files: Files, *, allow_external: bool = False, retries: int = 3, swmr: bool = False
+    files: Files | Mapping[str, Files],
+    *,
+    allow_external: bool = False,
+    retries: int = 3,
+    swmr: bool = False,
 ) -> Shards:
-    """The files that `prefetcher.hdf5.paths.identified` finds, as one.
+    """The files that `prefetcher.hdf5.paths.identified` finds, or those of each key, as one.
 
     They are not opened: `Shards` describes what is asked for. Arguments and errors are its own.
     """
-    return Shards(identified(files, allow_external=allow_external, retries=retries, swmr=swmr))
+    found = partial(identified, allow_external=allow_external, retries=retries, swmr=swmr)
+    if isinstance(files, Mapping):
+        return Shards({key: found(of_key) for key, of_key in files.items()})
+    return Shards(found(files))
