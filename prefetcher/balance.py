@@ -19,6 +19,7 @@ from prefetcher.config import KeyedFiles
 from prefetcher.errors import PrefetchError
 from prefetcher.hdf5.dataset import Dataset
 from prefetcher.hdf5.sharded import ShardedSource
+from prefetcher.labels import has_single
 from prefetcher.messages.suggestions import listed
 from prefetcher.order.runs import runs_of
 from prefetcher.order.samples import Samples
@@ -71,8 +72,7 @@ def _range(samples: Samples) -> range | None:
 def _looked_at(dataset: Dataset) -> bool:
     """Whether it holds class numbers that are cheap to read."""
     chunk = dataset.dtype.itemsize * math.prod(dataset.storage_chunk or ())
-    one_each = dataset.row_shape in ((), (1,)) and dataset.dtype.kind in "biu"
-    return one_each and chunk <= _LARGEST_READ
+    return has_single(dataset) and dataset.dtype.kind in "biu" and chunk <= _LARGEST_READ
 
 
 def _places(inside: range, rows: int) -> _Rows:

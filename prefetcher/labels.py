@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from prefetcher.hdf5.dataset import Dataset
 from prefetcher.hdf5.sharded import ShardedSource
 from prefetcher.hdf5.shards import Shards
 
@@ -60,6 +62,11 @@ def each_text(shards: Shards, name: str, *, retries: int = 3) -> NDArray[np.byte
     return texts.reshape(-1).astype("S")
 
 
+def has_single(dataset: Dataset) -> bool:
+    """Whether its rows are of one value each, as (n,), (n, 1) or (n, 1, 1, 1) are."""
+    return math.prod(dataset.row_shape) == 1
+
+
 def single(rows: NDArray[Any]) -> NDArray[Any]:
-    """Rows of one value each, (n,) or (n, 1), as (n,)."""
+    """Rows of one value each as (n,)."""
     return rows.reshape(len(rows))

@@ -19,7 +19,7 @@ from prefetcher.errors import DatasetError, RowsError, SettingsError
 from prefetcher.hdf5.attributes import read_attributes
 from prefetcher.hdf5.describe import describe
 from prefetcher.hdf5.shards import Shards, describe_all
-from prefetcher.labels import CLASS_KINDS, each_row, each_text, single
+from prefetcher.labels import CLASS_KINDS, each_row, each_text, has_single, single
 from prefetcher.order.permutation import shuffled
 
 RowNumbers = NDArray[np.int64]
@@ -224,8 +224,8 @@ def _count(val_size: Any, rows: int) -> int:
 
 def _array(stratify: ArrayLike, length: int) -> NDArray[Any]:
     labels = np.asarray(stratify)
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
+    if labels.ndim > 1 and labels.size == len(labels):
+        labels = labels.reshape(-1)
     if labels.ndim != 1:
         raise SettingsError(
             f"stratify has the shape {labels.shape}: pass one label for each row, such as "
@@ -242,7 +242,7 @@ def _array(stratify: ArrayLike, length: int) -> NDArray[Any]:
 def _labels(shards: Shards, name: str) -> NDArray[Any]:
     """All values of a dataset, which has one for each row."""
     dataset = shards.dataset(name)
-    if dataset.row_shape not in ((), (1,)):
+    if not has_single(dataset):
         raise SettingsError(
             f"stratify={name!r} has rows of shape {dataset.row_shape}: pass one label for each "
             "row, such as an array of class numbers"

@@ -13,7 +13,7 @@ from prefetcher.config import Settings
 from prefetcher.errors import DatasetError, NoDatasetError, SettingsError
 from prefetcher.hdf5.dataset import Dataset
 from prefetcher.hdf5.shards import Shards
-from prefetcher.labels import CLASS_KINDS, each_row, each_text, single
+from prefetcher.labels import CLASS_KINDS, each_row, each_text, has_single, single
 from prefetcher.order.samples import Samples, rows_at
 
 Weights = NDArray[np.float64]
@@ -77,7 +77,7 @@ class _Source:
     def stored(self, name: str) -> Weights:
         """Weights out of a dataset that has one for each row."""
         what, dataset = f"weights={name!r}", self._dataset("weights", name)
-        if dataset.row_shape not in ((), (1,)) or dataset.dtype.kind not in "biuf":
+        if not has_single(dataset) or dataset.dtype.kind not in "biuf":
             raise SettingsError(f"{what}: {dataset} has no single number for each row")
         return _checked(what, self._of_samples(self._read(dataset, np.dtype(np.float64), single)))
 
@@ -88,7 +88,7 @@ class _Source:
             classes = self._of_samples(each_text(self.shards, dataset.name, retries=self.retries))
         elif dataset.csr is not None or dataset.dtype.kind not in CLASS_KINDS:
             raise SettingsError(f"{what}: {dataset} holds no classes: these are numbers or text")
-        elif dataset.row_shape in ((), (1,)):
+        elif has_single(dataset):
             classes = self._of_samples(self._read(dataset, dataset.dtype, single))
         else:
             classes = self._of_samples(self._read(dataset, np.dtype(np.int64), _hot))

@@ -29,6 +29,7 @@ def file(tmp_path: Path) -> Path:
     with h5py.File(tmp_path / "sorted.h5", "w") as h5:
         h5["x"], h5["labels"] = np.zeros((N, 2), np.uint8), SORTED
         h5["column"], h5["words"] = SORTED[:, None], np.char.mod("c%d", SORTED).astype("S3")
+        h5["deep"] = SORTED[:, None, None, None]
         h5["onehot"], h5["few"] = np.eye(10)[SORTED], np.arange(7)
     return tmp_path / "sorted.h5"
 
@@ -41,7 +42,7 @@ def assert_whole(parts: tuple[NDArray[np.int64], ...], rows: Any) -> None:
     assert sorted(np.concatenate(parts).tolist()) == sorted(rows)
 
 
-@pytest.mark.parametrize("stratify", ["labels", "column", "words", SORTED, SORTED.tolist()])
+@pytest.mark.parametrize("stratify", ["labels", "column", "deep", "words", SORTED, SORTED.tolist()])
 def test_every_class_is_split_alike(file: Path, stratify: Any) -> None:
     train, val = prefetcher.split(file, 0.2, seed=3, x="x", stratify=stratify)
     assert_whole((train, val), range(N))

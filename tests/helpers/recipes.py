@@ -109,6 +109,14 @@ def scans(folder: Path) -> None:
         writer.writerows((f"scan {number}", number / 120) for number in range(120))
 
 
+def camelyon(folder: Path) -> None:
+    with h5py.File(folder / "camelyonpatch_x.h5", "w") as file:
+        pictures = DICE.integers(0, 256, (80, 8, 8, 3), "u1")
+        file.create_dataset("x", data=pictures, chunks=(16, 8, 8, 3), compression="gzip")
+    with h5py.File(folder / "camelyonpatch_y.h5", "w") as file:
+        file["y"] = DICE.integers(0, 2, (80, 1, 1, 1), "u1")
+
+
 def model_of(inputs: Any, *shape: int) -> Any:
     """A model of one value, or of an array of that shape."""
     flat = [
@@ -154,6 +162,10 @@ RECIPES: dict[str, tuple[Callable[[Path], None], Callable[[], Any]]] = {
         ),
     ),
     "Labels from a CSV file": (scans, lambda: model_of([given(6)], 1)),
+    "Labels in a file of their own (PatchCamelyon)": (
+        camelyon,
+        lambda: model_of([given(8, 8, 3)], 1),
+    ),
     "Classes of unequal size": (scans, lambda: model_of([given(6)], 1)),
     "K-fold cross-validation": (scans, lambda: model_of([given(6)], 1)),
     "Autoencoders": (scans, lambda: model_of([given(6)], 6)),
