@@ -1,4 +1,4 @@
-"""What is in a file, how each dataset is stored, and which way of reading fits it."""
+"""What is in a file: its datasets, its groups, and what the patterns of names stand for in it."""
 
 from __future__ import annotations
 
@@ -12,34 +12,17 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from prefetcher.columns.ragged import elements_of
 from prefetcher.config import normal_path
-from prefetcher.errors import (
-    DatasetError,
-    FileChangedError,
-    FileError,
-    NoDatasetError,
-    PrefetchError,
-    UnsafeFileError,
-)
-from prefetcher.hdf5.dataset import Csr, Dataset, check_batchable
-from prefetcher.hdf5.faults import RAISED, damage_reported, system_error
-from prefetcher.hdf5.links import Item, Refused, dataset_names, find, names_of, walk
+from prefetcher.errors import DatasetError, NoDatasetError
+from prefetcher.hdf5.absent import why_absent
+from prefetcher.hdf5.dataset import Dataset, check_batchable
+from prefetcher.hdf5.faults import damage_reported
+from prefetcher.hdf5.links import Item, Refused, dataset_names, find, walk
+from prefetcher.hdf5.looking import dataset_of, look_at, refused_dataset
 from prefetcher.hdf5.opening import open_file, status_of
-from prefetcher.hdf5.packing import packing_of
 from prefetcher.hdf5.patterns import Match, matching
-from prefetcher.hdf5.properties import (
-    layout_of,
-    missing_storage,
-    storage_files,
-    stored_filters,
-    unavailable,
-)
-from prefetcher.hdf5.sparse import NO_PARTS, SparseGroup, sparse_group, why_no_rows
-from prefetcher.hdf5.virtual import open_sources
-from prefetcher.hdf5.ways import choose, dtype_of, why_no_dtype
-from prefetcher.messages.suggestions import listed, missing
-from prefetcher.storage.protocol import Identity, check_identity, identity_of, is_same
+from prefetcher.hdf5.told import check_same
+from prefetcher.storage.protocol import Identity, identity_of
 from prefetcher.storage.retry import Result, Retry
 
 _FEW = 8  # datasets of a file that are looked through: a dict for each of many files costs more
@@ -133,7 +116,8 @@ class FileDescription:
         if not new:
             return self
         found = self._looking(partial(_present, self, new))
-        return replace(self, datasets=(*self.datasets, *found)) if found else self
+        more = [each for each in found if self.described(each.name) is None]
+        return replace(self, datasets=(*self.datasets, *more)) if more else self
 
     def samples(self, strides: Mapping[str, int]) -> int | None:
         """How many samples all of these `datasets` have; None where none of them has rows.
@@ -226,7 +210,7 @@ def _described(
     with open_file(path, swmr=swmr) as file, damage_reported(path):
         status = path.stat()
         datasets = tuple(
-            _describe(file, name, found, allow_external=allow_external)
+            dataset_of(file, name, found, allow_external=allow_external)
             for name, found in walk(file, allow_external=allow_external)
         )
     identity = identity_of(status, grows=swmr)
@@ -241,104 +225,29 @@ def _found(description: FileDescription, name: str) -> Iterator[tuple[h5py.File,
     path, allow_external = description.path, description.allow_external
     with open_file(path, swmr=description.swmr) as file, damage_reported(path):
         opened = os.fstat(file.id.get_vfd_handle())
-        check_same(description, opened)
+        check_same(path.name, description.identity, description.manifest, opened)
         yield file, None if "\0" in name else find(file, name, allow_external=allow_external)
-
-
-def check_same(description: FileDescription, status: os.stat_result) -> None:
-    """Raises `FileChangedError` if that is not the state of the file that was described."""
-    if description.manifest and not is_same(status, description.identity):
-        raise FileChangedError(
-            f"{description.path.name} is not the file that {description.manifest} describes "
-            f"({_state(identity_of(status))}, not {_state(description.identity)}): {_ANEW}"
-        )
-    check_identity(description.path.name, status, description.identity)
-
-
-_ANEW = "if it is the right one, make the manifest anew with `prefetcher manifest`"
-
-
-def _state(identity: Identity) -> str:
-    size, mtime_ns, _ = identity
-    return f"{size} bytes, time {mtime_ns / 1e9:.6f}" if mtime_ns else f"{size} bytes"
-
-
-def check_told(file: h5py.File, description: FileDescription, names: Iterable[str]) -> None:
-    """Compares with the open file what a manifest says of these datasets.
-
-    Raises:
-        FileChangedError: It says something else than the file.
-        PrefetchError: A dataset cannot be read here; see `FileDescription.dataset`.
-    """
-    for name in names:
-        found, told = find(file, name, allow_external=False), description.described(name)
-        actual = (
-            _describe(file, name, found, allow_external=False)
-            if isinstance(found, h5py.Dataset | Refused)
-            else None
-        )
-        if actual is not None:
-            check_batchable(description.path.name, actual)
-        if told is None or actual is None or _facts(actual) != _facts(told):
-            raise FileChangedError(
-                f"{description.path.name} holds {_stored(actual) if actual else f'no {name}'}, but "
-                f"{description.manifest} says {_stored(told) if told else 'nothing'}: {_ANEW}"
-            )
-
-
-def _facts(dataset: Dataset) -> tuple[object, ...]:
-    return (
-        dataset.shape, dataset.dtype, dataset.layout, dataset.storage_chunk, dataset.filters,
-        dataset.stored_bytes, dataset.way,
-    )  # fmt: skip
-
-
-def _stored(dataset: Dataset) -> str:
-    filters = f" ({', '.join(dataset.filters)})" if dataset.filters else ""
-    return f"{dataset}, {dataset.layout}{filters}, {dataset.stored_bytes} bytes"
 
 
 def _leads_to_group(description: FileDescription, name: str) -> bool:
     with _found(description, name) as (_, found):
         if isinstance(found, Refused):
-            refused = _refused(name, np.dtype(object), "unknown", found)
+            refused = refused_dataset(name, np.dtype(object), "unknown", found)
             check_batchable(description.path.name, refused)
         return isinstance(found, h5py.Group)
 
 
 def _looked_up(description: FileDescription, name: str) -> Dataset:
     """The dataset that a path leads to, under that name."""
-    path = description.path
+    allow_external = description.allow_external
     with _found(description, "") as (file, _):
-        found = None if "\0" in name else _at(file, name, description)
+        found = None if "\0" in name else look_at(file, name, allow_external=allow_external)
         if isinstance(found, Dataset):
             return found
-        have = _Shown(file, description)
-        if found is None or any(each.startswith(f"{name}/") for each in have):
-            raise NoDatasetError(missing("dataset", name, path.name, have))
-        raise NoDatasetError(f"{name or '/'!r} in {path.name} is {_other_kind(found, name)}")
-
-
-class _Shown(Mapping[str, str]):
-    """How each dataset of a file is shown, by name; looked up only for those that are."""
-
-    def __init__(self, file: h5py.File, description: FileDescription) -> None:
-        self._file = file
-        self._allow_external = description.allow_external
-        self._names = dict.fromkeys(dataset_names(file))
-
-    def __getitem__(self, name: str) -> str:
-        allow_external = self._allow_external
-        found = find(self._file, name, allow_external=allow_external)
-        if not isinstance(found, h5py.Dataset | Refused):
-            return name
-        return str(_describe(self._file, name, found, allow_external=allow_external))
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
+        file_name = description.path.name
+        raise NoDatasetError(
+            why_absent(file, file_name, name, found, allow_external=allow_external)
+        )
 
 
 def _dataset_names(description: FileDescription) -> list[str]:
@@ -347,21 +256,24 @@ def _dataset_names(description: FileDescription) -> list[str]:
 
 
 def _present(description: FileDescription, names: Sequence[str]) -> list[Dataset]:
-    """Those of these datasets that are there, whatever can be done with them."""
+    """Those of these datasets that are there, whatever can be done with them.
+
+    A group of sparse rows brings the datasets that it is made of.
+    """
+    present: dict[str, Dataset] = {}
     with _found(description, "") as (file, _):
-        found = (_at(file, name, description) for name in names if "\0" not in name)
-        return [each for each in found if isinstance(each, Dataset)]
+        for name in names:
+            if "\0" in name or name in present:
+                continue
+            found = look_at(file, name, allow_external=description.allow_external)
+            if isinstance(found, Dataset):
+                present |= {each.name: each for each in (found, *_made_of(found))}
+    return list(present.values())
 
 
-def _at(file: h5py.File, name: str, description: FileDescription) -> Dataset | Item | None:
-    """The dataset at a path, sparse rows included; else what lies there."""
-    allow_external = description.allow_external
-    found = find(file, name, allow_external=allow_external)
-    if isinstance(found, h5py.Dataset | Refused):
-        return _describe(file, name, found, allow_external=allow_external)
-    if isinstance(found, h5py.Group) and (group := sparse_group(found)):
-        return _sparse(file, name, group, allow_external=allow_external)
-    return found
+def _made_of(dataset: Dataset) -> tuple[Dataset, ...]:
+    csr = dataset.csr
+    return () if csr is None else (csr.data, csr.indices, csr.indptr)
 
 
 def _matches(description: FileDescription, patterns: Sequence[str]) -> dict[str, dict[Match, str]]:
@@ -379,99 +291,3 @@ def _texts(description: FileDescription, name: str) -> list[str]:
         if not isinstance(found, h5py.Dataset) or h5py.check_string_dtype(found.dtype) is None:
             raise DatasetError(f"{name} in {description.path.name} holds no text")
         return [str(each) for each in np.ravel(found.asstr()[()])]
-
-
-def _other_kind(found: h5py.HLObject, name: str) -> str:
-    if not isinstance(found, h5py.Group):
-        return "a named type, not a dataset"
-    inside = [normal_path(f"{name}/{each}") for each in names_of(found)]
-    return f"a group of {listed(inside)}: name a dataset in it" if inside else "an empty group"
-
-
-def _describe(
-    file: h5py.File, name: str, found: h5py.Dataset | Refused, *, allow_external: bool
-) -> Dataset:
-    if isinstance(found, Refused):
-        return _refused(name, np.dtype(object), "unknown", found)
-    try:
-        with open_sources(found, allow_external=allow_external) as sources:
-            return _readable(file, name, found, sources)
-    except UnsafeFileError as error:
-        refused = Refused(f"{name} is a virtual dataset, and {error}", outside=True)
-    except (DatasetError, FileError) as error:
-        refused = Refused(str(error))
-    except PrefetchError:
-        raise
-    except RAISED as error:
-        if system_error(error):
-            raise
-        refused = Refused(f"HDF5 cannot tell how it is stored: {error}")
-    # HDF5 is not asked for more than it knows without its sources.
-    return _refused(name, dtype_of(found), layout_of(found.id.get_create_plist()), refused)
-
-
-def _sparse(
-    file: h5py.File, name: str, group: SparseGroup | Refused, *, allow_external: bool
-) -> Dataset:
-    """Sparse rows, which count as a dataset of whole ones."""
-    if isinstance(group, Refused):
-        return _refused(name, np.dtype(object), "csr", group)
-    found = [
-        find(file, f"{name}/{part}", allow_external=allow_external)
-        for part in ("data", "indices", "indptr")
-    ]
-    if not all(isinstance(each, h5py.Dataset | Refused) for each in found):
-        return _refused(name, np.dtype(object), "csr", Refused(NO_PARTS))
-    data, indices, indptr = (
-        _describe(file, f"{name}/{part}", each, allow_external=allow_external)
-        for part, each in zip(("data", "indices", "indptr"), found, strict=True)
-    )
-    parts = (data, indices, indptr)
-    if why := next((f"{part.name}: {part.refused}" for part in parts if part.refused), ""):
-        return _refused(name, data.dtype, "csr", Refused(why, any(part.outside for part in parts)))
-    if why := why_no_rows(group, *((part.shape, part.dtype) for part in parts)):
-        return _refused(name, data.dtype, "csr", Refused(why))
-    slowest = max((data, indices), key=lambda part: part.way == "general")
-    return Dataset(
-        name, (group.rows, group.columns), data.dtype, "csr", None, data.filters,
-        sum(part.stored_bytes for part in parts), slowest.way, slowest.why,
-        csr=Csr(data, indices, indptr, group.said),
-    )  # fmt: skip
-
-
-def _refused(name: str, dtype: np.dtype[np.generic], layout: str, refused: Refused) -> Dataset:
-    return Dataset(
-        name, (), dtype, layout, None, (), 0, "general", refused.why,
-        refused=refused.why, outside=refused.outside,
-    )  # fmt: skip
-
-
-def _readable(
-    file: h5py.File, name: str, dataset: h5py.Dataset, sources: list[h5py.Dataset]
-) -> Dataset:
-    properties = dataset.id.get_create_plist()
-    filters = stored_filters(properties)
-    missing = unavailable(filters)
-    way, why = choose(file, dataset)
-    return Dataset(
-        name=name,
-        shape=dataset.shape or (),
-        dtype=dtype_of(dataset),
-        layout=layout_of(properties),
-        storage_chunk=dataset.chunks,
-        filters=tuple(stored.name for stored in filters),
-        stored_bytes=dataset.id.get_storage_size(),
-        way=way,
-        why=why,
-        # What is decoded outside HDF5 needs no filter of HDF5's.
-        missing_filter=missing.name if missing and way == "general" else "",
-        packing=packing_of(dataset),
-        refused=why_no_dtype(dataset) or missing_storage(storage_files(dataset)),
-        heap_bytes=_most_heap(dataset, sources) if elements_of(dtype_of(dataset)) else 0,
-    )
-
-
-def _most_heap(dataset: h5py.Dataset, sources: list[h5py.Dataset]) -> int:
-    """Bytes of the files that rows of variable length lie in."""
-    files = {each.file.filename: each.file for each in (dataset, *sources)}
-    return sum(file.id.get_filesize() for file in files.values())

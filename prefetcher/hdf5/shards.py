@@ -13,14 +13,14 @@ from functools import partial
 from itertools import accumulate
 
 from prefetcher.config import Files, normal_path
-from prefetcher.errors import DatasetError, NoDatasetError, SettingsError
+from prefetcher.errors import NoDatasetError, SettingsError
 from prefetcher.hdf5.dataset import Csr, Dataset
 from prefetcher.hdf5.describe import FileDescription
 from prefetcher.hdf5.groups import Places
 from prefetcher.hdf5.paths import identified
-from prefetcher.hdf5.patterns import Match
 from prefetcher.hdf5.proof import Proofs
 from prefetcher.hdf5.stack import Stack
+from prefetcher.hdf5.together import check_groups, level, only_groups
 from prefetcher.messages.suggestions import listed
 
 _ALONE = ""  # the key of files that were given none
@@ -145,13 +145,8 @@ class Shards:
             PrefetchError: As `dataset`, where it cannot be read.
             SettingsError: It cannot be told which groups of the other files these are.
         """
-        if not isinstance(groups, str):
-            for stack in self._stacks.values():
-                stack.only([groups] * len(stack.files))
-            return
-        named = self._group_names(groups)
-        for key, stack in self._stacks.items():
-            stack.only(named.get(key) or _as_many(next(iter(named.items())), key, stack, groups))
+        key, own = self._written(groups) if isinstance(groups, str) else (None, groups)
+        only_groups(self._stacks, key, own)
 
     @property
     def has_patterns(self) -> bool:
@@ -167,7 +162,7 @@ class Shards:
         self.look_up(names)
         for name in names:
             self.dataset(name)
-        self._check_groups()
+        check_groups(self._stacks)
         return self
 
     def parts(self, name: str) -> tuple[Dataset, ...]:
@@ -210,20 +205,10 @@ class Shards:
         self.look_up(strides)
         of_key: dict[str, dict[str, int]] = {key: {} for key in self._stacks}
         for name, stride in strides.items():
-            key, stack, own = self._of(name)
-            stack.refuse_patterns([own])
+            key, _, own = self._of(name)
             of_key[key][own] = stride
-        used = [key for key, own in of_key.items() if own]
-        if len({len(self._stacks[key].files) for key in used}) > 1:
-            raise SettingsError(
-                f"swmr=True: {listed(used)} have different numbers of files, so that nobody knows "
-                "which rows belong together while they grow: name as many files for each"
-            )
-        together = zip(*(self._stacks[key].files for key in used), strict=True)
-        levelled = [_level(files, [of_key[key] for key in used]) for files in together]
-        found = {key: stack.files for key, stack in self._stacks.items()}
-        found |= dict(zip(used, zip(*levelled, strict=True), strict=bool(levelled)))
-        return Shards(found if self._keyed else found[_ALONE])
+        levelled = level(self._stacks, of_key)
+        return Shards(levelled if self._keyed else levelled[_ALONE])
 
     def dataset(self, name: str) -> Dataset:
         """The dataset of that name with the rows of all files.
@@ -275,55 +260,6 @@ class Shards:
             found.setdefault(key, []).append(own)
         return [(self._stacks[key], own) for key, own in found.items()]
 
-    def _group_names(self, name: str) -> dict[str, list[list[str]]]:
-        """The names that a dataset holds in each file, by the keys of the files that have it."""
-        key, own = self._written(name)
-        keys = list(self._stacks) if key is None else [key]
-        having = [each for each in keys if self._stacks[each].has(own)] if len(keys) > 1 else keys
-        return {each: self._stacks[each].texts(own) for each in having or keys[-1:]}
-
-    def _check_groups(self) -> None:
-        """Row i of two patterns belongs together only if they stand for the same groups.
-
-        Raises:
-            DatasetError: They do not, in the files of two keys.
-        """
-        first: tuple[str, list[Match]] | None = None
-        for key, stack in self._stacks.items():
-            groups = stack.group_names()
-            if groups is None:
-                continue
-            first = first or (key, groups)
-            if groups != first[1]:
-                raise DatasetError(
-                    f"the patterns of {first[0]} stand for {_groups(first[1])} in "
-                    f"{self._stacks[first[0]].name}, and those of {key} for {_groups(groups)} in "
-                    f"{stack.name}: patterns must match the same groups in the same order"
-                )
-
-
-def _groups(matches: Sequence[Match]) -> str:
-    return f"{len(matches)} groups ({listed(['/'.join(match) for match in matches])})"
-
-
-def _as_many(
-    named: tuple[str, list[list[str]]], key: str, stack: Stack, groups: str
-) -> list[list[str]]:
-    """The names of groups for each file of a stack, out of the files of another key.
-
-    Raises:
-        SettingsError: There are other numbers of files.
-    """
-    other, names = named
-    if len(names) == 1:
-        return names * len(stack.files)
-    if len(names) != len(stack.files):
-        raise SettingsError(
-            f"groups={groups!r} is in {len(names)} files of {other}, and {key} has "
-            f"{len(stack.files)}: pass the names of the groups, as in groups=['demo_0', 'demo_7']"
-        )
-    return names
-
 
 def _renamed(dataset: Dataset, full: Callable[[str], str]) -> Dataset:
     """The same by its full name, like the parts of sparse rows."""
@@ -334,15 +270,6 @@ def _renamed(dataset: Dataset, full: Callable[[str], str]) -> Dataset:
         )
         csr = Csr(data, indices, indptr, csr.said)
     return replace(dataset, name=full(dataset.name), csr=csr)
-
-
-def _level(
-    files: Sequence[FileDescription], strides: Sequence[Mapping[str, int]]
-) -> list[FileDescription]:
-    """Files whose rows belong together with as many samples each."""
-    counts = [file.samples(own) for file, own in zip(files, strides, strict=True)]
-    samples = min((count for count in counts if count is not None), default=0)
-    return [file.level(own, samples) for file, own in zip(files, strides, strict=True)]
 
 
 def describe_all(

@@ -26,7 +26,7 @@ from prefetcher.errors import (
 from prefetcher.hdf5.access import Access
 from prefetcher.hdf5.contiguous import ContiguousWay
 from prefetcher.hdf5.dataset import Dataset
-from prefetcher.hdf5.describe import FileDescription, check_same, check_told
+from prefetcher.hdf5.describe import FileDescription
 from prefetcher.hdf5.faults import damage_reported
 from prefetcher.hdf5.general import GeneralWay, H5pyWay
 from prefetcher.hdf5.handle import Handle
@@ -39,6 +39,7 @@ from prefetcher.hdf5.proof import FastWay, Proofs, Proven, agrees
 from prefetcher.hdf5.records import Record
 from prefetcher.hdf5.scratch import Scratch
 from prefetcher.hdf5.storage_chunks import StorageChunkWay
+from prefetcher.hdf5.told import check_same, check_told
 from prefetcher.hdf5.ways import Way
 from prefetcher.order.runs import Run
 from prefetcher.storage.local import LocalBytes
@@ -213,13 +214,15 @@ class Source:
     def _check_told(self, handle: Handle, names: Sequence[str]) -> None:
         """What a manifest says is not used before the file itself has said so."""
         with damage_reported(self._path):
-            check_told(handle.file, self._description, names)
+            told = {name: self._description.described(name) for name in names}
+            check_told(self._path.name, handle.file, told, self._description.manifest)
 
     def _handle(self, undo: ExitStack) -> Handle:
         if self._description.manifest:
             # It may know size and time; from now on the file is known by all that tells it apart.
             status = status_of(self._place)
-            check_same(self._description, status)
+            description = self._description
+            check_same(self._path.name, description.identity, description.manifest, status)
             self._identity = self._proofs.pin(self._number, identity_of(status))
         kinds = {each.name: (each.shape, each.dtype) for each in self._datasets.values()}
         handle = Handle(self._place, self._identity, kinds)

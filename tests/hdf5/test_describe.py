@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 import pytest
 
+from prefetcher import PrefetchSequence
 from prefetcher.columns.ragged import TEXT
 from prefetcher.errors import (
     DatasetError,
@@ -23,6 +24,7 @@ from prefetcher.errors import (
     NotHDF5Error,
     UnsafeFileError,
 )
+from prefetcher.hdf5 import absent, looking
 from prefetcher.hdf5 import describe as describe_module
 from prefetcher.hdf5.describe import describe, identify
 from prefetcher.hdf5.shards import describe_all
@@ -285,13 +287,14 @@ def wide(tmp_path: Path) -> Path:
 def described(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every dataset that is described from now on."""
     names: list[str] = []
-    real = describe_module._describe
+    real = looking.dataset_of
 
     def note(file: h5py.File, name: str, *arguments: object, **keywords: bool) -> object:
         names.append(name)
         return real(file, name, *arguments, **keywords)
 
-    monkeypatch.setattr(describe_module, "_describe", note)
+    for module in (looking, describe_module, absent):
+        monkeypatch.setattr(module, "dataset_of", note)
     return names
 
 
@@ -324,6 +327,20 @@ def test_several_names_take_one_opening_of_each_file(
     assert len(opened) == 2
     first, second = shards.parts("data/demo_1/obs")
     assert first is second  # what is alike takes memory once
+
+
+def test_a_sparse_group_is_looked_up_once(tmp_path: Path, described: list[str]) -> None:
+    """With the datasets that it is made of, which readers and checksums ask for by name."""
+    with h5py.File(tmp_path / "cells.h5ad", "w") as file:
+        group = file.create_group("X")
+        group.attrs["encoding-type"], group.attrs["shape"] = "csr_matrix", (4, 5)
+        group["data"], group["indices"], group["indptr"] = np.ones(4), np.arange(4), np.arange(5)
+        file["y"] = np.arange(4)
+    with PrefetchSequence(tmp_path / "cells.h5ad", "X", "y") as train:
+        ((x, _),) = train
+        assert x.shape == (4, 5)
+        train.state_dict()
+    assert sorted(described) == ["X/data", "X/indices", "X/indptr", "y"]
 
 
 @pytest.mark.parametrize(
