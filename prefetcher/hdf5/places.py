@@ -34,6 +34,11 @@ class Places:
         self._single = self.count == len(arrays) and max(counts, default=1) == 1
         self._starts = [] if self._single else list(accumulate(counts, initial=0))
 
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row; 0 where there is no room for any."""
+        return int(self._arrays[0].shape[1]) if self._arrays else 0
+
     def ahead(self, count: int, skip: int = 0) -> Sequence[Rows]:
         """The memory of the next rows but `skip`, as few contiguous pieces as it has."""
         first = self.done + skip

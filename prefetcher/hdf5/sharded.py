@@ -15,6 +15,7 @@ from prefetcher.hdf5.places import Places, Rows
 from prefetcher.hdf5.scratch import Scratch
 from prefetcher.hdf5.shards import Shards
 from prefetcher.hdf5.source import Source, check_room
+from prefetcher.hdf5.widening import read_wider
 from prefetcher.order.runs import Run
 from prefetcher.storage.protocol import Range
 
@@ -53,6 +54,13 @@ class ShardedSource:
             if not isinstance(places.files, range):
                 for number, path in zip(*places, strict=True):
                     self._in_file.setdefault(number, {})[path] = None
+        # The dtypes where a shard has other ones than the data set: in the file, and as it is read.
+        self._narrow = {
+            (name, shard): (part.dtype, dtype)
+            for name, dtype in ((name, shards.dataset(name).dtype) for name in self._names)
+            for shard, part in enumerate(shards.parts(name))
+            if part.dtype != dtype
+        }
         # What was cut last, as datasets are read one after the other at the same rows.
         self._cut: tuple[object, object, ByShard] = (None, None, ())
         self._open = partial(
@@ -107,7 +115,11 @@ class ShardedSource:
         places = Places(out)
         check_room(name, runs, places)
         for shard, own in self._by_shard(name, runs):
-            self._source(name, shard).fill(self._path(name, shard), own, places)
+            source, path = self._source(name, shard), self._path(name, shard)
+            if narrow := self._narrow.get((name, shard)):
+                read_wider(source, path, own, places, narrow)
+            else:
+                source.fill(path, own, places)
 
     def objects(
         self, name: str, runs: Sequence[Run], out: Objects, most: int | None = None

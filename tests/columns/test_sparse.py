@@ -287,11 +287,50 @@ def test_files_follow_each_other(tmp_path: Path) -> None:
         check(train, sp.vstack(parts).toarray())
 
 
-def test_no_pattern_stands_for_groups_of_sparse_rows(tmp_path: Path) -> None:
-    for number in range(2):
-        write(tmp_path / "a.h5", matrix(5, 4, number, 0.5), f"d_{number}/X", mode="wa"[number])
-    with pytest.raises(DatasetError, match=r"stands for groups of sparse rows \(d_0/X\)"):
-        small(tmp_path / "a.h5", "d_*/X", None)
+def test_a_pattern_stands_for_groups_of_sparse_rows(tmp_path: Path) -> None:
+    parts = [matrix(5 + number, 40, number) for number in range(4)]
+    for number, part in enumerate(parts):
+        path = write(
+            tmp_path / f"{number // 3}.h5", part, f"d_{number}/X", mode="wa"[number in (1, 2)]
+        )
+        with h5py.File(path, "a") as file:
+            del file["obs"]
+            file[f"d_{number}/id"] = np.arange(part.shape[0]) + sum(
+                each.shape[0] for each in parts[:number]
+            )
+    with small(tmp_path / "?.h5", "d_*/X", "d_*/id", readers=2) as train:
+        check(train, sp.vstack(parts).toarray())
+        assert train.stats().buffer_peak_bytes <= train.memory_bytes
+        assert train.state_dict()["file"]["files"] == 2
+    with h5py.File(tmp_path / "1.h5", "a") as file:
+        file["d_3/X/indices"][0] = 40
+    with (
+        small(tmp_path / "?.h5", "d_*/X", "d_*/id") as train,
+        pytest.raises(CorruptError, match=r"rows 0 to 1 of d_3/X in 1\.h5 are damaged"),
+    ):
+        list(train)
+
+
+@pytest.mark.parametrize("orders", [("i4", "i8", ">u2"), ("i8", "i4", "i4"), ("u4", "i4", "i4")])
+def test_files_with_indices_of_several_widths(tmp_path: Path, orders: Any) -> None:
+    """scipy writes the narrowest that there is room in, so it depends on the file."""
+    parts = [matrix(rows, seed=rows) for rows in (30, 10, 50)]
+    for number, (part, order) in enumerate(zip(parts, orders, strict=True)):
+        part.indices, part.indptr = part.indices.astype(order), part.indptr.astype(order)
+        path = write(tmp_path / f"{number}.h5", part, chunks=(16,))
+        with h5py.File(path, "a") as file:
+            file["obs/id"][:] += sum(each.shape[0] for each in parts[:number])
+    with small(tmp_path / "*.h5", "X", "obs/id", readers=2) as train:
+        check(train, sp.vstack(parts).toarray())
+        assert train.state_dict()["file"]["files"] == 3
+    with h5py.File(tmp_path / "1.h5", "a") as file:
+        del file["X"]
+        file["X"] = np.zeros((10, COLUMNS), "f4")
+    with pytest.raises(
+        DatasetError,
+        match=r"X has rows of float32 \(40,\) in 1.h5, but of float32 \(40,\) \(sparse\) in",
+    ):
+        small(tmp_path / "*.h5", "X", "obs/id")
 
 
 @settings(max_examples=20)

@@ -123,6 +123,29 @@ def test_a_file_of_another_kind_is_named(files: list[Path], tmp_path: Path) -> N
         PrefetchSequence([files[0], odd])
 
 
+@pytest.mark.parametrize(
+    ("kinds", "wide"),
+    [(("u1", "i8", "i2"), "i8"), ((">i4", "i4", "i4"), "i4"), (("u1", "i1", "u2"), "i4")],
+)
+def test_whole_numbers_of_several_widths_are_the_widest(
+    tmp_path: Path, kinds: Any, wide: str
+) -> None:
+    """Labels that several programs wrote. Rows of (2, 3), so that a slab holds few."""
+    x = np.random.default_rng(0).integers(0, 127, (3, 50, 2, 3))
+    for number, kind in enumerate(kinds):
+        write(tmp_path / f"{number}.h5", x=x[number].astype(kind), y=x[number, :, 0, 0])
+    with PrefetchSequence(tmp_path / "?.h5", "x", "y", batch_size=8, readers=2) as train:
+        assert train.state_dict()["file"]["files"] == 3
+        for rows, y in train:
+            assert rows.dtype == wide
+            assert (rows[:, 0, 0] == y).all()
+    with PrefetchSequence(tmp_path / "?.h5", "x", None, shuffle=False) as test:
+        assert (np.concatenate([rows for (rows,) in test]) == x.reshape(150, 2, 3)).all()
+    write(tmp_path / "3.h5", x=np.zeros((5, 2, 3), "f4"), y=np.zeros(5))
+    with pytest.raises(DatasetError, match=r"x has rows of float32 .* in 3\.h5, but of "):
+        PrefetchSequence(tmp_path / "?.h5", "x", None)
+
+
 def test_lengths_must_agree_in_each_file(tmp_path: Path) -> None:
     """In sum they do, so the rows of the second file would get the first one's targets."""
     first = write(tmp_path / "a.h5", x=np.zeros(3), y=np.zeros(4))
