@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from prefetcher.clock import State, doing
 from prefetcher.columns.column import Column, RowValueError, View
 from prefetcher.columns.memory import InMemory
+from prefetcher.columns.varied import Varied
 from prefetcher.config import Names, Transform
 from prefetcher.errors import CorruptError, TransformError
 from prefetcher.messages.user_code import definition_of, line_of
 from prefetcher.order.plan import Place
 
-Made = tuple[View, Callable[[NDArray[Any]], NDArray[Any]]]
+Made = tuple[View, Callable[[NDArray[Any]], NDArray[Any]] | Varied]
 """Which rows a value is made of, and how."""
 Batch = tuple[Any, ...]
 """(x,), (x, y) or (x, y, sample_weight); each an array, or a tuple or dict of arrays."""
@@ -147,7 +148,8 @@ class Recipe:
         else:
             view, make = self._values[part]
             try:
-                array = make(arrays[view])
+                rows = arrays[view]
+                array = make(rows, samples) if isinstance(make, Varied) else make(rows)
             except RowValueError as fault:
                 at, step = divmod(fault.at, view.span.rows)
                 row = self._row(view, int(samples[at]), step)

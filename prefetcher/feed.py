@@ -21,8 +21,9 @@ from prefetcher.hdf5.opened import check_descriptors
 from prefetcher.hdf5.patterns import is_pattern
 from prefetcher.hdf5.shards import Shards, describe_all
 from prefetcher.machine.limits import cpus_allowed, memory_allowed
+from prefetcher.making import by_file, value_of
 from prefetcher.messages.repacking import convert_line
-from prefetcher.naming import leaves, named, value_of
+from prefetcher.naming import leaves, named
 from prefetcher.needs import needs_of, row_text
 from prefetcher.order.chunk import MOST_READERS
 from prefetcher.order.samples import Samples
@@ -76,7 +77,9 @@ def feed_of(settings: Settings) -> Feed:
             settings,
             shards,
             planned(settings, samples, needs, weights, shard),
-            _recipe(settings, made, partial(row_text, shards, needs), shard),
+            _recipe(
+                settings, by_file(made, shards, needs), partial(row_text, shards, needs), shard
+            ),
             needs,
             _values(settings, samples, length),
             sum(_made_bytes(leaf, shards) for leaf in made),

@@ -8,12 +8,10 @@ from functools import partial
 from typing import Any
 
 from prefetcher.batch import flatten, not_numbers
-from prefetcher.columns.column import Column, Stored, Value
+from prefetcher.columns.column import Column, Value
 from prefetcher.columns.fields import written_field
 from prefetcher.columns.memory import InMemory
-from prefetcher.columns.packed import Unpacked
 from prefetcher.columns.ragged import TEXT, elements_of
-from prefetcher.columns.rows import Row
 from prefetcher.columns.sparse import Sparse
 from prefetcher.config import DEFAULT_X, DEFAULT_Y, Settings
 from prefetcher.errors import (
@@ -27,6 +25,7 @@ from prefetcher.hdf5.attributes import read_attributes
 from prefetcher.hdf5.dataset import Dataset
 from prefetcher.hdf5.describe import FileDescription
 from prefetcher.hdf5.shards import Shards
+from prefetcher.making import value_of
 from prefetcher.messages.suggestions import listed, missing
 
 Rename = Callable[[str], str | Column]
@@ -91,40 +90,6 @@ def written(names: Any) -> Any:
     if isinstance(names, tuple):
         return [written(name) for name in names]
     return names if names is None else str(names)
-
-
-def value_of(leaf: str | Column, shards: Shards) -> Value:
-    """What a batch holds for a name or a column.
-
-    Raises:
-        PrefetchError: There is no such dataset, or no such value can be made of it.
-    """
-    name = leaf if isinstance(leaf, str) else leaf.dataset
-    dataset = shards.dataset(name)
-    column = Row(leaf) if isinstance(leaf, str) else leaf
-    if any(isinstance(each, Unpacked) for each in _nested(column)):
-        _check_packing(name, shards)
-    sparse = dataset.csr is not None
-    return column.value(Stored(dataset.dtype, dataset.row_shape, sparse, dataset.packing))
-
-
-def _nested(column: str | Column) -> Iterator[Column]:
-    while isinstance(column, Column):
-        yield column
-        column = column.of
-
-
-def _check_packing(name: str, shards: Shards) -> None:
-    """Refuses numbers that are packed in another way in each file: a column is made by one."""
-    first, *others = shards.parts(name)
-    for shard, part in enumerate(others, 1):
-        if part.packing != first.packing:
-            raise DatasetError(
-                f"{name} is packed in another way in {shards.where(shard, name)} "
-                f"({part.packing or 'not at all'}) than in {shards.where(0, name)} "
-                f"({first.packing or 'not at all'}): use files of one packing, or undo it in a "
-                "transform with a parameter `rows`"
-            )
 
 
 def _with_full_names(settings: Settings, shards: Shards, group: str) -> Settings:

@@ -33,8 +33,9 @@ from prefetcher.config import (
 )
 from prefetcher.errors import DatasetError, ProcessError, RowsError, SettingsError
 from prefetcher.feed import feed_of, mixing_advice, sharing_advice
+from prefetcher.making import value_of
 from prefetcher.monitor import Monitor, claimed, wait_scope
-from prefetcher.naming import PARTS, leaves, value_of, written
+from prefetcher.naming import PARTS, leaves, written
 from prefetcher.order.plan import Plan
 from prefetcher.order.shard import Shard
 from prefetcher.pipeline.stats import Stats

@@ -98,12 +98,14 @@ class Stored(NamedTuple):
         shape: Of the row.
         sparse: Whether only the elements that are not zero are stored.
         packing: How its numbers were packed; None if they were not.
+        varied: Whether the rows of other files are packed in another way.
     """
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     sparse: bool = False
     packing: Packing | None = None
+    varied: bool = False
 
 
 class Value(NamedTuple):

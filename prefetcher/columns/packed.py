@@ -23,7 +23,8 @@ class Unpacked(Column):
     `missing_value`; and `_Unsigned` for integers that are meant without a sign. It is computed in
     float64, then rounded once.
 
-    Columns may stand in each other: ``Window(Unpacked("t2m"), 24)``.
+    Columns may stand in each other: ``Window(Unpacked("t2m"), 24)``. Each file is unpacked as its
+    own attributes say, as NetCDF files of one variable often have a scale for each year.
 
     Attributes:
         of: The dataset's name, or a column of its numbers.
@@ -39,7 +40,8 @@ class Unpacked(Column):
             )
         if inner.dtype.kind not in "iuf":
             raise DatasetError(f"it holds {inner.dtype}, and packed values are whole numbers")
-        unpack = _by_table if inner.dtype.kind in "iu" and inner.dtype.itemsize <= 2 else _computed
+        few = inner.dtype.kind in "iu" and inner.dtype.itemsize <= 2
+        unpack = _by_table if few and not stored.varied else _computed  # a table takes 256 KiB
         return Value(_FLOAT32, inner.shape, partial(_made, inner, unpack(inner, stored.packing)))
 
     def __str__(self) -> str:

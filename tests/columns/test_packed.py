@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import prefetcher
-from prefetcher import DatasetError, Field, Unpacked, Window
+from prefetcher import DatasetError, Field, PrefetchSequence, Row, Unpacked, Window
 from prefetcher.cli import main
 from prefetcher.columns.column import Packing, Stored
 
@@ -163,16 +163,69 @@ def test_inspect_names_what_is_packed_and_proposes_the_column(
     assert t["packing"] == {"scale": 0.5, "offset": 3.0, "fills": [-293.0], "unsigned": False}
 
 
-def test_files_that_are_packed_in_other_ways_are_refused(tmp_path: Path) -> None:
-    """One column undoes one packing: the other files would give wrong numbers."""
-    for number, scale in enumerate((0.5, 2.0)):
-        with h5py.File(tmp_path / f"{number}.h5", "w") as file:
-            file["t"] = np.arange(4, dtype="i2")
-            file["t"].attrs["scale_factor"] = scale
-    with pytest.raises(
-        DatasetError, match=r"t is packed in another way in 1.h5 \(scale_factor 2\)"
-    ):
-        small(tmp_path / "?.h5", Unpacked("t"), None)
+YEARS: list[dict[str, Any]] = [
+    {"scale_factor": 0.5, "add_offset": 1.0},
+    {"scale_factor": 2.0, "_FillValue": np.int16(3)},
+    {"scale_factor": 0.5, "add_offset": 1.0},
+    {"scale_factor": 0.25, "missing_value": np.int16(4)},
+]
+
+
+def years(folder: Path) -> tuple[Path, Any]:
+    """A file of ten hours for each year, and what they stand for (hours, 2)."""
+    stored = np.arange(80, dtype="i2").reshape(4, 10, 2) % 9
+    values = []
+    for number, attributes in enumerate(YEARS):
+        with h5py.File(folder / f"{number}.nc", "w") as file:
+            file["t"] = stored[number]
+            file["t"].attrs.update(attributes)
+            file["id"] = np.arange(10) + 10 * number
+        filled = [float(each) for name, each in attributes.items() if "_F" in name or "_v" in name]
+        year = stored[number] * attributes["scale_factor"] + attributes.get("add_offset", 0.0)
+        values.append(np.where(np.isin(stored[number], filled), np.nan, year).astype("f4"))
+    return folder / "?.nc", np.concatenate(values)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_each_file_is_unpacked_as_it_says(tmp_path: Path, shuffle: bool) -> None:
+    """NetCDF, a file for each year, with the scale that fits the year."""
+    pattern, values = years(tmp_path)
+    with small(pattern, Unpacked("t"), "id", shuffle=shuffle, batchers=2) as train:
+        seen = []
+        for x, y in train:
+            assert x.dtype == np.float32
+            np.testing.assert_array_equal(x, values[y])
+            seen += y.tolist()
+    assert sorted(seen) == list(range(40))
+
+
+def test_windows_of_files_that_are_packed_in_several_ways(tmp_path: Path) -> None:
+    pattern, values = years(tmp_path)
+    x = {"inner": Window(Unpacked("t"), 3, ahead=-1, pad="edge"), "outer": Row(Unpacked("t"))}
+    with small(pattern, x, "id") as train:
+        for x, y in train:
+            year = y // 10 * 10
+            at = np.clip(y[:, None] + [-1, 0, 1], year[:, None], year[:, None] + 9)
+            np.testing.assert_array_equal(x["inner"], values[at])
+            np.testing.assert_array_equal(x["outer"], values[y])
+
+
+def test_files_of_several_keys_are_unpacked_by_their_own_cuts(tmp_path: Path) -> None:
+    pattern, values = years(tmp_path)
+    with h5py.File(tmp_path / "ids.h5", "w") as file:
+        file["id"] = np.arange(40)
+    files = {"x": pattern, "y": [tmp_path / "ids.h5"]}
+    with PrefetchSequence(files, Unpacked("t"), "id", batch_size=7) as train:
+        for x, y in train:
+            np.testing.assert_array_equal(x, values[y])
+
+
+def test_a_file_that_is_not_packed_beside_some_that_are(tmp_path: Path) -> None:
+    pattern, _ = years(tmp_path)
+    with h5py.File(tmp_path / "2.nc", "a") as file:
+        del file["t"].attrs["scale_factor"], file["t"].attrs["add_offset"]
+    with pytest.raises(DatasetError, match=r"t is packed in 0\.nc \(.*\), and not in 2\.nc: give"):
+        small(pattern, Unpacked("t"), None)
 
 
 def test_a_model_is_trained_on_them(tmp_path: Path, model: Any) -> None:
