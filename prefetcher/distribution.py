@@ -1,0 +1,150 @@
+"""Whether Keras trains as a sequence's shard says: asked when Keras is about to iterate.
+
+Keras says none of this, or says it after an epoch: a batch that its devices cannot share, a
+distribution that shares the batches a second time, processes that train a model each.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Any, Final
+
+from prefetcher.errors import SettingsError
+from prefetcher.order.shard import Shard
+from prefetcher.sharding import (
+    AUTO,
+    GivenShard,
+    detected,
+    keras_backend,
+    keras_distribution,
+    keras_shard,
+)
+from prefetcher.tickets.callers import keras_method, user_stacklevel
+
+_NOT_ASKED: Final = object()
+_TORCH_TRAINS_TOGETHER: Final = 3, 16  # Keras's version from which it averages over processes
+
+
+class DistributionCheck:
+    """What is compared with Keras's distribution, once for each that is set.
+
+    Args:
+        given: What the user wrote as `shard`.
+        shard: What that was found to be when the sequence was made.
+        batch_size: Samples in a batch of all processes together.
+        last_rows: Rows that this process has of the last batch of a pass.
+        where: The file and its datasets, for messages.
+    """
+
+    def __init__(
+        self,
+        given: GivenShard,
+        shard: Shard,
+        *,
+        batch_size: int,
+        last_rows: int,
+        where: str,
+    ) -> None:
+        self._given = given
+        self._shard = shard
+        self._batch_size = batch_size
+        self._last_rows = last_rows
+        self._where = where
+        self._checked: Any = _NOT_ASKED
+        self._told = False
+
+    def __call__(self) -> None:
+        """Checks, if another distribution is set than the last time. Any thread, cheap.
+
+        Raises:
+            SettingsError: Keras would train on other batches than the shard says, or stop at one.
+        """
+        distribution = keras_distribution()
+        if distribution is not self._checked:
+            self._check_answer()
+            if distribution is not None:
+                self._check_sharing(distribution)
+                self._check_sizes(distribution)
+            self._checked = distribution
+        if self._shard.count > 1 and not self._told and keras_method() == "fit":
+            self._told = True
+            self._warn_if_alone()
+
+    def _check_answer(self) -> None:
+        """Who makes a sequence before the processes know of each other gets all of the data."""
+        if self._given != AUTO or (now := detected()).shard == self._shard:
+            return
+        raise SettingsError(
+            f'shard="auto" was {self._shard} when the sequence over {self._where} was made, and '
+            f"is {now.shard} now according to {now.by}: make it after the processes know of each "
+            "other and keras.distribution is set"
+        )
+
+    def _check_sharing(self, distribution: Any) -> None:
+        if distribution.num_processes < 2:
+            return
+        if distribution.auto_shard_dataset:
+            raise SettingsError(
+                f"keras.distribution is to share out what {self._where} gives, which the sequence "
+                "does itself: write auto_shard_dataset=False, as in "
+                "keras.distribution.DataParallel(auto_shard_dataset=False)"
+            )
+        theirs = keras_shard()
+        if theirs is not None and self._shard.count > 1 and self._shard != theirs:
+            raise SettingsError(
+                f"shard={self._shard.index, self._shard.count} over {self._where}, but to "
+                f"keras.distribution this process is {theirs}: samples would be trained twice and "
+                f'others never. Write shard="auto", or shard={theirs.index, theirs.count}'
+            )
+
+    def _check_sizes(self, distribution: Any) -> None:
+        """Keras cuts what a process gives into one part for each of its devices."""
+        devices = max(1, distribution.num_model_replicas // distribution.num_processes)
+        together = devices * self._shard.count
+        if self._batch_size % together:
+            share, more = self._batch_size // self._shard.count, -(-self._batch_size // together)
+            raise SettingsError(
+                f"batch_size={self._batch_size} is {share} samples a process, which Keras cannot "
+                f"share out to {devices} devices: write batch_size={more * together}"
+            )
+        if self._last_rows % devices:
+            raise SettingsError(
+                f"the last batch over {self._where} is {self._last_rows} rows a process, which "
+                f"Keras cannot share out to {devices} devices: write pad_to={together}, which fills it "
+                "up with samples of weight 0, or drop_remainder=True, which leaves it out"
+            )
+
+    def _warn_if_alone(self) -> None:
+        """A `train_step` of the user's own may average, so this is no error."""
+        backend = keras_backend()
+        remedy = _remedy(str(backend))
+        if remedy is not None:
+            warnings.warn(
+                f"shard is {self._shard}, but model.fit on {backend} trains a model of its own in "
+                f"each process: {remedy}",
+                UserWarning,
+                stacklevel=user_stacklevel(),
+            )
+
+
+def _remedy(backend: str) -> str | None:
+    """What makes `model.fit` train one model on all processes; None if it does."""
+    if keras_shard() is not None:
+        return None
+    if backend == "jax":
+        return (
+            "before the model is made, call keras.distribution.set_distribution("
+            "keras.distribution.DataParallel(auto_shard_dataset=False))"
+        )
+    if backend == "torch" and _keras_version() < _TORCH_TRAINS_TOGETHER:
+        return (
+            "train in a loop of your own with torch's DistributedDataParallel, or average the "
+            "gradients in train_step; Keras 3.16 does it itself"
+        )
+    return None
+
+
+def _keras_version() -> tuple[int, int]:
+    major, minor = sys.modules["keras"].__version__.split(".")[:2]
+    return int(major), int(minor)
