@@ -111,8 +111,8 @@ class DistributionCheck:
         if self._last_rows % devices:
             raise SettingsError(
                 f"the last batch over {self._where} is {self._last_rows} rows a process, which "
-                f"Keras cannot share out to {devices} devices: write pad_to={together}, which fills it "
-                "up with samples of weight 0, or drop_remainder=True, which leaves it out"
+                f"Keras cannot share out to {devices} devices: write pad_to={together}, which "
+                "fills it up with rows of weight 0, or drop_remainder=True, which leaves it out"
             )
 
     def _warn_if_alone(self) -> None:
