@@ -15,7 +15,7 @@ import prefetcher
 
 
 def main(files: str) -> None:
-    """Trains and says how the loss fell: the same for every number of processes."""
+    """Trains and prints the loss of each epoch: the same for every number of processes."""
     if "KERAS_DISTRIBUTION_PROCESS_ID" in os.environ:
         keras.distribution.initialize()  # before anything asks JAX for its devices
     keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))

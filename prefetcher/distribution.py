@@ -10,11 +10,10 @@ import sys
 import warnings
 from typing import Any, Final
 
+from prefetcher.config import AUTO, Share
 from prefetcher.errors import SettingsError
 from prefetcher.order.shard import Shard
 from prefetcher.sharding import (
-    AUTO,
-    GivenShard,
     detected,
     keras_backend,
     keras_distribution,
@@ -30,7 +29,7 @@ class DistributionCheck:
     """What is compared with Keras's distribution, once for each that is set.
 
     Args:
-        given: What the user wrote as `shard`.
+        given: `Settings.shard`: what the user wrote.
         shard: What that was found to be when the sequence was made.
         batch_size: Samples in a batch of all processes together.
         last_rows: Rows that this process has of the last batch of a pass.
@@ -39,7 +38,7 @@ class DistributionCheck:
 
     def __init__(
         self,
-        given: GivenShard,
+        given: Share,
         shard: Shard,
         *,
         batch_size: int,

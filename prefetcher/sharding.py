@@ -1,4 +1,4 @@
-"""Which share of the data this process has: as the user says, or as what is running here says.
+"""Which share of each batch this process has: as the user says, or as what is running here says.
 
 Who starts processes tells each of them its number and how many there are. `shard="auto"` asks all
 that may have been told. It imports nothing and starts no backend: what was not imported, or was not
@@ -9,22 +9,17 @@ from __future__ import annotations
 
 import json
 import logging
-import operator
 import os
 import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Literal, SupportsIndex
+from typing import Any, Final
 
+from prefetcher.config import AUTO, Share
 from prefetcher.errors import SettingsError
-from prefetcher.order.shard import Shard
+from prefetcher.order.shard import WHOLE, Shard
 from prefetcher.tickets.callers import user_stacklevel
-
-GivenShard = Shard | tuple[SupportsIndex, SupportsIndex] | Literal["auto"] | None
-"""What the user writes: (index, count), or "auto" for what the launcher says; None is all."""
-
-AUTO: Final = "auto"
 
 _logger = logging.getLogger("prefetcher")
 
@@ -47,22 +42,20 @@ class Answer:
     shard: Shard
 
 
-def shard_of(given: Any) -> Shard:
-    """The share that a `PrefetchSequence(shard=given)` has. Called when the sequence is made.
+def shard_of(given: Share) -> Shard:
+    """The share that `Settings.shard` stands for. Called when a sequence is made.
 
     With "auto" the log says who was believed. With None a warning says if this process is one of
     several, because then all of them read the same.
 
     Raises:
-        SettingsError: `given` is none of a `GivenShard`; or with "auto" those who know of processes
-            do not agree, or JAX would train a model in each process.
+        SettingsError: With "auto" those who know of processes do not agree, or JAX would train a
+            model in each process.
     """
     if given is None:
         _warn_if_one_of_several()
-        return Shard()
-    if isinstance(given, str) and given == AUTO:
-        return _found()
-    return _checked(given)
+        return WHOLE
+    return _found() if given == AUTO else Shard(*given) if isinstance(given, tuple) else given
 
 
 def detected() -> Answer:
@@ -86,7 +79,7 @@ def detected() -> Answer:
             "or unset what is left over from another launch"
         )
     if not answers:
-        return Answer("nobody", Shard())
+        return Answer("nobody", WHOLE)
     return Answer(", ".join(answer.by for answer in answers), answers[0].shard)
 
 
@@ -113,23 +106,6 @@ def keras_backend() -> str | None:
     """The backend of Keras; None if Keras was not imported."""
     keras = sys.modules.get("keras")
     return str(keras.config.backend()) if keras else None
-
-
-def _checked(given: Any) -> Shard:
-    expected = 'write shard=(index, count), shard="auto", or None for all of the data'
-    pair = (given.index, given.count) if isinstance(given, Shard) else given
-    if not isinstance(pair, tuple | list) or len(pair) != 2:
-        raise SettingsError(f"shard={given!r}: {expected}")
-    if any(isinstance(each, bool) or not hasattr(each, "__index__") for each in pair):
-        raise SettingsError(f"shard={given!r} is not of whole numbers: {expected}")
-    index, count = map(operator.index, pair)
-    if count < 1:
-        raise SettingsError(f"shard={given!r}: count is the number of processes, 1 or more")
-    if not 0 <= index < count:
-        raise SettingsError(
-            f"shard={given!r}: processes are numbered from 0, so write an index of 0 to {count - 1}"
-        )
-    return Shard(index, count)
 
 
 def _found() -> Shard:
@@ -199,14 +175,20 @@ def _torch() -> Shard | None:
     return Shard(distributed.get_rank(), distributed.get_world_size())
 
 
+def _numbered(index: int, count: int) -> Shard:
+    if not 0 <= index < count:
+        raise ValueError
+    return Shard(index, count)
+
+
 def _variables(index: str, count: str) -> Shard | None:
     """What two environment variables say; nothing unless both are set."""
     values = os.environ.get(index), os.environ.get(count)
     if None in values:
         return None
     try:
-        return _checked(tuple(int(str(value)) for value in values))
-    except ValueError:  # SettingsError is one
+        return _numbered(*(int(str(value)) for value in values))
+    except ValueError:
         raise SettingsError(
             f'shard="auto": {index}={values[0]!r} and {count}={values[1]!r} are not the number of '
             "a process and how many there are: set both, or unset them"
@@ -224,11 +206,11 @@ def _tensorflow() -> Shard | None:
         if not task or task["type"] == "ps":
             return None
         if task["type"] == "evaluator":
-            return Shard()
+            return WHOLE
         sizes = {kind: len(cluster.get(kind) or ()) for kind in ("chief", "master", "worker")}
         before = list(sizes)[: list(sizes).index(task["type"])]
         index = int(task["index"]) + sum(sizes[kind] for kind in before)
-        return _checked((index, sum(sizes.values())))
+        return _numbered(index, sum(sizes.values()))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise SettingsError(
             'shard="auto": TF_CONFIG does not say which of how many workers this process is: write '

@@ -7,9 +7,10 @@ from types import SimpleNamespace
 import pytest
 
 from prefetcher import SettingsError, distribution
+from prefetcher.config import Share
 from prefetcher.distribution import DistributionCheck
 from prefetcher.order.shard import Shard
-from prefetcher.sharding import Answer, GivenShard
+from prefetcher.sharding import Answer
 
 HALF = Shard(0, 2)
 
@@ -32,7 +33,7 @@ def keras_has(
 
 
 def check(
-    given: GivenShard = (0, 2), shard: Shard = HALF, batch_size: int = 8, last_rows: int = 4
+    given: Share = HALF, shard: Shard = HALF, batch_size: int = 8, last_rows: int = 4
 ) -> DistributionCheck:
     return DistributionCheck(
         given, shard, batch_size=batch_size, last_rows=last_rows, where="a.h5: x, y"
@@ -60,7 +61,7 @@ def test_keras_must_not_share_the_batches_too(
     """Keras 3.15 refuses itself; 3.16 gives each process every second ticket in silence."""
     keras_has(monkeypatch, auto_shard=True)
     with pytest.raises(SettingsError, match="auto_shard_dataset=False"):
-        check((shard.index, shard.count), shard)()
+        check(shard, shard)()
 
 
 def test_one_process_may_leave_it_on(monkeypatch: pytest.MonkeyPatch) -> None:
