@@ -13,6 +13,7 @@ from typing import Any, Final
 from prefetcher.config import AUTO, Share
 from prefetcher.errors import SettingsError
 from prefetcher.order.shard import Shard
+from prefetcher.pipeline.stream import Feed
 from prefetcher.sharding import (
     detected,
     keras_backend,
@@ -125,6 +126,20 @@ class DistributionCheck:
                 UserWarning,
                 stacklevel=user_stacklevel(),
             )
+
+
+def check_of(feed: Feed) -> DistributionCheck:
+    """The check of what a sequence gives."""
+    plan = feed.plan
+    last = plan.num_batches - 1
+    filling = plan.filling(last)
+    return DistributionCheck(
+        feed.settings.shard,
+        plan.shard,
+        batch_size=plan.batch_size,
+        last_rows=filling.rows if filling else plan.own_rows(last),
+        where=feed.where,
+    )
 
 
 def _remedy(backend: str) -> str | None:

@@ -10,7 +10,9 @@ from conftest import MakeSamples
 from helpers.groups import EXAMPLES, free_port, run_command, run_processes
 
 on_jax = pytest.mark.skipif(keras.backend.backend() != "jax", reason="the script is for JAX")
-on_torch = pytest.mark.skipif(keras.backend.backend() != "torch", reason="the script is for PyTorch")
+on_torch = pytest.mark.skipif(
+    keras.backend.backend() != "torch", reason="the script is for PyTorch"
+)
 
 
 def losses(output: str) -> list[float]:

@@ -84,7 +84,9 @@ def test_none_in_one_of_several_processes_warns(monkeypatch: pytest.MonkeyPatch)
         assert shard_of(None) == Shard(0, 1)
     assert len(all_) == 1
     assert all_[0].filename == __file__
-    assert shard_of(Shard(0, 1)) == Shard(0, 1)  # the remedy: no warning, which would be an error here
+    assert shard_of(Shard(0, 1)) == Shard(
+        0, 1
+    )  # the remedy: no warning, which would be an error here
 
 
 def test_none_where_they_do_not_agree_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
