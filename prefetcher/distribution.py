@@ -86,9 +86,8 @@ class DistributionCheck:
             return
         if distribution.auto_shard_dataset:
             raise SettingsError(
-                f"keras.distribution is to share out what {self._where} gives, which the sequence "
-                "does itself: write auto_shard_dataset=False, as in "
-                "keras.distribution.DataParallel(auto_shard_dataset=False)"
+                f"keras.distribution would share out what {self._where} gives, which is shard's "
+                "part here: write keras.distribution.DataParallel(auto_shard_dataset=False)"
             )
         theirs = keras_shard()
         if theirs is not None and self._shard.count > 1 and self._shard != theirs:
