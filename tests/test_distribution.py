@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from conftest import MakeSamples
+from helpers.models import counted
+from helpers.sequences import small
 
 from prefetcher import SettingsError, distribution
 from prefetcher.config import Share
@@ -162,3 +166,38 @@ def test_a_loop_of_ones_own_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     fit_runs(monkeypatch, "torch")
     monkeypatch.setattr(distribution, "keras_method", lambda: None)
     check()()
+
+
+# A sequence asks
+
+
+def test_a_sequence_has_the_share_that_is_found(
+    samples: MakeSamples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keras_has(monkeypatch, index=1)
+    with small(samples(32), shard="auto") as sequence:
+        assert sequence.shard == Shard(1, 2)
+        assert sequence.num_batches == len(sequence) == 8
+        assert len(sequence[0][0]) == 2
+
+
+def test_keras_is_refused_before_it_iterates(
+    samples: MakeSamples, model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keras_has(monkeypatch, index=1)
+    with small(samples(32), shard="auto") as sequence:
+        keras_has(monkeypatch, index=0)
+        with pytest.raises(SettingsError, match=r"was 1 of 2 .*is 0 of 2 now"):
+            model.fit(sequence, verbose=0)
+    assert counted(model, "steps") == 0
+
+
+def test_the_last_batch_is_that_which_is_handed_out(
+    samples: MakeSamples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As filled up; and a short one where the batches before it are not."""
+    keras_has(monkeypatch, processes=1, replicas=2)
+    with small(samples(31)) as sequence, pytest.raises(SettingsError, match="write pad_to=2"):
+        _ = sequence.num_batches
+    with small(samples(31), pad_to=2) as sequence:
+        assert sequence.num_batches == 8
