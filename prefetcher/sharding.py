@@ -120,7 +120,8 @@ def _found() -> Shard:
 def _jax_is_alone(answer: Answer) -> SettingsError:
     index, count = answer.shard.index, answer.shard.count
     remedy = (
-        "give JaxTrainer jax_config=JaxConfig(use_gpu=True), which does it on CPUs too"
+        "give JaxTrainer jax_config=JaxConfig(use_gpu=True), and on CPUs JAX_PLATFORMS=cpu to its "
+        "workers"
         if _RAY in answer.by
         else f'call keras.distribution.initialize("host0:12355", {count}, {index}), with the '
         "address of process 0, before anything else of Keras"

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import re
 import sys
+from pathlib import Path
 
 import keras
 import pytest
 from conftest import MakeSamples
 from helpers.groups import EXAMPLES, free_port, run_command, run_processes
+
+RAY = {"PYTHONPATH": os.pathsep.join([*sys.path, str(EXAMPLES)]), "RAY_TMPDIR": "/tmp/ray-tests"}
 
 on_jax = pytest.mark.skipif(keras.backend.backend() != "jax", reason="the script is for JAX")
 on_torch = pytest.mark.skipif(
@@ -16,17 +22,10 @@ on_torch = pytest.mark.skipif(
 
 
 def losses(output: str) -> list[float]:
-    """The losses of three epochs, which are the numbers on lines of nothing else."""
-    words = [word for line in output.splitlines() for word in _numbers(line)]
-    assert len(words) == 3, output
-    return words
-
-
-def _numbers(line: str) -> list[float]:
-    try:
-        return [float(word) for word in line.split()]
-    except ValueError:
-        return []
+    """The losses of three epochs: the only numbers that end so."""
+    found = [float(number) for number in re.findall(r"(?<!\S)\d+\.\d{5}(?!\S)", output)]
+    assert len(found) == 3, output
+    return found
 
 
 @on_jax
@@ -49,3 +48,16 @@ def _torchrun(count: int, samples: MakeSamples) -> str:
         *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(count)),
         *("--master-port", str(free_port()), EXAMPLES / "torchrun.py", samples(100)),
     )
+
+
+@on_jax
+@pytest.mark.slow
+@pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="needs ray[train]")
+def test_ray_train(samples: MakeSamples, tmp_path: Path) -> None:
+    """The last of two workers is lost in the second epoch, and Ray starts two new ones."""
+    args = samples(3200), tmp_path / "undisturbed", "2"
+    undisturbed = losses(run_command(sys.executable, EXAMPLES / "ray_train.py", *args, **RAY))
+    lost = samples(3200), tmp_path / "run", "2", "50"
+    command = (sys.executable, "-m", "helpers.lost_worker", *lost)
+    assert losses(run_command(*command, **RAY)) == undisturbed
+    assert (tmp_path / "run.lost").exists()
