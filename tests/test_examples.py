@@ -55,9 +55,9 @@ def _torchrun(count: int, samples: MakeSamples) -> str:
 @pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="needs ray[train]")
 def test_ray_train(samples: MakeSamples, tmp_path: Path) -> None:
     """The last of two workers is lost in the second epoch, and Ray starts two new ones."""
-    args = samples(3200), tmp_path / "undisturbed", "2"
-    undisturbed = losses(run_command(sys.executable, EXAMPLES / "ray_train.py", *args, **RAY))
-    lost = samples(3200), tmp_path / "run", "2", "50"
-    command = (sys.executable, "-m", "helpers.lost_worker", *lost)
-    assert losses(run_command(*command, **RAY)) == undisturbed
+    told = samples(3200), tmp_path / "undisturbed", "2"
+    undisturbed = losses(run_command(sys.executable, EXAMPLES / "ray_train.py", *told, **RAY))
+    program = "import sys; from helpers import lost_worker; lost_worker.main(*sys.argv[1:])"
+    told = samples(3200), tmp_path / "run", "2"
+    assert losses(run_command(sys.executable, "-c", program, *told, **RAY)) == undisturbed
     assert (tmp_path / "run.lost").exists()
