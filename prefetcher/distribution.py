@@ -25,6 +25,14 @@ from prefetcher.tickets.callers import keras_method, user_stacklevel
 _NOT_ASKED: Final = object()
 _TORCH_TRAINS_TOGETHER: Final = 3, 16  # Keras's version from which it averages over processes
 
+_REMEDIES: Final = {
+    "jax": "call keras.distribution.initialize(), unless the launcher initialised JAX, and "
+    "set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False)) before the model "
+    "is made",
+    "torch": "write a loop with torch's DistributedDataParallel; Keras 3.16 averages by itself",
+    "tensorflow": "take JAX, with keras.distribution",
+}
+
 
 class DistributionCheck:
     """What is compared with Keras's distribution, once for each that is set.
@@ -57,11 +65,13 @@ class DistributionCheck:
     def __call__(self) -> None:
         """Checks, if another distribution is set than the last time. Any thread, cheap.
 
+        Keras's distribution belongs to a thread, so that others see none.
+
         Raises:
             SettingsError: Keras would train on other batches than the shard says, or stop at one.
         """
         distribution = keras_distribution()
-        if distribution is not self._checked:
+        if self._checked is _NOT_ASKED or distribution not in (self._checked, None):
             self._check_answer()
             if distribution is not None:
                 self._check_sharing(distribution)
@@ -116,15 +126,15 @@ class DistributionCheck:
 
     def _warn_if_alone(self) -> None:
         """A `train_step` of the user's own may average, so this is no error."""
-        backend = keras_backend()
-        remedy = _remedy(str(backend))
-        if remedy is not None:
-            warnings.warn(
-                f"shard is {self._shard}, but model.fit on {backend} trains a model of its own in "
-                f"each process: {remedy}",
-                UserWarning,
-                stacklevel=user_stacklevel(),
-            )
+        backend = str(keras_backend())
+        if not _trains_alone(backend):
+            return
+        warnings.warn(
+            f"shard is {self._shard}, but model.fit on {backend} trains a model of its own in each "
+            f"process, unless a train_step of yours averages: {_REMEDIES[backend]}",
+            UserWarning,
+            stacklevel=user_stacklevel(),
+        )
 
 
 def check_of(feed: Feed) -> DistributionCheck:
@@ -141,21 +151,13 @@ def check_of(feed: Feed) -> DistributionCheck:
     )
 
 
-def _remedy(backend: str) -> str | None:
-    """What makes `model.fit` train one model on all processes; None if it does."""
-    if keras_shard() is not None:
-        return None
-    if backend == "jax":
-        return (
-            "before the model is made, call keras.distribution.set_distribution("
-            "keras.distribution.DataParallel(auto_shard_dataset=False))"
-        )
-    if backend == "torch" and _keras_version() < _TORCH_TRAINS_TOGETHER:
-        return (
-            "train in a loop of your own with torch's DistributedDataParallel, or average the "
-            "gradients in train_step; Keras 3.16 does it itself"
-        )
-    return None
+def _trains_alone(backend: str) -> bool:
+    """Whether `model.fit` does not take the mean of the gradients of all processes."""
+    if backend == "torch" and _keras_version() >= _TORCH_TRAINS_TOGETHER:
+        return False
+    distribution = sys.modules["keras"].distribution.distribution()
+    # Before Keras 3.15 it does not say of how many.
+    return distribution is None or getattr(distribution, "num_processes", 2) < 2
 
 
 def _keras_version() -> tuple[int, int]:

@@ -141,13 +141,16 @@ def test_what_was_refused_is_refused_again(monkeypatch: pytest.MonkeyPatch) -> N
             checked()
 
 
-@pytest.mark.parametrize(("backend", "remedy"), [("torch", "DistributedData"), ("jax", "DataPara")])
+@pytest.mark.parametrize(
+    ("backend", "remedy"),
+    [("torch", "DistributedDataParallel"), ("jax", "DataParallel"), ("tensorflow", "take JAX")],
+)
 def test_fit_that_trains_a_model_in_each_process_warns_once(
     backend: str, remedy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fit_runs(monkeypatch, backend)
     checked = check()
-    with pytest.warns(UserWarning, match=f"a model of its own in each process: .*{remedy}"):
+    with pytest.warns(UserWarning, match=f"a model of its own in each process, .*{remedy}"):
         checked()
     checked()
 
@@ -160,6 +163,21 @@ def test_fit_that_trains_one_model_is_silent(monkeypatch: pytest.MonkeyPatch) ->
     fit_runs(monkeypatch, "jax")
     keras_has(monkeypatch)
     check()()
+    before_3_15 = SimpleNamespace(device_mesh=None)
+    monkeypatch.setattr("keras.distribution.distribution", lambda: before_3_15)
+    check()()
+
+
+def test_a_thread_without_the_distribution_asks_nothing_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Keras keeps it for each thread. What else knows of processes may count those of a replica."""
+    keras_has(monkeypatch, processes=4, replicas=2, index=1)
+    checked = check("auto", Shard(1, 2), last_rows=4)
+    checked()
+    monkeypatch.setattr("keras.distribution.distribution", lambda: None)
+    monkeypatch.setattr(distribution, "detected", lambda: Answer("JAX", Shard(3, 4)))
+    checked()
 
 
 def test_a_loop_of_ones_own_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
