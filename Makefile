@@ -13,10 +13,14 @@ READY  := $(VENV)/.ready
 BENCH_VENV  := .venv-bench
 BENCH_READY := $(BENCH_VENV)/.ready
 
+# Ray brings 200 MB along, for one test.
+RAY_VENV  := .venv-ray
+RAY_READY := $(RAY_VENV)/.ready
+
 export KERAS_BACKEND := $(BACKEND)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test corpus check format bench clean
+.PHONY: help setup demo test corpus check format bench ray clean
 
 help: ## Lists these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -48,9 +52,12 @@ format: $(READY) ## Formats the code and mends what the linter can
 bench: $(BENCH_READY) ## Measures everything against its peers and limits (2.3 hours; ARGS=--quick: 20 minutes)
 	$(BENCH_VENV)/bin/python -m bench $(ARGS)
 
+ray: $(RAY_READY) ## Trains on two workers of Ray Train and loses one of them (2 minutes)
+	KERAS_BACKEND=jax $(RAY_VENV)/bin/python -m pytest -m slow tests/test_examples.py $(ARGS)
+
 clean: ## Removes caches and what the demo wrote (the environments stay: rm -r .venv*)
 	rm -rf build dist demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find prefetcher tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+	find prefetcher tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml
 	@case $(BACKEND) in tensorflow|jax|torch) ;; \
@@ -67,6 +74,11 @@ $(BENCH_READY): pyproject.toml
 	$(call make_venv,$(BENCH_VENV))
 	$(BENCH_VENV)/bin/python -m pip install --quiet torch==2.13.0
 	$(BENCH_VENV)/bin/python -m pip install --quiet --editable '.[tensorflow,jax,torch,bench]'
+	@touch $@
+
+$(RAY_READY): pyproject.toml
+	$(call make_venv,$(RAY_VENV))
+	$(RAY_VENV)/bin/python -m pip install --quiet 'ray[train]==2.60.0' --editable '.[jax,dev]'
 	@touch $@
 
 define make_venv

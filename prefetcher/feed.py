@@ -27,10 +27,11 @@ from prefetcher.naming import leaves, named
 from prefetcher.needs import needs_of, row_text
 from prefetcher.order.chunk import MOST_READERS
 from prefetcher.order.samples import Samples
-from prefetcher.order.shard import WHOLE, Shard
+from prefetcher.order.shard import Shard
 from prefetcher.order.sizes import whole_chunk_size
 from prefetcher.pipeline.stream import Feed
 from prefetcher.planning import held_bytes, planned
+from prefetcher.sharding import shard_of
 from prefetcher.weights import dataset_of, weights_of
 
 _DECODED_TWICE = 1.06  # times that all is decoded, from which on processes are told
@@ -47,9 +48,9 @@ def feed_of(settings: Settings) -> Feed:
         DatasetError: A dataset is missing, or they differ in length, or cannot be batched.
         RowsError: `rows` names rows that are not there, or none.
         SettingsError: The settings leave no batch, need more memory than there is, or draw by
-            weights that cannot be drawn by.
+            weights that cannot be drawn by; or nobody knows for certain which share this is.
     """
-    shard = settings.shard if isinstance(settings.shard, Shard) else WHOLE
+    shard = shard_of(settings.shard)
     shards = describe_all(
         settings.file,
         allow_external=settings.allow_external,

@@ -31,6 +31,7 @@ from prefetcher.config import (
     Transform,
     Weights,
 )
+from prefetcher.distribution import check_of
 from prefetcher.errors import DatasetError, ProcessError, RowsError, SettingsError
 from prefetcher.feed import feed_of, mixing_advice, sharing_advice
 from prefetcher.making import value_of
@@ -197,6 +198,7 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         # Held while a batch is waited for, so that tickets and the stream keep the same order.
         self._turn = threading.Lock()
         self._askers = Askers(self._tickets)
+        self._check_distribution = check_of(self._feed)
         self._remarks = Remarks(self._feed.where, shuffle=settings.shuffle)
         self._monitor = claimed(monitor)
         self._stream = Stream(self._feed, self._monitor, _run_info(self._feed))
@@ -242,8 +244,14 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
 
     @property
     def num_batches(self) -> int:
-        """The same as `len`; Keras reads it before it makes an iterator."""
+        """The same as `len`; Keras reads it before it makes an iterator.
+
+        Raises:
+            SettingsError: `keras.distribution` would train on other batches than `shard` says, or
+                the devices of this process cannot share a batch.
+        """
         self._stream.check_process()
+        self._check_distribution()
         self._tickets.num_batches_read()
         self._askers.length_read()
         return self._tickets.left
