@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from prefetcher.errors import FileError, FileMissingError
 from prefetcher.monitor.log import VERSION, begins_like_ours
+from prefetcher.monitor.ranks import patterns_beside
 from prefetcher.monitor.shape import fits
 
 _logger = logging.getLogger("prefetcher")
@@ -91,8 +92,10 @@ def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError as error:
+        ranks = " or ".join(patterns_beside(path))
+        instead = f"one of {ranks}, a log for each process" if ranks else "the path given to Monitor"
         raise FileMissingError(
-            f"{path.name}: expected a log, found no such file; give the path given to Monitor"
+            f"{path.name}: expected a log, found no such file; give {instead}"
         ) from error
     except OSError as error:
         raise FileError(f"{path.name}: the log cannot be read ({error.strerror})") from error
