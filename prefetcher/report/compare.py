@@ -74,9 +74,11 @@ def _set(run: Mapping[str, Any]) -> dict[str, Any]:
     """What a run was set to, and where it ran."""
     settings, cpus = run.get("settings") or {}, run.get("cpus_allowed") or {}
     replayed = settings.get("replay")
+    settings = {name: value for name, value in settings.items() if name != "shard"}
     return {
         "data from": f"memory, {replayed} batches" if replayed else "the file",
         **settings,
+        "ranks": (run.get("shard") or {}).get("count", 1),
         **{name: run[name] for name in _OF_THE_RUN if name in run},
         "CPUs": min((n for n in (cpus.get("affinity"), cpus.get("quota")) if n), default="unknown"),
         "GPU": ", ".join(str(card["name"]) for card in run.get("gpu") or ()) or "none",
