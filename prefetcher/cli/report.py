@@ -79,7 +79,7 @@ def _named(paths: Sequence[Path]) -> Iterator[Path]:
     for path in paths:
         if path.exists() or not glob.has_magic(str(path)):
             yield path
-        elif matching := sorted(glob.glob(str(path))):
+        elif matching := sorted(glob.glob(str(path))):  # noqa: PTH207  # it may be absolute
             yield from map(Path, matching)
         else:
             raise FileMissingError(f"{path}: expected logs, found no file that matches")
@@ -96,9 +96,7 @@ def _default_page(arguments: argparse.Namespace, paths: Sequence[Path]) -> Path 
     return page_path.with_name(f"{name}.html") if page_path in paths else page_path
 
 
-def _write(
-    shown: Shown, page_path: Path | None, png: Path | None, *, charts_asked: bool
-) -> None:
+def _write(shown: Shown, page_path: Path | None, png: Path | None, *, charts_asked: bool) -> None:
     """Writes the charts. A page that nobody asked for is left out where it cannot be drawn."""
     if not charts_asked and not can_draw():
         if page_path is not None:

@@ -91,9 +91,7 @@ def shown_of(paths: Sequence[Path]) -> Shown:
         )
     drawn = _drawn(runs)
     found = reports([(log.name, read_lines(paths[log.place]).lines) for log in drawn])
-    return Shown(
-        logs, runs, {log.place: report for log, report in zip(drawn, found, strict=True)}
-    )
+    return Shown(logs, runs, {log.place: report for log, report in zip(drawn, found, strict=True)})
 
 
 def _drawn(runs: Sequence[Judged | Group]) -> list[Judged]:

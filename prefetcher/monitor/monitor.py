@@ -19,7 +19,7 @@ from prefetcher.monitor.log import LogFile
 from prefetcher.monitor.ranks import log_of
 from prefetcher.monitor.reading import read_log
 from prefetcher.monitor.recorder import Recorder
-from prefetcher.order.shard import Shard
+from prefetcher.order.shard import WHOLE, Shard
 from prefetcher.pipeline.stats import Stats
 from prefetcher.verdict.judge import judge
 
@@ -64,7 +64,7 @@ class Monitor:
         self._recorder: Recorder | None = None
         self._starting = threading.Lock()
         self._claimed = False
-        self._shard = Shard()
+        self._shard = WHOLE
         self._untold = flag("verdict", verdict)
         self._pid = os.getpid()
 
@@ -184,7 +184,7 @@ class Monitor:
 
 
 def claimed(
-    monitor: Monitor | str | os.PathLike[str] | None, shard: Shard = Shard()
+    monitor: Monitor | str | os.PathLike[str] | None, shard: Shard = WHOLE
 ) -> Monitor | None:
     """The monitor, or one for that path, as the monitor of one sequence; None for none.
 

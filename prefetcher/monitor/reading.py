@@ -19,6 +19,7 @@ _logger = logging.getLogger("prefetcher")
 
 Record = dict[str, Any]
 
+_GIVE: Final = "the path given to Monitor"
 _NO_VERSION: Final = 1000
 """A number from here on is damage and no version of a time to come."""
 
@@ -93,7 +94,7 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError as error:
         ranks = " or ".join(patterns_beside(path))
-        instead = f"one of {ranks}, a log for each process" if ranks else "the path given to Monitor"
+        instead = f"one of {ranks}, a log for each process" if ranks else _GIVE
         raise FileMissingError(
             f"{path.name}: expected a log, found no such file; give {instead}"
         ) from error

@@ -1,23 +1,22 @@
-"""Which logs are of ranks of one run, and what is told of the run. Nothing large of a log is kept."""
+"""Which logs are of ranks of one run, and what is told of it. Nothing large of a log is kept."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from prefetcher.report.compare import without_address
 from prefetcher.report.reports import reports
 from prefetcher.verdict.curve import Curve
 from prefetcher.verdict.group import GroupVerdict, Rank, judge_group, rank_of
 from prefetcher.verdict.stretch import Line
 
 _OF_A_PROCESS: Final = (
-    "shard", "readers", "batchers", "chunk_queue", "batch_queue", "retries",
+    "readers", "batchers", "chunk_queue", "batch_queue", "retries",
 )  # fmt: skip
 """Settings that may differ from rank to rank: they change the pace and not the data."""
 _SKEW_S: Final = 60.0  # by which the clocks of hosts may differ
-_ADDRESS: Final = re.compile(r" at 0x[0-9a-f]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +61,11 @@ class Group:
         """The figures that a check may ask for, by name; None where one is not available."""
         main, first = self.verdict.main, self.verdict.first
         return {
-            "stall_pct": main and main.lost_pct,
-            "first_stall_pct": first and first.lost_pct,
-            "mean_stall_pct": main and main.mean_pct,
-            "uneven_pct": main and main.uneven_pct,
-            "samples_per_s": main and main.samples_per_s,
+            "stall_pct": main.lost_pct if main else None,
+            "first_stall_pct": first.lost_pct if first else None,
+            "mean_stall_pct": main.mean_pct if main else None,
+            "uneven_pct": main.uneven_pct if main else None,
+            "samples_per_s": main.samples_per_s if main else None,
         }
 
     def as_json(self) -> dict[str, Any]:
@@ -126,9 +125,7 @@ def _data(run: Line) -> tuple[Any, dict[str, Any]]:
     """What a run trains on, and in which order."""
     settings = run.get("settings") or {}
     kept = {name: value for name, value in settings.items() if name not in _OF_A_PROCESS}
-    if isinstance(kept.get("transform"), str):
-        kept["transform"] = _ADDRESS.sub("", kept["transform"])
-    return run.get("file"), kept
+    return run.get("file"), {name: without_address(value) for name, value in kept.items()}
 
 
 def _overlap(one: Curve | None, other: Curve | None) -> bool:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 TITLE: Final = "When each rank waited for data"
 NOTE: Final = (
-    "The higher, the more of that time it waited. All wait for the slowest, so the first row is what "
-    "the group lost."
+    "The higher, the more of that time it waited. All wait for the slowest, so the first row is "
+    "what the group lost."
 )
 _CELLS: Final = 240  # over the whole run: a chart has not many more points than that
 _MOST_ROWS: Final = 8  # of single ranks; the others share one

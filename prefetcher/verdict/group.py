@@ -1,4 +1,4 @@
-"""The verdict on several processes that train as one: who waits, how unevenly, at what loss. Pure."""
+"""The verdict on several processes that train as one: who waits, and what all lose to it. Pure."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def numbers_told(numbers: Sequence[int]) -> str:
 
 
 def ranks_told(numbers: Sequence[int]) -> str:
-    """ "rank 1" or "ranks 1 and 3"."""
+    """Ranks in words: "rank 1", or "ranks 1 and 3"."""
     return f"rank{'s' if len(numbers) > 1 else ''} {numbers_told(numbers)}"
 
 
@@ -146,9 +146,7 @@ def _for_whom(main: GroupFinding) -> str:
     return f"{part:.0f} % of it for {ranks_told(sorted(main.behind))}"
 
 
-def _cause(
-    main: GroupFinding, slowest: Finding | None, known: dict[int, Rank]
-) -> Iterator[str]:
+def _cause(main: GroupFinding, slowest: Finding | None, known: dict[int, Rank]) -> Iterator[str]:
     """What limits the rank that the group waits for, and what to change."""
     lone = len(main.behind) == 1 or main.pattern == "in turn"
     where = "" if main.pattern == "even" else " there" if lone else f" on rank {main.slowest.index}"
@@ -174,7 +172,8 @@ def _why(main: GroupFinding, slowest: Finding | None) -> str:
         told[0] += f" and the other{'s' if len(others) > 1 else ''} {between}"
         told.append(f"all wait for the slowest, so unevenness cost {main.uneven_pct:.1f} %")
     if main.behind:
-        told[-1] += f", and the others without {_them(main)} lost {main.others_pct:.1f} % at this pace"
+        without = "it" if len(main.behind) == 1 else "these"
+        told[-1] += f"; the others without {without} lost {main.others_pct:.1f} % at this pace"
     elif main.at_most_pct > (1 + _UNSURE) * main.lost_pct:
         told.append(
             "at each moment the longest wait counts: if they took turns within a line of the log, "
@@ -183,10 +182,6 @@ def _why(main: GroupFinding, slowest: Finding | None) -> str:
     if slowest is not None and slowest.cause is not None:
         told.append(slowest.why)
     return "; ".join(told)
-
-
-def _them(main: GroupFinding) -> str:
-    return "it" if len(main.behind) == 1 else "these"
 
 
 def _ended_early(curves: dict[int, Curve]) -> tuple[int, ...]:

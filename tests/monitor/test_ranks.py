@@ -37,8 +37,7 @@ def test_other_names_are_no_ranks(name: str) -> None:
 def test_a_path_and_a_monitor_of_the_user_are_named_alike(
     path: Path, make_stats: MakeStats
 ) -> None:
-    for index, monitor in enumerate((path, Monitor(path))):
-        made = claimed(monitor, Shard(index, 2))
+    for index, made in enumerate((claimed(path, Shard(0, 2)), claimed(Monitor(path), Shard(1, 2)))):
         assert made is not None
         made.start(RUN, make_stats)
         made.stop()
@@ -58,7 +57,7 @@ def test_one_process_writes_to_the_path_itself(path: Path, make_stats: MakeStats
 
 def test_a_rank_whose_log_cannot_be_there_is_refused(path: Path) -> None:
     path.with_name("run.1of2.jsonl").mkdir()
-    with pytest.raises(SettingsError, match="run.1of2.jsonl.* is a folder"):
+    with pytest.raises(SettingsError, match=r"run\.1of2\.jsonl.* is a folder"):
         claimed(path, Shard(1, 2))
 
 
