@@ -16,7 +16,7 @@ from prefetcher.config import flag
 from prefetcher.errors import PrefetchError, ProcessError, SettingsError
 from prefetcher.messages.text import visible
 from prefetcher.monitor.log import LogFile
-from prefetcher.monitor.ranks import log_of
+from prefetcher.monitor.ranks import log_of, pattern_of
 from prefetcher.monitor.reading import read_log
 from prefetcher.monitor.recorder import Recorder
 from prefetcher.order.shard import WHOLE, Shard
@@ -162,13 +162,20 @@ class Monitor:
                 return
             verdict = judge(read_log(self.path))
             if verdict.main is not None and verdict.main.level != "idle":
-                out.write(f"{visible(self.path.name)}: {verdict.headline}\n")
+                out.write(f"{visible(self.path.name)}: {verdict.headline}{self._of_all()}\n")
         except (PrefetchError, OSError, ValueError) as error:  # no reason for a training to end
             _logger.warning("no verdict on %s: %s", self.path.name, error)
 
     def keep_quiet(self) -> None:
         """Leaves the verdict to others: `close` will not tell it."""
         self._untold = False
+
+    def _of_all(self) -> str:
+        """Where more is said than of this rank alone, which may wait for others without a sign."""
+        if self._shard.count == 1:
+            return ""
+        pattern = visible(pattern_of(self.path.name))
+        return f" That is rank {self._shard}; `prefetcher report '{pattern}'` judges all together."
 
     @property
     def _in_own_process(self) -> bool:

@@ -74,12 +74,11 @@ def page(found: Sequence[Report], groups: Sequence[Group] = ()) -> str:
 
 def _group(group: Group, prefix: str, scale: Scale) -> str:
     """What all ranks lost, and to which of them."""
-    main, rows = group.verdict.main, rows_of(group.verdict, group.curves)
-    level = main.level if main else "idle"
+    rows = rows_of(group.verdict, group.curves)
     told = [_section("What the group lost", "", _table(_lost(group)))]
     chart = "" if rows is None else _ranks(rows, prefix, scale)
     return (
-        f'<h1>{_text(group.name)}</h1><section class="headline {level}">'
+        f'<h1>{_text(group.name)}</h1><section class="headline {group.verdict.level}">'
         f"<p>{_text(group.verdict.headline)}</p></section>"
         f'<div class="beside">{"".join(told)}{chart}</div>'
     )

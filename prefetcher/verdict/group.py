@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from prefetcher.verdict.curve import Curve, curve_of
-from prefetcher.verdict.judge import Finding, Verdict, judge, limit_told
+from prefetcher.verdict.judge import Finding, Verdict, judge, level_of, limit_told
 from prefetcher.verdict.stretch import Line, last_run
 from prefetcher.verdict.waits import GroupFinding, group_findings
 
 _EARLY_LINES: Final = 3  # so much sooner than the last log ends one that was broken off
 _EARLY_S: Final = 5.0
-_UNSURE: Final = 0.1  # of what was lost: from there on it is told how much more it may have been
+_UNSURE_PCT, _UNSURE_PART = 1.0, 0.1  # of the time, and of the loss: it is told if more may be lost
+_BUSY: Final = ("read", "batch", "read and batch")
+_NOTHING: Final = "Nothing was measured: the logs hold no sample at the same time."
 _MOST_NAMED: Final = 8  # ranks, or stretches of them, in one sentence
 
 
@@ -37,6 +39,11 @@ class GroupVerdict:
     headline: str
     why: str
     """How that is known; "" where there is nothing to explain."""
+    level: str
+    """One of "idle" (nothing was measured), "fine", "moderate" and "input-bound"."""
+    unsure: bool
+    """Whether far more than `lost_pct` may have been lost, up to `at_most_pct`: no stage of the
+    rank that was waited for longest is always busy, so ranks may have been late in turn."""
     upper_bound: bool
     """Whether the ranks waited at most so long, because tf.data asks ahead of training."""
     count: int
@@ -74,10 +81,12 @@ def judge_group(ranks: Sequence[Rank]) -> GroupVerdict:
     count, main = ranks[0].count, later or first
     missing = tuple(index for index in range(count) if index not in known)
     upper = any(rank.verdict.upper_bound for rank in ranks)
-    slowest = _own(known[main.slowest.index], main) if main else None
+    said = _Said(main, known, count, upper) if main else None
     return GroupVerdict(
-        headline=_headline(main, slowest, count, known, upper=upper),
-        why=_why(main, slowest) if main else "",
+        headline=said.headline() if said else _NOTHING,
+        why=said.why() if said else "",
+        level=said.level if said else "idle",
+        unsure=said is not None and said.unsure,
         upper_bound=upper,
         count=count,
         missing=missing,
@@ -110,78 +119,104 @@ def ranks_told(numbers: Sequence[int]) -> str:
     return f"rank{'s' if len(numbers) > 1 else ''} {numbers_told(numbers)}"
 
 
-def _own(rank: Rank, group: GroupFinding) -> Finding | None:
-    """What was found of this rank alone in the same stretch."""
-    later = group.stretch == "later passes"
-    return (rank.verdict.later if later else rank.verdict.first) or rank.verdict.main
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What is said of the stretch that counts."""
 
+    main: GroupFinding
+    known: Mapping[int, Rank]
+    count: int
+    upper: bool
 
-def _headline(
-    main: GroupFinding | None,
-    slowest: Finding | None,
-    count: int,
-    known: dict[int, Rank],
-    *,
-    upper: bool,
-) -> str:
-    if main is None:
-        return "Nothing was measured: the logs hold no sample at the same time."
-    group = f"group of {count:,} ranks"
-    least = "at least " if len(known) < count else "at most " if upper else ""
-    waited = f"waited {least}{main.lost_pct:.0f} % of the time"
-    if main.level == "fine":
-        return f"Data keeps up: the {group} {waited} for it."
-    text = f"The {group} {waited} for data, {_for_whom(main)}"
-    return f"{text}{''.join(_cause(main, slowest, known))}"
+    @property
+    def slowest(self) -> Finding | None:
+        """What was found of the rank alone that was waited for longest, in the same stretch."""
+        verdict = self.known[self.main.slowest.index].verdict
+        later = self.main.stretch == "later passes"
+        return (verdict.later if later else verdict.first) or verdict.main
 
+    @property
+    def unsure(self) -> bool:
+        """As of `GroupVerdict`.
 
-def _for_whom(main: GroupFinding) -> str:
-    if len(main.ranks) == 1:
-        return f"by rank {main.ranks[0].index} alone"
-    if main.pattern == "even":
+        A rank with a stage that is always busy has no batch ready. So it is late at every step, and
+        whoever is late less is so at the same time.
+        """
+        slowest, main = self.slowest, self.main
+        more = main.at_most_pct - main.lost_pct > max(_UNSURE_PCT, _UNSURE_PART * main.lost_pct)
+        return more and (slowest is None or slowest.limit not in _BUSY)
+
+    @property
+    def level(self) -> str:
+        """As of `GroupVerdict`."""
+        level = self.main.level
+        unclear = self.unsure and level_of(self.main.at_most_pct) != "fine"
+        return "moderate" if level == "fine" and unclear else level
+
+    def headline(self) -> str:
+        """Who waited how long for whom, why, and what to change."""
+        group = f"group of {self.count:,} ranks"
+        if self.level == "fine":
+            return f"Data keeps up: the {group} waited {self._share()} of the time for it."
+        text = f"The {group} waited {self._share()} of the time for data, {self._for_whom()}"
+        return f"{text}{''.join(self._cause())}"
+
+    def _share(self) -> str:
+        lost, most = self.main.lost_pct, self.main.at_most_pct
+        if len(self.known) < self.count:
+            return f"at least {lost:.0f} %"
+        if self.upper:
+            return f"at most {most if self.unsure else lost:.0f} %"
+        return f"{lost:.0f} to {most:.0f} %" if self.unsure else f"{lost:.0f} %"
+
+    def _for_whom(self) -> str:
+        main = self.main
+        if len(main.ranks) == 1:
+            return f"by rank {main.ranks[0].index} alone"
+        if main.pattern == "behind":
+            part = sum(rank.longest_pct for rank in main.ranks if rank.index in main.behind)
+            return f"{part:.0f} % of it for {ranks_told(sorted(main.behind))}"
+        if main.pattern == "in turn" or self.unsure:
+            return f"now for one rank and now for another, longest for rank {main.slowest.index}"
         return "all ranks alike"
-    if main.pattern == "in turn":
-        return f"now for one rank and now for another, longest for rank {main.slowest.index}"
-    part = sum(rank.longest_pct for rank in main.ranks if rank.index in main.behind)
-    return f"{part:.0f} % of it for {ranks_told(sorted(main.behind))}"
 
+    def _cause(self) -> Iterator[str]:
+        """What limits the rank that was waited for longest, and what to change."""
+        main, slowest = self.main, self.slowest
+        if slowest is None or slowest.level not in ("moderate", "input-bound"):
+            yield "."
+            queue = (self.known[main.slowest.index].run.get("settings") or {}).get("chunk_queue")
+            if main.pattern != "behind" and isinstance(queue, int):
+                yield f" Change: chunk_queue={queue} -> {2 * queue}, which evens out short waits."
+            return
+        lone = len(main.behind) == 1 or main.pattern == "in turn"
+        where = f" on rank {main.slowest.index}" if main.behind else ""
+        where = " there" if lone else where
+        yield f":{where} {limit_told(slowest)}."
+        if slowest.advice:
+            yield f" Change{where}: {slowest.advice}."
 
-def _cause(main: GroupFinding, slowest: Finding | None, known: dict[int, Rank]) -> Iterator[str]:
-    """What limits the rank that the group waits for, and what to change."""
-    lone = len(main.behind) == 1 or main.pattern == "in turn"
-    where = "" if main.pattern == "even" else " there" if lone else f" on rank {main.slowest.index}"
-    if slowest is None or slowest.level not in ("moderate", "input-bound"):
-        yield "."
-        settings = known[main.slowest.index].run.get("settings") or {}
-        depth = settings.get("batch_queue")
-        if main.pattern == "in turn" and isinstance(depth, int):
-            yield f" Change: batch_queue={depth} -> {2 * depth}, which evens out short waits."
-        return
-    yield f":{where} {limit_told(slowest)}."
-    if slowest.advice:
-        yield f" Change{where}: {slowest.advice}."
-
-
-def _why(main: GroupFinding, slowest: Finding | None) -> str:
-    """The ranks' own waits, what unevenness cost, and what the slowest rank's time went to."""
-    told = [f"rank {main.slowest.index} waited {main.slowest.stall_pct:.1f} % of the time"]
-    others = [rank.stall_pct for rank in main.ranks if rank is not main.slowest]
-    if others:
-        low, high = min(others), max(others)
-        between = f"{low:.1f} %" if low == high else f"{low:.1f} to {high:.1f} %"
-        told[0] += f" and the other{'s' if len(others) > 1 else ''} {between}"
-        told.append(f"all wait for the slowest, so unevenness cost {main.uneven_pct:.1f} %")
-    if main.behind:
-        without = "it" if len(main.behind) == 1 else "these"
-        told[-1] += f"; the others without {without} lost {main.others_pct:.1f} % at this pace"
-    elif main.at_most_pct > (1 + _UNSURE) * main.lost_pct:
-        told.append(
-            "at each moment the longest wait counts: if they took turns within a line of the log, "
-            f"up to {main.at_most_pct:.0f} % were lost"
-        )
-    if slowest is not None and slowest.cause is not None:
-        told.append(slowest.why)
-    return "; ".join(told)
+    def why(self) -> str:
+        """The ranks' own waits, what unevenness cost, and what the slowest's time went to."""
+        main, slowest = self.main, self.slowest
+        told = [f"rank {main.slowest.index} waited {main.slowest.stall_pct:.1f} % of the time"]
+        others = [rank.stall_pct for rank in main.ranks if rank is not main.slowest]
+        if others:
+            low, high = min(others), max(others)
+            between = f"{low:.1f} %" if low == high else f"{low:.1f} to {high:.1f} %"
+            told[0] += f" and the other{'s' if len(others) > 1 else ''} {between}"
+            told.append(f"all wait for the slowest, so unevenness cost {main.uneven_pct:.1f} %")
+        if main.behind:
+            without = "it" if len(main.behind) == 1 else "these"
+            told.append(f"the others without {without} lost {main.others_pct:.1f} % at this pace")
+        if self.unsure:
+            told.append(
+                f"up to {main.at_most_pct:.0f} % if ranks were late one after another within a "
+                "line of the log (a Monitor with a shorter interval tells)"
+            )
+        if slowest is not None and slowest.cause is not None:
+            told.append(slowest.why)
+        return "; ".join(told)
 
 
 def _ended_early(curves: dict[int, Curve]) -> tuple[int, ...]:

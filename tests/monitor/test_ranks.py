@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
+from helpers.ranks import fine, rank_log, write_log
 from helpers.watched import RUN, MakeStats
 
 from prefetcher.errors import FileMissingError, SettingsError
@@ -69,3 +71,16 @@ def test_who_asks_for_the_users_path_is_told_of_the_ranks(path: Path) -> None:
     assert patterns_beside(path) == ["run.*of2.jsonl"]
     with pytest.raises(FileMissingError, match=r"give one of run\.\*of2\.jsonl"):
         read_log(path)
+
+
+def test_the_verdict_of_a_rank_says_whose_it_is_and_who_judges_all(path: Path) -> None:
+    """A rank that keeps up may be waiting for another all the time."""
+    more = " That is rank 1 of 2; `prefetcher report 'run.*of2.jsonl'` judges all together."
+    for shard, said in ((Shard(), ""), (Shard(1, 2), more)):
+        monitor = claimed(path, shard)
+        assert monitor is not None
+        write_log(monitor.path, rank_log(shard.index, shard.count, fine))
+        told = io.StringIO()
+        monitor.tell(told)
+        headline = "Data keeps up: training waited 0 % of the time for it."
+        assert told.getvalue() == f"{monitor.path.name}: {headline}{said}\n"

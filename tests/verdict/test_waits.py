@@ -131,6 +131,32 @@ def test_the_loss_lies_between_each_rank_and_all_together(stalls: list[list[floa
     np.testing.assert_allclose(by_hand[who, np.arange(6)], by_hand.max(axis=0), atol=1e-6)
 
 
+@given(st.integers(2, 12), st.floats(0.001, 0.05), st.integers(0, 2**32 - 1))
+def test_what_a_training_lost_step_by_step_is_within_the_bounds(
+    count: int, mean_s: float, seed: int
+) -> None:
+    """A step of 20 ms, and who is late in it is drawn anew; the logs have a line a second."""
+    late_s = np.random.default_rng(seed).exponential(mean_s, (400, count))
+    late_s[np.random.default_rng(seed + 1).random((400, count)) < 0.7] = 0.0
+    ends_s = np.cumsum(0.02 + late_s.max(axis=1))
+    seconds = int(ends_s[-1])
+
+    def stalls(index: int, second: int) -> float:
+        waited = np.interp([second - 1, second], ends_s, np.cumsum(late_s[:, index]))
+        return float(100 * np.diff(waited)[0])
+
+    lost_s = np.interp([0.5, seconds], ends_s, np.cumsum(late_s.max(axis=1)))
+    lost_pct = 100 * float(np.diff(lost_s)[0]) / (seconds - 0.5)
+    findings = [found for found in group_findings(curves(count, stalls, seconds=seconds)) if found]
+    spans = np.array([found.seconds for found in findings])
+    least, most = (
+        float((spans * [getattr(found, name) for found in findings]).sum() / spans.sum())
+        for name in ("lost_pct", "at_most_pct")
+    )
+    edge_pct = 100 * 2 * late_s.max() / (seconds - 0.5)  # a step that reaches over an edge
+    assert least - edge_pct <= lost_pct <= most + edge_pct
+
+
 def test_of_many_ranks_those_are_named_that_were_waited_for() -> None:
     def two_of_them(index: int, second: int) -> float:
         return 50.0 if index == 3 + second % 2 else 0.0
