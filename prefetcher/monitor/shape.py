@@ -83,10 +83,15 @@ def _is_time(value: Any) -> bool:
 
 def _is_shard(value: Any) -> bool:
     """Which of how many shares of the data."""
-    return _SHARD(value) and type(value["index"]) is int and value["index"] < value["count"]
+    return _SHARD(value) and value["index"] < value["count"]
 
 
-_SHARD: Final = _object({"index": _FEW, "count": _FEW})
+def _is_rank(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= _MOST_RANKS
+
+
+_MOST_RANKS: Final = 100_000  # more than any machine has; those that lack are listed
+_SHARD: Final = _object({"index": _is_rank, "count": _is_rank})
 _STAGE: Final = _object(
     {
         "workers": _FEW,

@@ -75,7 +75,9 @@ def curve_of(lines: Sequence[Line]) -> Curve | None:
 def _origin(lines: Sequence[Line]) -> float:
     """When `t_s` was 0. Later parts count on from there, whatever their host's clock does."""
     run = next((line for line in lines if line["kind"] == "run" and "time" in line), None)
-    return 0.0 if run is None else datetime.fromisoformat(run["time"]).timestamp() - run["t_s"]
+    if run is None:
+        return 0.0
+    return datetime.fromisoformat(run["time"]).timestamp() - float(run.get("t_s", 0.0))
 
 
 def _until(seconds: Floats, rates: Iterable[float]) -> Floats:
