@@ -28,7 +28,7 @@ FILES = Path(tempfile.gettempdir()) / "prefetcher-bench"
 PARTS = (
     "reading", "article", "fit", "accelerator", "shuffling", "growth", "resuming", "overhead",
     "many_files",
-    "shapes",
+    "shapes", "scale",
 )  # fmt: skip
 """In the order in which they run and are told."""
 PARTLY, WRONG_ROWS = 3, 4

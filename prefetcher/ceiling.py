@@ -41,7 +41,7 @@ def replay(
     """
     if batches < 1:
         raise SettingsError(f"batches={batches}: write 1 or more, more than a cache holds")
-    return Replay(sequence, batches, claimed(monitor))
+    return Replay(sequence, batches, claimed(monitor, sequence.shard))
 
 
 class Replay(keras.utils.Sequence):  # type: ignore[misc]  # keras has no types

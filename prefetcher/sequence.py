@@ -8,7 +8,7 @@ import threading
 import warnings
 import weakref
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from types import TracebackType
 from typing import Any, NoReturn, Self, SupportsIndex
 
@@ -200,7 +200,7 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         self._askers = Askers(self._tickets)
         self._check_distribution = check_of(self._feed)
         self._remarks = Remarks(self._feed.where, shuffle=settings.shuffle)
-        self._monitor = claimed(monitor)
+        self._monitor = claimed(monitor, self.plan.shard)
         self._stream = Stream(self._feed, self._monitor, _run_info(self._feed))
         weakref.finalize(self, self._stream.abandon)
 
@@ -430,15 +430,17 @@ def _told(weights: Weights) -> str | None:
 def _run_info(feed: Feed) -> dict[str, object]:
     """What a monitor's log says of the run."""
     backend = keras.config.backend()
-    settings = {field.name: getattr(feed.settings, field.name) for field in fields(Settings)}
-    names = {part: written(settings[part]) for part in PARTS}
+    # The monitor says of itself which share it watches.
+    names = [field.name for field in fields(Settings) if field.name != "shard"]
+    settings = {name: getattr(feed.settings, name) for name in names}
+    parts = {part: written(settings[part]) for part in PARTS}
     return {
         "backend": backend,
         "wait_scope": wait_scope(backend),
         "settings": settings
-        | names
+        | parts
         | {"file": feed.shards.name, "rows": len(feed.plan.samples)}
-        | {"weights": _told(feed.settings.weights), "shard": asdict(feed.plan.shard)}
+        | {"weights": _told(feed.settings.weights)}
         | {"chunk_size": feed.plan.chunk_size, "block_size": feed.plan.block_size},
         "file": {
             "name": feed.shards.name,

@@ -12,6 +12,7 @@ from helpers.sequences import BATCH, ids, passes, small
 
 import prefetcher
 from prefetcher import SettingsError, read_log
+from prefetcher.report.timeline import timeline_of
 
 N = 40
 
@@ -60,3 +61,16 @@ def test_its_log_says_that_it_is_a_replay(samples: MakeSamples, tmp_path: Path) 
 def test_no_batch_is_refused(samples: MakeSamples) -> None:
     with small(samples(N)) as sequence, pytest.raises(SettingsError, match="write 1 or more"):
         prefetcher.replay(sequence, batches=0)
+
+
+def test_each_of_several_processes_replays_into_a_log_of_its_own(
+    samples: MakeSamples, tmp_path: Path
+) -> None:
+    with (
+        small(samples(N), shard=(1, 2)) as sequence,
+        prefetcher.replay(sequence, 2, monitor=tmp_path / "replay.jsonl") as again,
+    ):
+        again[0]
+    run = read_log(tmp_path / "replay.1of2.jsonl")[0]
+    assert run["shard"] == {"index": 1, "count": 2}
+    assert timeline_of([run]).batch_size == BATCH // 2

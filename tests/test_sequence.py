@@ -27,6 +27,7 @@ from prefetcher import (
     SettingsError,
     read_log,
 )
+from prefetcher.cli.shown import shown_of
 from prefetcher.config import Workers
 from prefetcher.pipeline.auto import Climber, Decision
 
@@ -243,3 +244,26 @@ def test_a_monitor_watches_one_sequence(samples: MakeSamples, tmp_path: Path) ->
     PrefetchSequence(samples(30), monitor=monitor).close()
     with pytest.raises(SettingsError, match=r"run\.jsonl belongs to another sequence"):
         PrefetchSequence(samples(30), monitor=monitor)
+
+
+@pytest.mark.parametrize("as_path", [True, False])
+def test_each_of_several_processes_has_a_log_of_its_own(
+    samples: MakeSamples, tmp_path: Path, as_path: bool
+) -> None:
+    """`monitor=` names one log for all, by a path or by a `Monitor`."""
+    log = tmp_path / "run.jsonl"
+    for index in range(2):
+        monitor = log if as_path else Monitor(log)
+        with PrefetchSequence(samples(64), monitor=monitor, shard=(index, 2)) as seq:
+            assert sum(len(x) for x, _ in seq) == 32
+            assert seq.monitor is not None
+            assert seq.monitor.path.name == f"run.{index}of2.jsonl"
+    assert not log.exists()
+    runs = [read_log(tmp_path / f"run.{index}of2.jsonl") for index in range(2)]
+    assert [run[0]["shard"] for run in runs] == [{"index": i, "count": 2} for i in range(2)]
+    assert [run[-1]["samples"] for run in runs] == [32, 32]
+    settings = [run[0]["settings"] for run in runs]
+    assert settings[0] == settings[1]
+    assert settings[0]["batch_size"] == 32
+    (group,) = shown_of(sorted(tmp_path.glob("run.*of2.jsonl"))).groups
+    assert [member.rank.index for member in group.members] == [0, 1]

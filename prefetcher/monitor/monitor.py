@@ -16,8 +16,10 @@ from prefetcher.config import flag
 from prefetcher.errors import PrefetchError, ProcessError, SettingsError
 from prefetcher.messages.text import visible
 from prefetcher.monitor.log import LogFile
+from prefetcher.monitor.ranks import log_of, pattern_of
 from prefetcher.monitor.reading import read_log
 from prefetcher.monitor.recorder import Recorder
+from prefetcher.order.shard import WHOLE, Shard
 from prefetcher.pipeline.stats import Stats
 from prefetcher.verdict.judge import judge
 
@@ -38,7 +40,8 @@ class Monitor:
 
     Args:
         path: the log to append to; read it with `read_log`, also while it grows. Its folder must
-            exist.
+            exist. Where several processes share the data each has a log of its own: the first of
+            two writes "run.0of2.jsonl" for "run.jsonl".
         interval: seconds between samples, 0.01 to 86,400. 1.0 by default: a sample costs about
             0.7 ms of one core, so that is 0.07 % of it, and an hour makes 3 MB of log.
         verdict: True writes the verdict's headline to stderr when the sequence is closed, because
@@ -52,7 +55,8 @@ class Monitor:
     def __init__(
         self, path: str | os.PathLike[str], interval: float = 1.0, *, verdict: bool = True
     ) -> None:
-        self.path: Final = _checked_path(Path(path))
+        self.path = _checked_path(Path(path))
+        """The log; of a process that has a share of the data, its own from `claim` on."""
         self.interval: Final = _checked_interval(interval)
         self._run_id = uuid.uuid4().hex
         self._parts = 0
@@ -60,14 +64,19 @@ class Monitor:
         self._recorder: Recorder | None = None
         self._starting = threading.Lock()
         self._claimed = False
+        self._shard = WHOLE
         self._untold = flag("verdict", verdict)
         self._pid = os.getpid()
 
-    def claim(self) -> None:
+    def claim(self, shard: Shard) -> None:
         """Makes this the monitor of one sequence, for good.
+
+        Args:
+            shard: what share of the data the sequence has: `path` becomes the log of this share.
 
         Raises:
             SettingsError: It is another sequence's: the first to close would end the other's log.
+                Or no log can be at the path.
             ProcessError: It was made in another process, which may write to the same log.
         """
         if not self._in_own_process:
@@ -80,6 +89,8 @@ class Monitor:
                 f"this Monitor of {self.path.name} belongs to another sequence: make one for each, "
                 "with a log of its own"
             )
+        self.path = _checked_path(log_of(self.path, shard))
+        self._shard = shard
         self._claimed = True
 
     def start(self, run: Mapping[str, object], snapshot: Callable[[], Stats]) -> None:
@@ -151,13 +162,20 @@ class Monitor:
                 return
             verdict = judge(read_log(self.path))
             if verdict.main is not None and verdict.main.level != "idle":
-                out.write(f"{visible(self.path.name)}: {verdict.headline}\n")
+                out.write(f"{visible(self.path.name)}: {verdict.headline}{self._of_all()}\n")
         except (PrefetchError, OSError, ValueError) as error:  # no reason for a training to end
             _logger.warning("no verdict on %s: %s", self.path.name, error)
 
     def keep_quiet(self) -> None:
         """Leaves the verdict to others: `close` will not tell it."""
         self._untold = False
+
+    def _of_all(self) -> str:
+        """Where more is said than of this rank alone, which may wait for others without a sign."""
+        if self._shard.count == 1:
+            return ""
+        pattern = visible(pattern_of(self.path.name))
+        return f" That is rank {self._shard}; `prefetcher report '{pattern}'` judges all together."
 
     @property
     def _in_own_process(self) -> bool:
@@ -167,12 +185,19 @@ class Monitor:
         origin = self._origin = perf_counter() if self._origin is None else self._origin
         log = LogFile(self.path)
         self._parts += 1
-        identity = {"run_id": self._run_id, "part": self._parts}
+        shard = {"index": self._shard.index, "count": self._shard.count}
+        identity = {"run_id": self._run_id, "part": self._parts, "shard": shard}
         return Recorder(log, {**identity, **run}, snapshot, self.interval, origin)
 
 
-def claimed(monitor: Monitor | str | os.PathLike[str] | None) -> Monitor | None:
+def claimed(
+    monitor: Monitor | str | os.PathLike[str] | None, shard: Shard = WHOLE
+) -> Monitor | None:
     """The monitor, or one for that path, as the monitor of one sequence; None for none.
+
+    Args:
+        monitor: what the user gave.
+        shard: what share of the data the sequence has; all of it by default.
 
     Raises:
         SettingsError: It is another sequence's already, it is no path, or no log can be there.
@@ -182,7 +207,7 @@ def claimed(monitor: Monitor | str | os.PathLike[str] | None) -> Monitor | None:
     if not isinstance(monitor, Monitor | str | os.PathLike):
         raise SettingsError(f"monitor={monitor!r}: write the path of its log, or a Monitor")
     monitor = monitor if isinstance(monitor, Monitor) else Monitor(monitor)
-    monitor.claim()
+    monitor.claim(shard)
     return monitor
 
 

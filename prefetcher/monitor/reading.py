@@ -12,12 +12,14 @@ from typing import Any, Final
 
 from prefetcher.errors import FileError, FileMissingError
 from prefetcher.monitor.log import VERSION, begins_like_ours
+from prefetcher.monitor.ranks import patterns_beside
 from prefetcher.monitor.shape import fits
 
 _logger = logging.getLogger("prefetcher")
 
 Record = dict[str, Any]
 
+_GIVE: Final = "the path given to Monitor"
 _NO_VERSION: Final = 1000
 """A number from here on is damage and no version of a time to come."""
 
@@ -91,8 +93,10 @@ def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError as error:
+        ranks = " or ".join(patterns_beside(path))
+        instead = f"one of {ranks}, a log for each process" if ranks else _GIVE
         raise FileMissingError(
-            f"{path.name}: expected a log, found no such file; give the path given to Monitor"
+            f"{path.name}: expected a log, found no such file; give {instead}"
         ) from error
     except OSError as error:
         raise FileError(f"{path.name}: the log cannot be read ({error.strerror})") from error

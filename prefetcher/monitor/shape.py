@@ -8,6 +8,7 @@ Keys that are not listed are left alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Final
 
 Check = Callable[[Any], bool]
@@ -72,6 +73,25 @@ def _is_setting(value: Any) -> bool:
     return value is None or _is_text(value) or _FEW(value)
 
 
+def _is_time(value: Any) -> bool:
+    """A moment of the world's clock."""
+    try:
+        return _is_text(value) and datetime.fromisoformat(value).tzinfo is not None
+    except ValueError:
+        return False
+
+
+def _is_shard(value: Any) -> bool:
+    """Which of how many shares of the data."""
+    return _SHARD(value) and value["index"] < value["count"]
+
+
+def _is_rank(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= _MOST_RANKS
+
+
+_MOST_RANKS: Final = 100_000  # more than any machine has; those that lack are listed
+_SHARD: Final = _object({"index": _is_rank, "count": _is_rank})
 _STAGE: Final = _object(
     {
         "workers": _FEW,
@@ -106,6 +126,8 @@ _RUN: Final = _object(
     {},
     {
         "t_s": _TIME,
+        "time": _is_time,
+        "shard": _is_shard,
         "settings": _or_null(
             _object(
                 {},

@@ -249,12 +249,17 @@ CHARTS: Final = (
 
 def draw(chart: Chart, ax: Axes, timeline: Timeline, style: Style) -> None:
     """Draws `chart` on `ax` in these colours and to this scale, its frame included."""
+    chart.draw(ax, timeline, style)
+    frame(ax, style)
+
+
+def frame(ax: Axes, style: Style) -> None:
+    """What all charts have in common around what they show."""
     ax.set_facecolor(style.colours["panel"])
     ax.tick_params(colors=style.colours["muted"], labelsize=9, length=3)
     for side, spine in ax.spines.items():
         spine.set_color(style.colours["line"])
         spine.set_visible(side in ("left", "bottom"))
-    chart.draw(ax, timeline, style)
     for label in (ax.xaxis.label, ax.yaxis.label):
         label.set_color(style.colours["muted"])
         label.set_fontsize(9)

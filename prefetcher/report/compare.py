@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,6 +13,7 @@ from prefetcher.report.timeline import Timeline
 _FAR: Final = 4.0  # a rate that is so many times the fastest curve would press that flat
 _ROOM: Final = 1.15  # above the highest line
 _LONGEST: Final = 40  # letters of a value
+_ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]+")
 _OF_THE_RUN: Final = ("backend", "version", "host")
 
 
@@ -77,14 +79,20 @@ def _set(run: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "data from": f"memory, {replayed} batches" if replayed else "the file",
         **settings,
+        "ranks": (run.get("shard") or {}).get("count", 1),
         **{name: run[name] for name in _OF_THE_RUN if name in run},
         "CPUs": min((n for n in (cpus.get("affinity"), cpus.get("quota")) if n), default="unknown"),
         "GPU": ", ".join(str(card["name"]) for card in run.get("gpu") or ()) or "none",
     }
 
 
+def without_address(value: object) -> str:
+    """A setting as text; where a function lay in memory is no part of it."""
+    return _ADDRESS.sub("", visible(value))
+
+
 def _shown(value: object) -> str:
-    text = visible(value)
+    text = without_address(value)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from string import Template
@@ -14,10 +14,15 @@ from prefetcher.messages.text import visible
 from prefetcher.report.charts import CHARTS, LIGHT, Chart, Palette, Style, draw
 from prefetcher.report.compare import Scale, differences
 from prefetcher.report.figures import sheet
+from prefetcher.report.groups import Group
+from prefetcher.report.rank_rows import NOTE, TITLE, Rows, draw_rows, rows_of
 from prefetcher.report.reports import Report
 from prefetcher.report.timeline import Timeline
+from prefetcher.verdict.group import ranks_told
+from prefetcher.verdict.waits import RankWaits
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _DARK: Final[Palette] = {
@@ -44,8 +49,12 @@ _WIDTHS_IN: Final = {"wide": 7.6, "narrow": 3.9}
 """Each chart is drawn for a screen and for a telephone, where letters would shrink to nothing."""
 
 
-def page(found: Sequence[Report]) -> str:
+def page(found: Sequence[Report], groups: Sequence[Group] = ()) -> str:
     """One HTML page with all reports side by side; it needs no network.
+
+    Args:
+        found: The logs that are shown, of a group some of its ranks' only.
+        groups: What is said of several ranks together, above those.
 
     Raises:
         SettingsError: matplotlib is not installed.
@@ -53,13 +62,68 @@ def page(found: Sequence[Report]) -> str:
     template = Template(files("prefetcher.report").joinpath("page.html").read_text("utf-8"))
     scale = Scale.of([report.timeline for report in found])
     return template.substitute(
-        title=_text("Report on " + " and ".join(report.name for report in found)),
+        title=_text("Report on " + " and ".join(each.name for each in groups or found)),
         light=_variables(LIGHT),
         dark=_variables(_DARK),
         width="860px" if len(found) == 1 else "1640px",
+        groups="\n".join(_group(group, f"g{n}", scale) for n, group in enumerate(groups)),
         differences=_differences(found),
         runs="\n".join(_run(report, str(number), scale) for number, report in enumerate(found)),
     )
+
+
+def _group(group: Group, prefix: str, scale: Scale) -> str:
+    """What all ranks lost, and to which of them."""
+    rows = rows_of(group.verdict, group.curves)
+    told = [_section("What the group lost", "", _table(_lost(group)))]
+    chart = "" if rows is None else _ranks(rows, prefix, scale)
+    return (
+        f'<h1>{_text(group.name)}</h1><section class="headline {group.verdict.level}">'
+        f"<p>{_text(group.verdict.headline)}</p></section>"
+        f'<div class="beside">{"".join(told)}{chart}</div>'
+    )
+
+
+def _lost(group: Group) -> Iterator[tuple[str, object]]:
+    """What was lost in each stretch, the ranks that it was lost to, and the logs that lack."""
+    verdict = group.verdict
+    for finding in (verdict.first, verdict.later):
+        if finding is not None:
+            yield (
+                finding.stretch,
+                (
+                    f"lost {finding.lost_pct:.1f} % of {finding.seconds:.0f} s, "
+                    f"{finding.uneven_pct:.1f} % to unevenness: ranks waited "
+                    f"{finding.fastest.stall_pct:.1f} to {_most(finding.ranks):.1f} %, "
+                    f"{finding.mean_pct:.1f} % on average; {finding.samples_per_s:,.0f} samples/s "
+                    "together"
+                ),
+            )
+    if verdict.why:
+        yield "because", verdict.why
+    if verdict.missing:
+        yield "no log", f"of {ranks_told(verdict.missing)}: more may have been lost"
+    if verdict.ended_early:
+        yield "ended early", f"the log of {ranks_told(verdict.ended_early)}"
+    if verdict.upper_bound:
+        yield "bound", "TensorFlow asks ahead of training, which waited at most this long"
+
+
+def _most(ranks: Sequence[RankWaits]) -> float:
+    return max(rank.stall_pct for rank in ranks)
+
+
+def _ranks(rows: Rows, prefix: str, scale: Scale) -> str:
+    """The chart of the ranks, for a screen and for a telephone."""
+
+    def draw_them(ax: Axes, style: Style) -> None:
+        draw_rows(ax, rows, style)
+
+    drawn = (
+        _drawn(draw_them, form, rows.height_in, f"ranks{prefix}{form}-", scale)
+        for form in _WIDTHS_IN
+    )
+    return _section(TITLE, NOTE, "".join(drawn))
 
 
 def _differences(found: Sequence[Report]) -> str:
@@ -169,14 +233,23 @@ def _chart(chart: Chart, timeline: Timeline, prefix: str, scale: Scale) -> str:
 def _drawing(chart: Chart, timeline: Timeline, prefix: str, scale: Scale, form: str) -> str:
     """The chart for a screen or for a telephone; the page's style shows one of them."""
     height = chart.height + (chart.taller if form == "narrow" else 0.0)
+
+    def draw_it(ax: Axes, style: Style) -> None:
+        draw(chart, ax, timeline, style)
+
+    return _drawn(draw_it, form, height, f"{chart.name}{prefix}{form}-", scale)
+
+
+def _drawn(
+    drawing: Callable[[Axes, Style], None], form: str, height: float, own: str, scale: Scale
+) -> str:
+    """A drawing of that height; `own` begins its identifiers, which no other drawing has."""
     figure = sheet(_WIDTHS_IN[form], height, _STAND_INS)
-    draw(chart, figure.add_subplot(), timeline, Style(_STAND_INS, scale, _WIDTHS_IN[form]))
+    drawing(figure.add_subplot(), Style(_STAND_INS, scale, _WIDTHS_IN[form]))
     svg = _svg(figure)
     svg = re.sub(r' (width|height)="[^"]*pt"', "", svg, count=2)
     for name, stand_in in _STAND_INS.items():
         svg = svg.replace(stand_in, f"var(--{name})")
-    # Identifiers must differ from those of the page's other drawings.
-    own = f"{chart.name}{prefix}{form}-"
     svg = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{own}", svg)
     return f'<div class="{form}">{svg}</div>'
 

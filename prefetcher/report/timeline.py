@@ -43,9 +43,14 @@ class Timeline:
         return self.run.get("settings") or {}
 
     @property
+    def ranks(self) -> int:
+        """How many processes train as one; 1 where this is alone."""
+        return int((self.run.get("shard") or {}).get("count", 1))
+
+    @property
     def batch_size(self) -> int:
-        """Samples in a batch."""
-        return int(self._settings.get("batch_size") or 1)
+        """Samples in a batch of this process: its share of the settings' `batch_size`."""
+        return max(1, int(self._settings.get("batch_size") or 1) // self.ranks)
 
     @property
     def is_replay(self) -> bool:

@@ -108,11 +108,15 @@ def _finding(name: str, stretch: Stretch, machine: Machine) -> Finding:
 
 
 def _level(stretch: Stretch) -> str:
-    if stretch.stall_pct > BOUND_ABOVE_PCT:
+    level = level_of(stretch.stall_pct)
+    return "idle" if level == "fine" and stretch.idle_pct >= _IDLE_PCT else level
+
+
+def level_of(stall_pct: float) -> str:
+    """One of "fine", "moderate" and "input-bound", for a share of the time that was waited."""
+    if stall_pct > BOUND_ABOVE_PCT:
         return "input-bound"
-    if stretch.stall_pct >= FINE_BELOW_PCT:
-        return "moderate"
-    return "idle" if stretch.idle_pct >= _IDLE_PCT else "fine"
+    return "moderate" if stall_pct >= FINE_BELOW_PCT else "fine"
 
 
 def _no_cause(stretch: Stretch, level: str) -> Cause:
@@ -197,6 +201,11 @@ def _sentence(finding: Finding, *, upper: bool) -> str:
     waited = f"{'at most ' if upper else ''}{finding.stall_pct:.0f} % of the time"
     if finding.level == "fine":
         return f"Data keeps up: training waited {waited} for it."
+    return f"Training waited {waited} for data: {limit_told(finding)}."
+
+
+def limit_told(finding: Finding) -> str:
+    """What limits a stretch that waited, in words: "the readers are the limit (decoding)"."""
     who = {
         "read": "the readers are the limit",
         "batch": "the batchers are the limit",
@@ -206,4 +215,4 @@ def _sentence(finding: Finding, *, upper: bool) -> str:
         UNEXPLAINED: "the figures do not explain why",
     }[finding.limit]
     cause = f" ({finding.cause})" if finding.limit in ("read", "batch", "read and batch") else ""
-    return f"Training waited {waited} for data: {who}{cause}."
+    return f"{who}{cause}"

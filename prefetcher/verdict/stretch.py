@@ -115,16 +115,24 @@ def by_pass(lines: Sequence[Line]) -> tuple[Stretch | None, Stretch | None]:
 
     A line that reaches from one into the other counts as the first pass: it has cold reads in it.
     """
-    samples = [line for line in lines if line["kind"] == "sample"]
-    if not samples:  # shorter than the monitor's interval
-        samples = [_as_sample(line) for line in lines if line["kind"] == "summary"][:1]
-    samples, start_s = _begun(samples, _start_s(lines))
-    cut = next((i + 1 for i, line in enumerate(samples) if line["pass"] > 0), len(samples))
+    samples, start_s = _begun(samples_of(lines), _start_s(lines))
+    cut = first_pass_lines(samples)
     first, later = samples[:cut], samples[cut:]
     return (
         summed(first, start_s) if first else None,
         summed(later) if later else None,
     )
+
+
+def samples_of(lines: Sequence[Line]) -> list[Line]:
+    """The lines of kind "sample"; of a run that is shorter than an interval, one for all of it."""
+    samples = [line for line in lines if line["kind"] == "sample"]
+    return samples or [_as_sample(line) for line in lines if line["kind"] == "summary"][:1]
+
+
+def first_pass_lines(samples: Sequence[Line]) -> int:
+    """How many of these lines count as the first pass."""
+    return next((i + 1 for i, line in enumerate(samples) if line["pass"] > 0), len(samples))
 
 
 def _begun(samples: list[Line], start_s: float) -> tuple[list[Line], float]:

@@ -14,13 +14,16 @@ from typing import Any
 
 import pytest
 from helpers.logs import Line, damaged, log, run_line, stage, summary_line
+from helpers.ranks import behind, rank_log
 from rich.console import Console
 
 from prefetcher.cli import main, top
 from prefetcher.errors import PrefetchError
 from prefetcher.monitor import Log, read_lines
+from prefetcher.report.groups import Group, judged, runs_of
 from prefetcher.report.page import page
 from prefetcher.report.picture import picture
+from prefetcher.report.rank_rows import rows_of
 from prefetcher.report.reports import reports
 from prefetcher.tuning.demand import pace_of
 
@@ -70,6 +73,40 @@ def test_no_damage_ends_in_a_traceback(tmp_path: Path, index: int) -> None:
     for bad in kept(tmp_path / "run.jsonl", WHOLE[index]):
         show([*before, bad, *after])
         show([RUN, bad])
+
+
+@pytest.mark.parametrize("index", [0, 1, -1])
+def test_no_damage_to_a_ranks_log_ends_in_a_traceback(tmp_path: Path, index: int) -> None:
+    """Beside the sound log of the other rank."""
+    sound, other = (rank_log(i, 2, behind, seconds=3) for i in range(2))
+    sound.append(summary_line(sound[-1]))
+    whole = judged(1, "run.1of2.jsonl", "run.*of2.jsonl", other)
+    for bad in kept(tmp_path / "run.0of2.jsonl", sound[index]):
+        lines = [*sound[:index], bad, *(sound[index + 1 :] if index >= 0 else [])]
+        for log_of_rank in (lines, [bad], [sound[0], bad]):
+            damaged_one = judged(0, "run.0of2.jsonl", "run.*of2.jsonl", log_of_rank)
+            for run in runs_of([damaged_one, whole]):
+                if isinstance(run, Group):
+                    json.dumps(run.as_json(), allow_nan=False)
+                    rows_of(run.verdict, run.curves)
+
+
+@pytest.mark.parametrize(
+    "shard",
+    [
+        {"index": 2, "count": 2},
+        {"index": 0.5, "count": 2},
+        {"index": 0, "count": 2.5},
+        {"index": 0, "count": 10**9},
+        {"index": -1, "count": 2},
+        {"index": 0},
+        1,
+        None,
+    ],
+)
+def test_a_share_that_cannot_be_is_damage(tmp_path: Path, shard: object) -> None:
+    path = write(tmp_path / "run.jsonl", [RUN, {**RUN, "shard": shard}])
+    assert list(read_lines(path).damaged) == [2]
 
 
 def test_whatever_is_left_in_can_be_drawn(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ def run_line(**keys: Any) -> Line:
         "host": "vm",
         "run_id": "a",
         "part": 1,
+        "shard": {"index": 0, "count": 1},
         "interval_s": 1.0,
         "backend": "jax",
         "wait_scope": "exposed",
