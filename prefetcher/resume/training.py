@@ -16,12 +16,14 @@ from typing import Any
 
 import keras
 
+from prefetcher.batch import Batch
 from prefetcher.config import flag
 from prefetcher.errors import SettingsError
 from prefetcher.resume.backup import Backup, checked
 from prefetcher.resume.schedule import Fit, next_fit
 from prefetcher.resume.store import Saved
-from prefetcher.resume.variables import build, write_dice
+from prefetcher.resume.together import group_of
+from prefetcher.resume.variables import build, needs_batch, write_dice
 from prefetcher.sequence import PrefetchSequence
 
 
@@ -81,7 +83,8 @@ def fit(
         steps=steps_per_epoch or sequence.plan.num_batches,
         model=model,
     )
-    with _saving_on_sigterm(saver, wanted=on_sigterm is not None), _holding(saver):
+    terms = {"epochs": epochs, "steps_per_epoch": steps_per_epoch, "shuffle": shuffle}
+    with _saving_on_sigterm(saver, wanted=on_sigterm is not None), _holding(saver, terms):
         saved = _prepared(model, sequence, saver)
         while call := _next(model, sequence, saved, epochs, steps_per_epoch):
             watchers.begin_at(saved)
@@ -177,11 +180,18 @@ class _OneTraining(keras.callbacks.CallbackList):  # type: ignore[misc]  # keras
 
 def _prepared(model: Any, sequence: PrefetchSequence, saver: Backup) -> Saved:
     """The newest backup, or the beginning; the sequence is set to it, the model can take it."""
-    saved = checked(saver.store.newest() or saver.begin())
-    sequence.load_state_dict(saved.facts["data"])
+    group, newest = saver.store.group, saver.store.newest()
+
+    def find() -> tuple[Saved, Batch | None]:
+        saved = checked(newest or saver.begin())
+        sequence.load_state_dict(saved.facts["data"])
+        wanted = saved.arrays and needs_batch(model, saved.arrays)
+        return saved, sequence[0] if wanted else None
+
+    (saved, batch), _ = group.agree(find)
     if saved.arrays:
-        build(model, saved.arrays, lambda: sequence[0])
-        sequence.load_state_dict(saved.facts["data"])  # building may have drawn all that is left
+        build(model, saved.arrays, batch)
+        sequence.load_state_dict(saved.facts["data"])  # the batch may have been all that is left
     return saved
 
 
@@ -218,6 +228,12 @@ def _check(sequence: PrefetchSequence, on_sigterm: str | None, arguments: dict[s
         raise SettingsError(f"got a {type(sequence).__name__}: fit needs a PrefetchSequence")
     if on_sigterm not in (None, "save"):
         raise SettingsError(f"on_sigterm={on_sigterm!r}: write 'save', or leave it out")
+    if on_sigterm and (count := group_of(sequence.shard).count) > 1:
+        raise SettingsError(
+            f"on_sigterm={on_sigterm!r}: the signal reaches {count} processes at different steps, "
+            "so they cannot save together. Leave it out: the last backup holds; a smaller every= "
+            "loses fewer steps"
+        )
     _refuse_what_goes_with_arrays(arguments)
     if "initial_epoch" in arguments:
         raise SettingsError("initial_epoch: leave it out, the backup says where to go on")
@@ -240,9 +256,9 @@ def _refuse_what_goes_with_arrays(arguments: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _holding(saver: Backup) -> Iterator[None]:
-    """Keeps other processes from the folder, from before the newest backup is looked for."""
-    saver.store.hold()
+def _holding(saver: Backup, terms: dict[str, Any]) -> Iterator[None]:
+    """Keeps other trainings from the folder, from before the newest backup is looked for."""
+    saver.hold(**terms)
     try:
         yield
     finally:
