@@ -66,6 +66,7 @@ def train(
     *,
     callbacks: Sequence[Any] = (),
     watching: Callable[[Any], Any] | None = None,
+    samples: int = SAMPLES,
     model: dict[str, Any] | None = None,
     data: dict[str, Any] | None = None,
     **arguments: Any,
@@ -81,11 +82,11 @@ def train(
         CountEpochs(),
     ]
     settings: dict[str, Any] = {"epochs": EPOCHS, "every": 5, "verbose": 0, **arguments}
-    with small(file, **(data or {})) as samples, small(file, shuffle=False) as validation:
-        watchers = [] if watching is None else [watching(samples)]
+    with small(file, **(data or {})) as trained, small(file, shuffle=False) as validation:
+        watchers = [] if watching is None else [watching(trained)]
         history = prefetcher.fit(
             net,
-            samples,
+            trained,
             backup=folder,
             callbacks=[*callbacks, *watchers, *counting],
             validation_data=validation,
@@ -94,5 +95,5 @@ def train(
     variables = [*net.variables, *net.optimizer.variables]
     values = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
     if "steps_per_epoch" not in settings:
-        counting[2].assert_each_once(SAMPLES, settings["epochs"])
+        counting[2].assert_each_once(samples, settings["epochs"])
     return Outcome(history.history, history.epoch, values)
