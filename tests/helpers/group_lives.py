@@ -75,10 +75,10 @@ def assert_near(one: Outcome, other: Outcome) -> None:
     assert one.epochs == other.epochs
     assert one.history.keys() == other.history.keys()
     for name, values in one.history.items():
-        np.testing.assert_allclose(values, other.history[name], rtol=1e-4, err_msg=name)
+        np.testing.assert_allclose(values, other.history[name], rtol=1e-5, err_msg=name)
     for number, (value, expected) in enumerate(zip(one.values, other.values, strict=True)):
         if number != EVALUATED:
-            scale = 1e-4 * max(1e-3, float(np.abs(expected).max()))
+            scale = 1e-5 * max(1e-3, float(np.abs(expected).max()))
             np.testing.assert_allclose(value, expected, rtol=0, atol=scale, err_msg=str(number))
 
 
@@ -143,7 +143,12 @@ def _live(file: Path, folder: Path, run: Run, index: int, port: int) -> None:
             callbacks=doom,
             every=5,
             epochs=run.epochs,
-            model={"optimizer": lambda: keras.optimizers.SGD(1e-3, momentum=0.9)},
+            # Its weights differ by rounding only, if sums are made in another order. Adam and
+            # BatchNormalization make something of gradients that are nothing but rounding.
+            model={
+                "optimizer": lambda: keras.optimizers.SGD(1e-4, momentum=0.9),
+                "normalized": False,
+            },
             data={"shard": (index, run.count)},
         )
     except PrefetchError as error:

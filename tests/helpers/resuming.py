@@ -42,7 +42,12 @@ class Outcome(NamedTuple):
         assert not wrong, f"variables {wrong} of {len(self.values)} differ"
 
 
-def network(optimizer: Optimizer = lambda: keras.optimizers.Adam(0.01), **compile_args: Any) -> Any:
+def network(
+    optimizer: Optimizer = lambda: keras.optimizers.Adam(0.01),
+    *,
+    normalized: bool = True,
+    **compile_args: Any,
+) -> Any:
     """An unbuilt model with everything that has a state of its own: it counts ids (`count`), and
     its outcome depends on every batch, their order and the dice of each step."""
     keras.utils.set_random_seed(1)
@@ -51,7 +56,7 @@ def network(optimizer: Optimizer = lambda: keras.optimizers.Adam(0.01), **compil
             CountSamples(name="count"),
             keras.layers.Rescaling(1 / SAMPLES),
             keras.layers.Dense(8, activation="relu"),
-            keras.layers.BatchNormalization(),
+            *([keras.layers.BatchNormalization()] if normalized else []),
             keras.layers.Dropout(0.3),
             keras.layers.Dense(1),
         ]
