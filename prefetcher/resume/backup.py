@@ -85,7 +85,7 @@ class Backup(keras.callbacks.History):  # type: ignore[misc]  # keras has no typ
             StateError: The processes do not see one folder.
             SettingsError: They do not train the same.
         """
-        self.store.hold(lambda: self._terms() | terms)
+        self.store.hold(lambda: {**self._terms(), **terms})
 
     def on_train_begin(self, logs: Any = None) -> None:
         """For Keras: takes the folder, and remembers what the callbacks begin with.

@@ -61,12 +61,19 @@ class SharedStore:
     Args:
         folder: Made if it is not there. All processes see the same one.
         shard: Gives this process's share of the data; asked when training begins.
+        find: Finds the processes that have the other shares.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], shard: Callable[[], Shard]) -> None:
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        shard: Callable[[], Shard],
+        find: Callable[[Shard], Group] = group_of,
+    ) -> None:
         self._folder = Path(folder)
         self._store = Store(folder)
         self._shard = shard
+        self._find = find
         self.group = Group()
 
     def hold(self, terms: Callable[[], Terms]) -> None:
@@ -81,7 +88,7 @@ class SharedStore:
             StateError: The processes do not see one folder.
             SettingsError: The processes do not fit together.
         """
-        self.group = group_of(self._shard())
+        self.group = self._find(self._shard())
         if self.group.count > 1:
             self._compare(terms)
         try:
@@ -150,7 +157,7 @@ class SharedStore:
         """Checks that all train the same, and that they have the whole of the data together."""
         shard = self._shard()
         _, told = self.group.agree(
-            lambda: terms() | {"the count of shares": shard.count},
+            lambda: {**terms(), "the count of shares": shard.count},
             lambda found: [shard.index, found],
         )
         if differing := _differing([found for _, found in told]):

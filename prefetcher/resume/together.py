@@ -126,10 +126,9 @@ def _joined() -> Group:
     if backend == "jax":
         jax = sys.modules["jax"]
         return Group(jax.process_index(), jax.process_count(), _over_jax)
-    distributed = sys.modules.get("torch.distributed")
-    if backend == "torch" and distributed is not None and distributed.is_available():
-        if distributed.is_initialized():
-            return Group(distributed.get_rank(), distributed.get_world_size(), _over_torch)
+    torch = sys.modules.get("torch.distributed") if backend == "torch" else None
+    if torch is not None and torch.is_available() and torch.is_initialized():
+        return Group(torch.get_rank(), torch.get_world_size(), _over_torch)
     return Group()
 
 

@@ -38,7 +38,7 @@ class Run(NamedTuple):
 
     Attributes:
         name: What each leaves is "NAME.INDEX.pickle" in the folder.
-        count: Processes.
+        processes: How many.
         backup: The folder of the backups; "{}" in it stands for the process's index.
         killed: Which process is killed, in which call (see `_Doom`), and in how manieth of them.
         full: Whether the disk of the first process is full.
@@ -46,7 +46,7 @@ class Run(NamedTuple):
     """
 
     name: str
-    count: int
+    processes: int
     backup: str = "backup"
     killed: tuple[int, str, int] | None = None
     full: bool = False
@@ -121,10 +121,10 @@ class _Doom(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no typ
 
 
 def _live(file: Path, folder: Path, run: Run, index: int, port: int) -> None:
-    if run.count > 1:
+    if run.processes > 1:
         os.environ |= {
             "KERAS_DISTRIBUTION_JOB_ADDRESSES": f"localhost:{port}",
-            "KERAS_DISTRIBUTION_NUM_PROCESSES": str(run.count),
+            "KERAS_DISTRIBUTION_NUM_PROCESSES": str(run.processes),
             "KERAS_DISTRIBUTION_PROCESS_ID": str(index),
         }
         keras.distribution.initialize()
@@ -149,7 +149,7 @@ def _live(file: Path, folder: Path, run: Run, index: int, port: int) -> None:
                 "optimizer": lambda: keras.optimizers.SGD(1e-4, momentum=0.9),
                 "normalized": False,
             },
-            data={"shard": (index, run.count)},
+            data={"shard": (index, run.processes)},
         )
     except PrefetchError as error:
         outcome = type(error).__name__, str(error)
@@ -165,7 +165,7 @@ def _launched(file: Path, folder: Path, run: Run) -> list[int]:
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    children = [_forked(file, folder, run, index, port) for index in range(run.count)]
+    children = [_forked(file, folder, run, index, port) for index in range(run.processes)]
     ended: dict[int, int] = {}
     while len(ended) < len(children):
         child, status = os.wait()
