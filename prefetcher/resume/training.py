@@ -44,16 +44,17 @@ def fit(
     """Trains as `model.fit` does, or goes on where it stopped: the same line for both.
 
     Blocks until all epochs are trained. A training that has ended, also by a callback, is given
-    back as it ended; with more `epochs` it goes on.
+    back as it ended; with more `epochs` it goes on. Where several processes train as one, all of
+    them call it; the first one writes, and they may be another number after a kill.
 
     Args:
         model: A compiled `keras.Model`, made by the same code each time, built or not.
         sequence: What to train on, with the same file and order each time.
-        backup: A folder of this training's own. Remove it to begin anew.
+        backup: A folder of this training's own. Remove it to begin anew. All processes see it.
         epochs: Epochs in all, those before a kill included.
         every: Steps (batches) from one backup to the next; one is made after each epoch too.
         on_sigterm: "save" makes SIGTERM save after the step that runs, and end the process with
-            exit status 75; None leaves the signal alone. For the main thread.
+            exit status 75; None leaves the signal alone. For the main thread of one process.
         callbacks: As in `model.fit`. Their counters go on, and they are told of one training.
         verbose: As in `model.fit`.
         shuffle: Whether Keras shuffles indices. Off, because the sequence has the order.
@@ -65,10 +66,12 @@ def fit(
         The `keras.callbacks.History` of all epochs.
 
     Raises:
-        StateError: The backup is of another model, file or order, or none of them is whole.
-        FileBusyError: Another process trains with this folder.
+        StateError: The backup is of another model, file or order, or none of them is whole; or the
+            processes see different folders.
+        FileBusyError: Another training has this folder.
         FileError: The folder cannot be written, or the disk is full.
-        SettingsError: A setting cannot work.
+        SettingsError: A setting cannot work, or the processes do not train the same.
+        ProcessError: Another process failed while it saved or went on.
     """
     others = _checked_callbacks(callbacks)
     _check(sequence, on_sigterm, arguments)
