@@ -167,9 +167,7 @@ KILLS = {
 @NEEDS_JAX
 @pytest.mark.slow
 @pytest.mark.parametrize("count", KILLS)
-def test_whoever_is_killed_so_many_go_on(
-    samples: MakeSamples, tmp_path: Path, count: int
-) -> None:
+def test_whoever_is_killed_so_many_go_on(samples: MakeSamples, tmp_path: Path, count: int) -> None:
     runs = [Run("whole", 2, "whole")]
     for number, killed in enumerate(KILLS[count]):
         name = f"cut{number}"

@@ -193,7 +193,8 @@ class Backup(keras.callbacks.History):  # type: ignore[misc]  # keras has no typ
     def _terms(self) -> Terms:
         state = self._sequence.state_dict(trained=0)
         place = {"pass": state["pass"], "trained batches": state["trained"]}
-        return {"every": self._every, **state["order"], **state["file"], **place}
+        own = {"every": self._every, "pad_to": self._sequence.plan.pad_to}
+        return {**own, **state["order"], **state["file"], **place}
 
 
 def checked(saved: Saved) -> Saved:
