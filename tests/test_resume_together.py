@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 from conftest import MakeSamples
 from helpers.callbacks import AtBatch
@@ -23,7 +24,7 @@ import prefetcher
 from prefetcher.errors import FileError, SettingsError, StateError
 from prefetcher.resume import together
 from prefetcher.resume.together import Group
-from prefetcher.resume.variables import refuse_split
+from prefetcher.resume.variables import of_each_process, refuse_split
 
 NEEDS_JAX = pytest.mark.skipif(
     not hasattr(os, "fork") or keras.backend.backend() != "jax",
@@ -127,6 +128,12 @@ def test_a_model_of_which_a_process_has_a_part_is_refused() -> None:
     value.is_fully_replicated = False
     with pytest.raises(SettingsError, match="dense/kernel is split over several processes"):
         refuse_split(model)
+
+
+def test_dice_and_sums_are_each_processs_own_on_pytorch_alone() -> None:
+    arrays = dict.fromkeys(["model/0", "optimizer/0", "metrics/0", "dice/0"], np.zeros(1))
+    expected = ["metrics/0", "dice/0"] if keras.backend.backend() == "torch" else []
+    assert of_each_process(arrays) == expected
 
 
 @NEEDS_JAX
