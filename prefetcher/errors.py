@@ -4,7 +4,8 @@ PrefetchError
 ├── SettingsError        ValueError          settings that cannot work, with what to write instead
 ├── ClosedError          RuntimeError        you asked a sequence that was closed
 ├── BackendError         ImportError         Keras is to run on a backend that is not installed
-├── ProcessError         RuntimeError        a sequence was pickled, or used in another process
+├── ProcessError         RuntimeError        a sequence was pickled, or used in another process; or
+│                                            another process of a training failed
 ├── StateError           ValueError          a saved state that does not fit, or is damaged
 ├── TransformError       RuntimeError        the user's transform raised, or gave a wrong batch
 ├── FileError            OSError             the file cannot be used
@@ -41,7 +42,10 @@ class BackendError(PrefetchError, ImportError):
 
 
 class ProcessError(PrefetchError, RuntimeError):
-    """A sequence was pickled, or used in another process than its own; threads do not travel."""
+    """A sequence was pickled, or used in another process than its own; threads do not travel.
+
+    Or another of the processes that train as one failed in a way that has no class here.
+    """
 
 
 class StateError(PrefetchError, ValueError):

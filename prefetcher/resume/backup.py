@@ -11,7 +11,8 @@ import keras
 from prefetcher.errors import SettingsError, StateError
 from prefetcher.resume import variables
 from prefetcher.resume.counters import Counters, freeze, thaw
-from prefetcher.resume.store import Arrays, Saved, Store
+from prefetcher.resume.shared import Part, SharedStore, Terms
+from prefetcher.resume.store import Arrays, Saved
 from prefetcher.sequence import PrefetchSequence
 
 VERSION = 1
@@ -27,9 +28,11 @@ class Backup(keras.callbacks.History):  # type: ignore[misc]  # keras has no typ
     It is the training's History too, so that what it saves is complete. Put it last in
     ``model.fit(train, callbacks=[..., backup])``: what comes after it is saved as it was before.
     Saving happens on the training thread, between two steps, and returns when it is on the disk.
+    Where several processes train as one, give it to all of them: the first one writes, and all wait
+    until it has.
 
     Args:
-        folder: Where the last two backups are kept; made if it is not there.
+        folder: Where the last two backups are kept; made if it is not there. One for all processes.
         sequence: What the model is trained on.
         every: Steps (batches) from one backup to the next. 500 loses minutes at most, and costs
             under one percent of a small model's time, and some of a large one's (docs/resuming.md).
@@ -50,7 +53,7 @@ class Backup(keras.callbacks.History):  # type: ignore[misc]  # keras has no typ
         super().__init__()
         if every < 1:
             raise SettingsError(f"every={every}: write the number of steps between two backups")
-        self.store = Store(folder)
+        self.store = SharedStore(folder, lambda: sequence.shard)
         self._sequence = sequence
         self._every = every
         self._others = list(callbacks)
@@ -64,20 +67,38 @@ class Backup(keras.callbacks.History):  # type: ignore[misc]  # keras has no typ
     def request_exit(self) -> None:
         """Saves after the step that runs now, then raises ``SystemExit(75)``.
 
-        At an epoch's last step and in validation it waits for the epoch's end. For signal handlers:
-        it only sets a flag.
+        At an epoch's last step and in validation it waits for the epoch's end. Where several
+        processes train as one, all of them leave after the next backup that is due, because they
+        are asked at different steps. For signal handlers: it only sets a flag.
         """
         self._exit = True
+
+    def hold(self, **terms: Any) -> None:
+        """Takes the folder, before training begins. Where several processes train, all call it.
+
+        Args:
+            terms: What must be the same in all of them, beside what this was made with.
+
+        Raises:
+            FileBusyError: Another training has this folder.
+            FileError: The folder cannot be written.
+            StateError: The processes do not see one folder.
+            SettingsError: They do not train the same.
+        """
+        self.store.hold(lambda: {**self._terms(), **terms})
 
     def on_train_begin(self, logs: Any = None) -> None:
         """For Keras: takes the folder, and remembers what the callbacks begin with.
 
         Raises:
-            FileBusyError: Another process trains with this folder.
+            FileBusyError: Another training has this folder.
             FileError: The folder cannot be written.
+            StateError: The processes do not see one folder.
+            SettingsError: They do not train the same, or have parts of the model only.
         """
         super().on_train_begin(logs)
-        self.store.hold()
+        self.hold()
+        variables.refuse_split(self.model)
         self._counters = Counters(self._others)
         self._before = 0
 
@@ -98,9 +119,8 @@ class Backup(keras.callbacks.History):  # type: ignore[misc]  # keras has no typ
         if self._last_of_epoch:
             # Asked now: once the epoch has ended, the sequence may be on its next pass.
             self._at_end = self._place()
-        elif self._unsaved >= self._every or self._exit:
+        elif self._unsaved >= self._every or (self._exit and self._alone):
             self._save(self._epoch, self._step, self._place())
-            self._leave_if_asked()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """For Keras: the epoch is over, its validation too."""
@@ -108,7 +128,6 @@ class Backup(keras.callbacks.History):  # type: ignore[misc]  # keras has no typ
         place = self._at_end or self._place()
         self._before = 0 if place["trained"] == 0 else self._before + self._step
         self._save(epoch + 1, 0, place)
-        self._leave_if_asked()
 
     def begin(self) -> Saved:
         """What a training begins with that was never saved: the sequence's place, no values."""
@@ -139,6 +158,10 @@ class Backup(keras.callbacks.History):  # type: ignore[misc]  # keras has no typ
         return self._trained >= len(self._sequence) or (steps is not None and self._step >= steps)
 
     @property
+    def _alone(self) -> bool:
+        return self.store.group.count == 1
+
+    @property
     def _trained(self) -> int:
         """Batches of this iteration; Keras counts whole executions, also where a pass ends."""
         return min(self._before + self._step, len(self._sequence))
@@ -147,21 +170,31 @@ class Backup(keras.callbacks.History):  # type: ignore[misc]  # keras has no typ
         return self._sequence.state_dict(trained=self._trained)
 
     def _save(self, epoch: int, step: int, place: dict[str, Any]) -> None:
+        outcome = self.store.save(lambda: self._part(epoch, step, place))
+        if outcome.stopped:  # by a callback here, or in another process: then all stop
+            self.model.stop_training = True
+        self._unsaved = 0
+        if outcome.exit or (self._exit and self._alone):
+            raise SystemExit(EXIT_CODE)
+
+    def _part(self, epoch: int, step: int, place: dict[str, Any]) -> Part:
         model = self.model  # on JAX this syncs the state, so it is asked for only here
         facts = self._facts(epoch, step, place) | {"stopped": bool(model.stop_training)}
         arrays: dict[str, Any] = variables.read(model, metrics=step > 0) | variables.read_dice()
+        own = variables.of_each_process(arrays)
         facts["counters"], counted = self._counters.freeze()
         facts["epochs"] = freeze(self.epoch, "epochs", arrays)
         facts["history"] = freeze(self.history, "history", arrays)
-        self.store.save(facts, {**arrays, **counted})
-        self._unsaved = 0
+        return Part(facts, {**arrays, **counted}, own, self._exit)
 
     def _facts(self, epoch: int, step: int, place: dict[str, Any]) -> dict[str, Any]:
         return {"version": VERSION, "epoch": epoch, "step": step, "data": place, "stopped": False}
 
-    def _leave_if_asked(self) -> None:
-        if self._exit:
-            raise SystemExit(EXIT_CODE)
+    def _terms(self) -> Terms:
+        state = self._sequence.state_dict(trained=0)
+        place = {"pass": state["pass"], "trained batches": state["trained"]}
+        own = {"every": self._every, "pad_to": self._sequence.plan.pad_to}
+        return {**own, **state["order"], **state["file"], **place}
 
 
 def checked(saved: Saved) -> Saved:

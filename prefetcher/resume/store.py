@@ -118,7 +118,12 @@ class Store:
             ) from error
 
     def newest(self) -> Saved | None:
-        """The newest backup that is whole, None where there are none.
+        """As `newest_named`, without the name."""
+        found = self.newest_named()
+        return found and found[1]
+
+    def newest_named(self) -> tuple[str, Saved] | None:
+        """The newest backup that is whole, with its file's name; None where there are none.
 
         Raises:
             StateError: There are backups, and not one is whole; or the newest whole one is no
@@ -129,7 +134,7 @@ class Store:
         for path in reversed(backups):
             saved = _load(path)
             if saved is not None:
-                return saved
+                return path.name, saved
             _logger.warning("%s is damaged: taking the one before it", path.name)
         if backups:
             raise StateError(
@@ -137,6 +142,15 @@ class Store:
                 "to begin anew"
             )
         return None
+
+    def load(self, name: str) -> Saved | None:
+        """The backup in the file of that name, None if it is not whole.
+
+        Raises:
+            StateError: It is whole, but no backup of this package.
+            OSError: The file cannot be read.
+        """
+        return _load(self._folder / name)
 
     def _backups(self) -> list[Path]:
         return sorted(self._folder.glob("backup-*.npz"), key=_number)

@@ -16,12 +16,14 @@ from typing import Any
 
 import keras
 
+from prefetcher.batch import Batch
 from prefetcher.config import flag
 from prefetcher.errors import SettingsError
 from prefetcher.resume.backup import Backup, checked
 from prefetcher.resume.schedule import Fit, next_fit
 from prefetcher.resume.store import Saved
-from prefetcher.resume.variables import build, write_dice
+from prefetcher.resume.together import group_of
+from prefetcher.resume.variables import build, needs_batch, write_dice
 from prefetcher.sequence import PrefetchSequence
 
 
@@ -42,16 +44,17 @@ def fit(
     """Trains as `model.fit` does, or goes on where it stopped: the same line for both.
 
     Blocks until all epochs are trained. A training that has ended, also by a callback, is given
-    back as it ended; with more `epochs` it goes on.
+    back as it ended; with more `epochs` it goes on. Where several processes train as one, all of
+    them call it; the first one writes, and they may be another number after a kill.
 
     Args:
         model: A compiled `keras.Model`, made by the same code each time, built or not.
         sequence: What to train on, with the same file and order each time.
-        backup: A folder of this training's own. Remove it to begin anew.
+        backup: A folder of this training's own. Remove it to begin anew. All processes see it.
         epochs: Epochs in all, those before a kill included.
         every: Steps (batches) from one backup to the next; one is made after each epoch too.
         on_sigterm: "save" makes SIGTERM save after the step that runs, and end the process with
-            exit status 75; None leaves the signal alone. For the main thread.
+            exit status 75; None leaves the signal alone. For the main thread of one process.
         callbacks: As in `model.fit`. Their counters go on, and they are told of one training.
         verbose: As in `model.fit`.
         shuffle: Whether Keras shuffles indices. Off, because the sequence has the order.
@@ -63,10 +66,12 @@ def fit(
         The `keras.callbacks.History` of all epochs.
 
     Raises:
-        StateError: The backup is of another model, file or order, or none of them is whole.
-        FileBusyError: Another process trains with this folder.
+        StateError: The backup is of another model, file or order, or none of them is whole; or the
+            processes see different folders.
+        FileBusyError: Another training has this folder.
         FileError: The folder cannot be written, or the disk is full.
-        SettingsError: A setting cannot work.
+        SettingsError: A setting cannot work, or the processes do not train the same.
+        ProcessError: Another process failed while it saved or went on.
     """
     others = _checked_callbacks(callbacks)
     _check(sequence, on_sigterm, arguments)
@@ -81,7 +86,8 @@ def fit(
         steps=steps_per_epoch or sequence.plan.num_batches,
         model=model,
     )
-    with _saving_on_sigterm(saver, wanted=on_sigterm is not None), _holding(saver):
+    terms = {"epochs": epochs, "steps_per_epoch": steps_per_epoch, "shuffle": shuffle}
+    with _saving_on_sigterm(saver, wanted=on_sigterm is not None), _holding(saver, terms):
         saved = _prepared(model, sequence, saver)
         while call := _next(model, sequence, saved, epochs, steps_per_epoch):
             watchers.begin_at(saved)
@@ -177,11 +183,18 @@ class _OneTraining(keras.callbacks.CallbackList):  # type: ignore[misc]  # keras
 
 def _prepared(model: Any, sequence: PrefetchSequence, saver: Backup) -> Saved:
     """The newest backup, or the beginning; the sequence is set to it, the model can take it."""
-    saved = checked(saver.store.newest() or saver.begin())
-    sequence.load_state_dict(saved.facts["data"])
+    group, newest = saver.store.group, saver.store.newest()
+
+    def find() -> tuple[Saved, Batch | None]:
+        saved = checked(newest or saver.begin())
+        sequence.load_state_dict(saved.facts["data"])
+        wanted = saved.arrays and needs_batch(model, saved.arrays)
+        return saved, sequence[0] if wanted else None
+
+    (saved, batch), _ = group.agree(find)
     if saved.arrays:
-        build(model, saved.arrays, lambda: sequence[0])
-        sequence.load_state_dict(saved.facts["data"])  # building may have drawn all that is left
+        build(model, saved.arrays, batch)
+        sequence.load_state_dict(saved.facts["data"])  # the batch may have been all that is left
     return saved
 
 
@@ -218,6 +231,12 @@ def _check(sequence: PrefetchSequence, on_sigterm: str | None, arguments: dict[s
         raise SettingsError(f"got a {type(sequence).__name__}: fit needs a PrefetchSequence")
     if on_sigterm not in (None, "save"):
         raise SettingsError(f"on_sigterm={on_sigterm!r}: write 'save', or leave it out")
+    if on_sigterm and (count := group_of(sequence.shard).count) > 1:
+        raise SettingsError(
+            f"on_sigterm={on_sigterm!r}: the signal reaches {count} processes at different steps, "
+            "so they cannot save together. Leave it out: the last backup holds; a smaller every= "
+            "loses fewer steps"
+        )
     _refuse_what_goes_with_arrays(arguments)
     if "initial_epoch" in arguments:
         raise SettingsError("initial_epoch: leave it out, the backup says where to go on")
@@ -240,9 +259,9 @@ def _refuse_what_goes_with_arrays(arguments: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _holding(saver: Backup) -> Iterator[None]:
-    """Keeps other processes from the folder, from before the newest backup is looked for."""
-    saver.store.hold()
+def _holding(saver: Backup, terms: dict[str, Any]) -> Iterator[None]:
+    """Keeps other trainings from the folder, from before the newest backup is looked for."""
+    saver.hold(**terms)
     try:
         yield
     finally:

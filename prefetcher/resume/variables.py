@@ -6,14 +6,14 @@ code's, while names get a number that depends on what else the process has made.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 from numpy.typing import NDArray
 
 from prefetcher.batch import Batch
-from prefetcher.errors import StateError
+from prefetcher.errors import SettingsError, StateError
 from prefetcher.resume.store import Arrays
 
 MODEL, OPTIMIZER, METRICS, DICE = "model", "optimizer", "metrics", "dice"
@@ -27,6 +27,7 @@ def read(model: Any, *, metrics: bool) -> dict[str, Any]:
         metrics: Whether the metrics' running sums are wanted, as in mid-epoch.
     """
     groups = [MODEL, OPTIMIZER, *([METRICS] if metrics else [])]
+    refuse_split(model)
     return {
         f"{group}/{number}": keras.ops.convert_to_numpy(variable)
         for group in groups
@@ -34,21 +35,53 @@ def read(model: Any, *, metrics: bool) -> dict[str, Any]:
     }
 
 
-def build(model: Any, arrays: Arrays, batch: Callable[[], Batch]) -> None:
+def refuse_split(model: Any) -> None:
+    """Checks that this process has the whole of every variable.
+
+    Raises:
+        SettingsError: Several processes have parts of one; the message names the first.
+    """
+    for variable in model.variables:
+        value = variable.value
+        # JAX's word for it; the arrays of other backends lie in one process.
+        if not getattr(value, "is_fully_addressable", True) and not value.is_fully_replicated:
+            raise SettingsError(
+                f"{variable.path} is split over several processes, and a backup needs the whole "
+                "of it in each: train with keras.distribution.DataParallel, or save such a model "
+                "by means of its own"
+            )
+
+
+def of_each_process(arrays: Arrays) -> list[str]:
+    """The names of what `read` and `read_dice` gave that each process has for itself.
+
+    On JAX metrics are summed over all processes and seeds are variables, so there is none.
+    """
+    if keras.config.backend() != "torch":
+        return []
+    return [name for name in arrays if name.startswith((f"{METRICS}/", f"{DICE}/"))]
+
+
+def needs_batch(model: Any, arrays: Arrays) -> bool:
+    """Whether `build` needs a batch."""
+    return not model.built or any(_differing(model, arrays, METRICS))
+
+
+def build(model: Any, arrays: Arrays, batch: Batch | None) -> None:
     """Makes sure that every variable exists which `arrays` has a value for.
 
     Args:
         model: A compiled model, built or not.
         arrays: What `read` gave.
-        batch: Gives a batch, asked for only if the model needs one to be built.
+        batch: One batch, if `needs_batch` says so.
 
     Raises:
         StateError: The model has other variables; the message names the first.
     """
-    if not model.built or any(_differing(model, arrays, METRICS)):
+    if batch is not None:
         # The public call that builds layers and metrics on every backend; all that it changes
         # is put back afterwards.
-        model.test_on_batch(*batch())
+        model.test_on_batch(*batch)
     if model.optimizer is not None and not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
     for group in (MODEL, OPTIMIZER, METRICS):

@@ -42,7 +42,12 @@ class Outcome(NamedTuple):
         assert not wrong, f"variables {wrong} of {len(self.values)} differ"
 
 
-def network(optimizer: Optimizer = lambda: keras.optimizers.Adam(0.01), **compile_args: Any) -> Any:
+def network(
+    optimizer: Optimizer = lambda: keras.optimizers.Adam(0.01),
+    *,
+    normalized: bool = True,
+    **compile_args: Any,
+) -> Any:
     """An unbuilt model with everything that has a state of its own: it counts ids (`count`), and
     its outcome depends on every batch, their order and the dice of each step."""
     keras.utils.set_random_seed(1)
@@ -51,7 +56,7 @@ def network(optimizer: Optimizer = lambda: keras.optimizers.Adam(0.01), **compil
             CountSamples(name="count"),
             keras.layers.Rescaling(1 / SAMPLES),
             keras.layers.Dense(8, activation="relu"),
-            keras.layers.BatchNormalization(),
+            *([keras.layers.BatchNormalization()] if normalized else []),
             keras.layers.Dropout(0.3),
             keras.layers.Dense(1),
         ]
@@ -66,6 +71,7 @@ def train(
     *,
     callbacks: Sequence[Any] = (),
     watching: Callable[[Any], Any] | None = None,
+    samples: int = SAMPLES,
     model: dict[str, Any] | None = None,
     data: dict[str, Any] | None = None,
     **arguments: Any,
@@ -81,11 +87,11 @@ def train(
         CountEpochs(),
     ]
     settings: dict[str, Any] = {"epochs": EPOCHS, "every": 5, "verbose": 0, **arguments}
-    with small(file, **(data or {})) as samples, small(file, shuffle=False) as validation:
-        watchers = [] if watching is None else [watching(samples)]
+    with small(file, **(data or {})) as trained, small(file, shuffle=False) as validation:
+        watchers = [] if watching is None else [watching(trained)]
         history = prefetcher.fit(
             net,
-            samples,
+            trained,
             backup=folder,
             callbacks=[*callbacks, *watchers, *counting],
             validation_data=validation,
@@ -94,5 +100,5 @@ def train(
     variables = [*net.variables, *net.optimizer.variables]
     values = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
     if "steps_per_epoch" not in settings:
-        counting[2].assert_each_once(SAMPLES, settings["epochs"])
+        counting[2].assert_each_once(samples, settings["epochs"])
     return Outcome(history.history, history.epoch, values)
