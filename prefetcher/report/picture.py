@@ -48,8 +48,9 @@ def picture(found: Sequence[Report], groups: Sequence[Group] = ()) -> Figure:
     Raises:
         SettingsError: matplotlib is not installed.
     """
-    of_groups = [rows for group in groups if (rows := rows_of(group.verdict, group.curves))]
-    heights = [rows.height_in + _TITLE_IN for rows in of_groups]
+    drawn = ((group.name, rows_of(group.verdict, group.curves)) for group in groups)
+    of_groups = [(name, rows) for name, rows in drawn if rows is not None]
+    heights = [rows.height_in + _TITLE_IN for _, rows in of_groups]
     heights += [chart.height + _TITLE_IN for chart in CHARTS]
     width, below = _WIDTH_IN * len(found), sum(heights)
     figure = sheet(width, below, LIGHT)  # first of all it has to be there
@@ -65,10 +66,11 @@ def picture(found: Sequence[Report], groups: Sequence[Group] = ()) -> Figure:
         _write_head(top, head_in, left, lines, below=len(above))
     grid = bottom.add_gridspec(len(heights), len(found), height_ratios=heights)
     scale = Scale.of([report.timeline for report in found])
-    for row, rows in enumerate(of_groups):
+    for row, (name, rows) in enumerate(of_groups):
         ax = bottom.add_subplot(grid[row, :])
         draw_rows(ax, rows, Style(LIGHT, scale, width))
-        ax.set_title(TITLE, loc="left", color=LIGHT["ink"], fontsize=_SIZE, pad=8)
+        title = TITLE if len(of_groups) == 1 else f"{TITLE}: {visible(name)}"
+        ax.set_title(title, loc="left", color=LIGHT["ink"], fontsize=_SIZE, pad=8, parse_math=False)
     style = Style(LIGHT, scale, _WIDTH_IN)
     for column, report in enumerate(found):
         for row, chart in enumerate(CHARTS, len(of_groups)):
