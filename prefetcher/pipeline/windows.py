@@ -187,7 +187,9 @@ def most_rows(plan: Plan, spans: Sequence[Span], files: int) -> int:
     samples, width = plan.largest_chunk, end - begin
     stride = min(spans[0].stride, width)
     cuts = 2 * plan.largest_batch + files + _gaps(plan) + _cuts(plan)
-    runs = -(-samples // plan.block_size) + 2 + cuts
+    # Of several files, blocks are pieces that may be a quarter shorter.
+    blocks = -(-samples * (4 if files > 1 else 3) // (3 * plan.block_size))
+    runs = blocks + 2 + cuts
     return min(samples * width, samples * stride + runs * (width - stride))
 
 
