@@ -26,7 +26,7 @@ _PASSES = (
     4  # tables that are kept: of the pass, of the next one, and of two that are looked at again
 )
 _MOST_PIECES = 1 << 18
-"""Of files, in a table of 6 MB. Where more pieces are needed, but few of them end where a file does,
+"""Of files, in a table of 6 MB. Where there are more, and few of them end where a file does,
 blocks lie on a grid."""
 
 

@@ -291,6 +291,4 @@ class Plan:
         if self.files is None or self.block_size == 1:
             return Edges(self.align)
         whole = self.block_size >= self.samples_in_storage_chunk
-        return Edges(
-            self.align, pieces_of(self.files, self.block_size, self.align if whole else 1)
-        )
+        return Edges(self.align, pieces_of(self.files, self.block_size, self.align if whole else 1))
