@@ -42,8 +42,11 @@ class Edges(NamedTuple):
     def between(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether an edge lies between each of some ascending rows and the next."""
         if self.pieces is None:
-            return np.diff(rows // self.align) != 0
-        return np.diff(np.searchsorted(self.pieces, rows, side="right")) != 0
+            numbers = rows // self.align
+        else:
+            numbers = np.searchsorted(self.pieces, rows, side="right")
+        between: NDArray[np.bool_] = numbers[1:] != numbers[:-1]
+        return between
 
 
 @dataclass(frozen=True, slots=True, eq=False)

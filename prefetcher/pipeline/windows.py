@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from prefetcher.columns.column import Span
 from prefetcher.columns.rowmap import RowMap
+from prefetcher.hdf5.places import Wanted
 from prefetcher.order.chunk import ChunkPlan, Part
 from prefetcher.order.plan import Plan
 from prefetcher.order.runs import Run
@@ -80,10 +81,12 @@ class _Windowed:
         self._layout = layout
         self._rows = rows
 
-    def read(self, part: Part, source: RowSource) -> None:
+    def wanted(self, part: Part) -> Sequence[Wanted]:
         start, stop, runs = self._layout.parts[part.start]
-        if runs:
-            source.read(self._lane.name, runs, [self._rows[start:stop]])
+        return [Wanted(self._lane.name, runs, [self._rows[start:stop]])] if runs else ()
+
+    def complete(self, part: Part, source: RowSource) -> None:
+        """Nothing is left to do."""
 
     def batch(self, index: int) -> Arrays:
         slots = self._chunk.slots(index)
