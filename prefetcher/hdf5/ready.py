@@ -193,10 +193,7 @@ class Opener:
         proven = self.proven
         if len(proven) < len(self.datasets):  # soon said where a file has thousands
             return False
-        for name in self.datasets:
-            if proven.get(name) is None:
-                return False
-        return True
+        return all(proven.get(name) is not None for name in self.datasets)
 
     def _way(self, opened: OpenFile, name: str) -> ReadWay:
         proved, handle = self.proven[name], opened.handle
