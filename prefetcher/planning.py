@@ -57,12 +57,9 @@ def planned(
         drop_remainder=settings.drop_remainder,
         align=_samples_together(widest),
         weights=weights,
-<<<<<<< HEAD
         shard=shard,
         pad_to=settings.pad_to,
-=======
         files=None if widest.files == 1 else widest.rows.ends,
->>>>>>> f457257 (Blocks of several files are whole files or pieces of one, so that none crosses into the next)
     )
     chunk_size, block_size = _sizes(settings, plan, needs)
     return replace(plan, chunk_size=chunk_size, block_size=block_size)
