@@ -123,6 +123,8 @@ class Uneven:
         self._span = span
         self._room = room
         self._pieces = pieces
+        # No more draws between two edges, unless a row comes more than once.
+        self._most = max(size, span) if pieces is None else size + int(np.diff(pieces).max())
         self._table = lru_cache(maxsize=_PASSES)(self._made)
 
     @cached_property
@@ -155,7 +157,7 @@ class Uneven:
         starts = self._starts(key)
         counts = np.diff(starts, append=self._draws.count)
         copies = self._draws.copies_in(key, starts)
-        full = counts // max(self._size, self._span)
+        full = counts // self._most
         apart = -(-copies.most // self._room.batches)
         ways = np.clip(np.maximum(full, apart), 1, counts)
         region = np.repeat(np.arange(len(starts)), ways)
