@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefetcher.errors import CorruptError, DatasetError, NoDatasetError, SettingsError
-from prefetcher.hdf5 import ready
+from prefetcher.hdf5 import index, proof
 from prefetcher.hdf5.patterns import is_pattern, natural
 from prefetcher.hdf5.ready import Opener
 from prefetcher.hdf5.sharded import ShardedSource
@@ -206,14 +206,14 @@ def test_h5py_lets_a_file_go_when_all_of_its_groups_are_proved(paths: list[Path]
 def test_damage_of_a_group_is_told_when_its_rows_are_wanted(
     paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = ready.walk_index
+    real = index.walk_index
 
     def damaged(dataset: h5py.Dataset) -> Any:
         if dataset.name == "/data/demo_2/obs/x":
             raise CorruptError("its index is torn")
         return real(dataset)
 
-    monkeypatch.setattr(ready, "walk_index", damaged)
+    monkeypatch.setattr("prefetcher.hdf5.ready.walk_index", damaged)
     shards = describe_all(paths[0]).including([X, Y])
     with closing(ShardedSource(shards, [X, Y])) as source:
         out = np.empty((5, 8), np.uint8)
@@ -227,14 +227,14 @@ def test_damage_of_a_group_is_told_when_its_rows_are_wanted(
 def test_a_group_whose_proof_the_system_broke_off_is_tried_again(
     paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, broken = ready.agrees, [OSError(errno.EIO, "broken")]
+    real, broken = proof.agrees, [OSError(errno.EIO, "broken")]
 
     def fails_once(*arguments: Any) -> bool:
         if broken:
             raise broken.pop()
         return real(*arguments)
 
-    monkeypatch.setattr(ready, "agrees", fails_once)
+    monkeypatch.setattr("prefetcher.hdf5.ready.agrees", fails_once)
     told: list[Any] = []
     shards = describe_all(paths[0]).including([X, Y])
     with closing(ShardedSource(shards, [X, Y], on_retry=told.append)) as source:
