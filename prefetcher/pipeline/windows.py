@@ -190,8 +190,10 @@ def most_rows(plan: Plan, spans: Sequence[Span], files: int) -> int:
     samples, width = plan.largest_chunk, end - begin
     stride = min(spans[0].stride, width)
     cuts = 2 * plan.largest_batch + files + _gaps(plan) + _cuts(plan)
-    # Of several files, blocks are pieces that may be a quarter shorter.
-    blocks = -(-samples * (4 if files > 1 else 3) // (3 * plan.block_size))
+    blocks = -(-samples // plan.block_size)
+    if plan.files is not None:  # blocks are pieces, a quarter shorter at most but for a file's last
+        blocks = -(-4 * samples // (3 * plan.block_size))
+        cuts += len(plan.files) if len(plan.files) != files else 0
     runs = blocks + 2 + cuts
     return min(samples * width, samples * stride + runs * (width - stride))
 
