@@ -59,6 +59,7 @@ def planned(
         weights=weights,
         shard=shard,
         pad_to=settings.pad_to,
+        files=None if widest.files == 1 else widest.rows.ends,
     )
     chunk_size, block_size = _sizes(settings, plan, needs)
     return replace(plan, chunk_size=chunk_size, block_size=block_size)
@@ -124,7 +125,11 @@ def _default_block_size(
     least = max(map(_least_block, needs))
     # A chunk size that the user wrote does not grow: then mixing goes before reading less.
     least = min(least, chunk_size // SMALLEST_MIX) if chunk_size else least
-    return max(size, -(-least // together) * together)
+    size = max(size, -(-least // together) * together)
+    if plan.files is None:
+        return size
+    # To read several small files in one block costs as much as to read each in its own.
+    return max(1, min(size, int(plan.files[-1]) // len(plan.files)))
 
 
 def _least_block(need: Need) -> int:

@@ -25,10 +25,11 @@ class RowMap:
         self, rows: Sequence[int], samples: Sequence[int], first: Sequence[int], stride: int
     ) -> None:
         self._stride = stride
-        self._ends: Numbers = np.cumsum(samples)
+        self.ends: Numbers = np.cumsum(samples)
+        """One past the last sample of each file."""
         starts = np.fromiter(accumulate(rows, initial=0), np.int64, len(rows) + 1)
         self._low, self._high = starts[:-1], starts[1:]
-        before = self._ends - np.asarray(samples)
+        before = self.ends - np.asarray(samples)
         self._offset: Numbers = self._low + (np.asarray(first) - before) * stride
         self.is_identity = stride == 1 and not self._offset.any()
         """Whether sample i stands at row i."""
@@ -55,8 +56,8 @@ class RowMap:
 
     def _files(self, numbers: Numbers) -> Numbers:
         files: Numbers
-        if len(self._ends) == 1:
+        if len(self.ends) == 1:
             files = np.zeros(len(numbers), np.int64)
         else:
-            files = np.searchsorted(self._ends, numbers, side="right")
+            files = np.searchsorted(self.ends, numbers, side="right")
         return files

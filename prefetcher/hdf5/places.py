@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,20 @@ from prefetcher.order.runs import Run, rows_of
 
 Rows = NDArray[np.uint8]
 """Rows as bytes: C-contiguous, shape (rows, bytes of one row)."""
+
+
+class Wanted(NamedTuple):
+    """Rows of one dataset, and where they go.
+
+    Attributes:
+        name: The dataset.
+        runs: Runs of its rows, counted over all files.
+        out: Arrays (k, bytes of one row) that follow each other, with room for exactly these.
+    """
+
+    name: str
+    runs: Sequence[Run]
+    out: Sequence[Rows]
 
 
 class Places:

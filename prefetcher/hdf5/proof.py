@@ -94,13 +94,15 @@ class Proofs:
         with self._lock:
             known = self._found.pop(file, {})
             self._found[file] = known | proven
-            self._bytes += _size(self._found[file]) - (_size(known) if known else 0)
+            self._bytes += 0 if known else PROVED_BYTES
+            again = {name: known[name] for name in known.keys() & proven.keys()}
+            self._bytes += _size(proven) - _size(again)
             while self._bytes > self._most_bytes and len(self._found) > 1:
-                self._bytes -= _size(self._found.pop(next(iter(self._found))))
+                self._bytes -= PROVED_BYTES + _size(self._found.pop(next(iter(self._found))))
 
 
 def _size(proven: Proven) -> int:
-    return PROVED_BYTES + sum(way.kept_bytes for way in proven.values() if way is not None)
+    return sum(way.kept_bytes for way in proven.values() if way is not None)
 
 
 def agrees(

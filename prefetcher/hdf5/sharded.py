@@ -11,10 +11,10 @@ from itertools import accumulate
 
 from prefetcher.errors import PrefetchError
 from prefetcher.hdf5.objects import Objects
-from prefetcher.hdf5.places import Places, Rows
+from prefetcher.hdf5.places import Places, Rows, Wanted
 from prefetcher.hdf5.scratch import Scratch
 from prefetcher.hdf5.shards import Shards
-from prefetcher.hdf5.source import Source, check_room
+from prefetcher.hdf5.source import Reading, Source, check_room
 from prefetcher.hdf5.widening import read_wider
 from prefetcher.order.runs import Run
 from prefetcher.storage.protocol import Range
@@ -121,6 +121,41 @@ class ShardedSource:
             else:
                 source.fill(path, own, places)
 
+    def read_all(self, wanted: Sequence[Wanted]) -> None:
+        """Reads rows of several datasets, all that a file has of them in one visit.
+
+        As `read` for each of them, which are read in the order of the files.
+        """
+        visits = self._visits(wanted) if len(wanted) > 1 else None
+        if visits is None:
+            for name, runs, out in wanted:
+                self.read(name, runs, out)
+            return
+        for number in sorted(visits):
+            self._sources[number].visit(visits[number])
+
+    def _visits(self, wanted: Sequence[Wanted]) -> dict[int, list[Reading]] | None:
+        """What is read of each file; None where runs go back to an earlier file.
+
+        Nor is what has to be widened read so.
+        """
+        if self._narrow:
+            return None
+        visits: dict[int, list[Reading]] = {}
+        for name, runs, out in wanted:
+            places, last = Places(out), -1
+            check_room(name, runs, places)
+            for shard, own in self._by_shard(name, runs):
+                number = self._places[name].files[shard]
+                if number < last:
+                    return None
+                last = number
+                if number not in visits:
+                    visits[number] = []
+                    self._source(name, shard)
+                visits[number].append(Reading(self._path(name, shard), own, places))
+        return visits
+
     def objects(
         self, name: str, runs: Sequence[Run], out: Objects, most: int | None = None
     ) -> None:
@@ -169,8 +204,11 @@ class ShardedSource:
             return source
         with self._lock:
             if number not in self._sources:
-                paths = list(self._paths_in(number))
-                self._sources[number] = self._open(self._files[number], paths, number=number)
+                # A file may have thousands of groups, of which few are read soon.
+                later = self._in_file.get(number, {})
+                names = [path for path in self._paths_in(number) if path not in later]
+                file = self._files[number]
+                self._sources[number] = self._open(file, names, later=later, number=number)
             return self._sources[number]
 
 

@@ -7,13 +7,10 @@ was proved of it stays, so to open it again costs little; that it is still the s
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
-from typing import Any, Protocol, cast
-
-import h5py
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import NamedTuple, Protocol
 
 from prefetcher.errors import (
     ClosedError,
@@ -23,88 +20,17 @@ from prefetcher.errors import (
     ReadError,
     RowsError,
 )
-from prefetcher.hdf5.access import Access
-from prefetcher.hdf5.contiguous import ContiguousWay
-from prefetcher.hdf5.dataset import Dataset
 from prefetcher.hdf5.describe import FileDescription
-from prefetcher.hdf5.faults import damage_reported
-from prefetcher.hdf5.general import GeneralWay, H5pyWay
-from prefetcher.hdf5.handle import Handle
-from prefetcher.hdf5.index import walk_index
-from prefetcher.hdf5.objects import ObjectPlaces, Objects, ObjectWay
+from prefetcher.hdf5.objects import ObjectPlaces, Objects
 from prefetcher.hdf5.opened import OPEN_FILES
-from prefetcher.hdf5.opening import status_of
 from prefetcher.hdf5.places import Places, Rows, after, rows_in
-from prefetcher.hdf5.proof import FastWay, Proofs, Proven, agrees
-from prefetcher.hdf5.records import Record
+from prefetcher.hdf5.proof import Proofs
+from prefetcher.hdf5.ready import Opener, OpenFile, ReadWay
 from prefetcher.hdf5.scratch import Scratch
-from prefetcher.hdf5.storage_chunks import StorageChunkWay
-from prefetcher.hdf5.told import check_same, check_told
 from prefetcher.hdf5.ways import Way
 from prefetcher.order.runs import Run
-from prefetcher.storage.local import LocalBytes
-from prefetcher.storage.protocol import Range, check_identity, identity_of
+from prefetcher.storage.protocol import Range
 from prefetcher.storage.retry import Retry
-
-
-class _Way(Protocol):
-    """What every way of reading offers."""
-
-    @property
-    def scratch_bytes(self) -> int: ...
-
-    def ranges(self, runs: Sequence[Run]) -> list[Range]: ...
-
-    # Rows of one size go to `Places`, others to `ObjectPlaces`.
-    def read(self, access: Access, runs: Sequence[Run], places: Any) -> None: ...
-
-
-HANDLE_BYTES = 300_000
-"""What HDF5 keeps in memory of a file that it has open: measured over 2,000 small files."""
-
-
-class _Open:
-    """What is open of a file: its bytes, and h5py's handle where a dataset is read through it."""
-
-    __slots__ = ("_handle", "access", "descriptors", "nbytes", "stored", "ways")
-
-    def __init__(
-        self, stored: LocalBytes, scratch: Scratch, handle: Handle | None, ways: Mapping[str, _Way]
-    ) -> None:
-        self.stored = stored
-        self.access = Access(stored, scratch)
-        self.ways = ways
-        self._handle = handle
-        self.descriptors = 1 if handle is None else 2 + handle.files
-        self.nbytes = 0 if handle is None else HANDLE_BYTES * (1 + handle.files)
-
-    def close(self) -> None:
-        """Closes all of it."""
-        self.stored.close()
-        if self._handle is not None:
-            self._handle.close()
-
-
-class ConvertedWay:
-    """A way of records with strings that HDF5 converts: the same is done to what was read."""
-
-    def __init__(self, way: FastWay, record: Record) -> None:
-        self.way = way
-        self._record = record
-        self.scratch_bytes = way.scratch_bytes
-        self.kept_bytes = way.kept_bytes
-        self.ranges = way.ranges
-        self.probes = way.probes
-
-    def read(self, access: Access, runs: Sequence[Run], places: Places) -> None:
-        """Reads as the way does; also where that then fails, what is there is converted."""
-        before = places.done
-        try:
-            self.way.read(access, runs, places)
-        finally:
-            count = places.done - before
-            for rows in places.ahead(count, -count):
-                self._record.converted(rows)
 
 
 class Filled(Protocol):
@@ -119,9 +45,12 @@ class Filled(Protocol):
         """Rows that are there."""
 
 
-def _index(dataset: h5py.Dataset) -> NDArray[np.int64] | None:
-    """Its index, whoever reads it: HDF5 itself may crash over one that is damaged."""
-    return walk_index(dataset) if dataset.chunks and dataset.size else None
+class Reading(NamedTuple):
+    """Runs of rows of one dataset, and the places for them."""
+
+    name: str
+    runs: Sequence[Run]
+    places: Filled
 
 
 class Source:
@@ -129,7 +58,9 @@ class Source:
 
     Args:
         description: The file as `describe` found it.
-        names: The datasets that will be read.
+        names: The datasets that will be read, each proved at once.
+        later: Others that may be read, each proved when it is first read. What is raised here
+            because of a dataset is then raised there.
         retries: How often a read is tried again after EIO, ESTALE or ETIMEDOUT; 3 spans about two
             seconds, which is what a file server takes to come back.
         stopping: Set by the owner to end a pause between two tries at once.
@@ -151,6 +82,7 @@ class Source:
         description: FileDescription,
         names: Sequence[str],
         *,
+        later: Collection[str] = (),
         retries: int = 3,
         stopping: threading.Event | None = None,
         on_retry: Callable[[Mapping[str, object]], None] | None = None,
@@ -158,101 +90,22 @@ class Source:
         number: int = 0,
         scratch: Scratch | None = None,
     ) -> None:
-        self._path = description.path
-        # It may be opened again when the process is in another folder.
-        self._place = description.path.absolute()
-        self._description = description
-        self._datasets = {name: description.dataset(name) for name in names}
+        self._name = description.path.name
         self._retry = Retry(retries, stopping or threading.Event(), on_retry)
-        self._scratch = scratch or Scratch()
-        self._proofs, self._number = Proofs() if proofs is None else proofs, number
-        self._identity = self._proofs.pinned(number) or description.identity
+        known = Proofs() if proofs is None else proofs
+        self._file = Opener(description, names, later, known, number, scratch or Scratch())
+        self._opening = partial(self._retry.opening, self._name, self._file.open)
+        self._datasets = self._file.datasets
         self._closed = False
         opened = self._enter()
-        self.scratch_bytes = max(way.scratch_bytes for way in opened.ways.values())
-        """The most memory, in bytes, that a reading thread holds beside the caller's arrays."""
+        self.scratch_bytes = max((way.scratch_bytes for way in opened.ways.values()), default=0)
+        """The most memory, in bytes, that a reading thread holds beside the caller's arrays, for
+        what is proved at once."""
         self._leave()
-
-    def _opened(self) -> _Open:
-        return self._retry.opening(self._path.name, self._open)
-
-    def _open(self) -> _Open:
-        proven = self._proofs.find(self._number)
-        new = [name for name in self._datasets if name not in proven]
-        if not new and None not in proven.values():
-            stored = LocalBytes(self._place, self._identity)
-            return _Open(stored, self._scratch, None, cast("dict[str, FastWay]", proven))
-        with ExitStack() as undo:
-            if not new:  # it was open before
-                check_identity(self._path.name, status_of(self._place), self._identity)
-            # h5py goes first: what it says of a file that cannot be used is plainer.
-            handle = self._handle(undo)
-            stored = LocalBytes(self._place, self._identity)
-            undo.callback(stored.close)
-            if new and self._description.manifest:
-                self._check_told(handle, new)
-            if new:
-                stored.check_unchanged()
-                proven = proven | self._proved(handle, Access(stored, self._scratch), new)
-                self._proofs.keep(self._number, proven)
-            ways = {name: self._way(name, proven[name], handle) for name in self._datasets}
-            general = any(isinstance(way, H5pyWay) for way in ways.values())
-            if not general:
-                handle.close()  # HDF5 keeps much of a file in memory
-            undo.pop_all()
-            return _Open(stored, self._scratch, handle if general else None, ways)
-
-    def _way(self, name: str, proved: FastWay | None, handle: Handle) -> _Way:
-        if proved is not None:
-            return proved
-        dataset = self._datasets[name]
-        with damage_reported(self._path):
-            if dataset.elements is None:
-                return GeneralWay(handle, dataset.name)
-            return ObjectWay(handle, dataset.name, dataset.row_bytes)
-
-    def _check_told(self, handle: Handle, names: Sequence[str]) -> None:
-        """What a manifest says is not used before the file itself has said so."""
-        with damage_reported(self._path):
-            told = {name: self._description.described(name) for name in names}
-            check_told(self._path.name, handle.file, told, self._description.manifest)
-
-    def _handle(self, undo: ExitStack) -> Handle:
-        if self._description.manifest:
-            # It may know size and time; from now on the file is known by all that tells it apart.
-            status = status_of(self._place)
-            description = self._description
-            check_same(self._path.name, description.identity, description.manifest, status)
-            self._identity = self._proofs.pin(self._number, identity_of(status))
-        kinds = {each.name: (each.shape, each.dtype) for each in self._datasets.values()}
-        handle = Handle(self._place, self._identity, kinds)
-        undo.callback(handle.close)
-        return handle
-
-    def _proved(self, handle: Handle, access: Access, names: Sequence[str]) -> Proven:
-        with damage_reported(self._path):
-            return {name: self._fast_way(name, handle, access) for name in names}
-
-    def _fast_way(self, name: str, handle: Handle, access: Access) -> FastWay | None:
-        """The way of the description, unless its bytes are not those that h5py gives."""
-        dataset = self._datasets[name]
-        opened = handle.dataset(dataset.name)
-        try:
-            indexes = [_index(each) for each in (opened, *handle.sources(dataset.name))]
-            way = _described_way(dataset, opened, indexes[0])
-        except CorruptError as error:
-            raise CorruptError(f"{name} in {self._path.name} is damaged: {error}") from error
-        if way is None:
-            return None
-        record = Record(opened) if dataset.dtype.names else None
-        compared = record.compared if record else bytes
-        if not agrees(opened, way.probes(access), compared):
-            return None
-        return ConvertedWay(way, record) if record and record.strings else way
 
     def way_of(self, name: str) -> Way:
         """How a dataset is read: as it was described, unless the proof of that failed."""
-        fast = self._proofs.find(self._number).get(name)
+        fast = self._file.proven.get(name)
         return "general" if fast is None else self._datasets[name].way
 
     def expect(self, name: str, runs: Sequence[Run]) -> None:
@@ -263,7 +116,7 @@ class Source:
         with suppress(ClosedError):
             opened = self._enter()
             try:
-                opened.stored.expect(opened.ways[name].ranges(runs))
+                opened.stored.expect(self._way(opened, name).ranges(runs))
             finally:
                 self._leave()
 
@@ -275,7 +128,7 @@ class Source:
         """
         opened = self._enter()
         try:
-            return opened.stored.in_memory(opened.ways[name].ranges(runs))
+            return opened.stored.in_memory(self._way(opened, name).ranges(runs))
         finally:
             self._leave()
 
@@ -287,7 +140,7 @@ class Source:
         """
         opened = self._enter()
         try:
-            return opened.ways[name].ranges(runs)
+            return self._way(opened, name).ranges(runs)
         finally:
             self._leave()
 
@@ -332,20 +185,36 @@ class Source:
 
     def fill(self, name: str, runs: Sequence[Run], places: Filled) -> None:
         """Reads runs of rows to the next of these places, which have room for them; see `read`."""
-        begun, until = places.done, places.done + self._count(name, runs)
+        self.visit([Reading(name, runs, places)])
+
+    def visit(self, readings: Sequence[Reading]) -> None:
+        """Fills all of these in one visit: the file is opened and checked once; see `fill`."""
         opened = self._enter()
         try:
-            way, left = opened.ways[name], runs
-            while places.done < until:
-                try:
-                    way.read(opened.access, left, places)
-                except (OSError, CorruptError) as error:
-                    run = after(runs, places.done - begun)[0]
-                    self._again(error, opened, name, run, places)
-                    left = after(runs, places.done - begun)
+            for name, runs, places in readings:
+                self._fill(opened, name, runs, places)
             opened.stored.check_unchanged()
         finally:
             self._leave()
+
+    def _fill(self, opened: OpenFile, name: str, runs: Sequence[Run], places: Filled) -> None:
+        begun, until = places.done, places.done + self._count(name, runs)
+        way, left = self._way(opened, name), runs
+        while places.done < until:
+            try:
+                way.read(opened.access, left, places)
+            except (OSError, CorruptError) as error:
+                run = after(runs, places.done - begun)[0]
+                self._again(error, opened, name, run, places)
+                left = after(runs, places.done - begun)
+
+    def _way(self, opened: OpenFile, name: str) -> ReadWay:
+        way = opened.ways.get(name)
+        if way is None:
+            way = self._retry.opening(self._name, partial(self._file.way, opened, name))
+            if self._file.is_without_hdf5():
+                OPEN_FILES.forget(self)  # when nobody uses it; it is opened without h5py then
+        return way
 
     def _count(self, name: str, runs: Sequence[Run]) -> int:
         """The rows of these runs, all of which there are."""
@@ -354,23 +223,23 @@ class Source:
             count += stop - start
             if not 0 <= start <= stop <= rows:
                 raise RowsError(
-                    f"rows {start} to {stop} of {name} in {self._path.name} were asked for; it has "
+                    f"rows {start} to {stop} of {name} in {self._name} were asked for; it has "
                     f"rows 0 to {rows}"
                 )
         return count
 
-    def _enter(self) -> _Open:
+    def _enter(self) -> OpenFile:
         """Opens the file, if it is not open, and keeps it so until `_leave`, whoever closes it."""
         if self._closed:
-            raise ClosedError(f"{self._path.name} was closed: open a new source")
-        return OPEN_FILES.enter(self, self._opened)
+            raise ClosedError(f"{self._name} was closed: open a new source")
+        return OPEN_FILES.enter(self, self._opening)
 
     def _leave(self) -> None:
         OPEN_FILES.leave(self)
         if self._closed:  # perhaps before it was entered
             OPEN_FILES.forget(self)
 
-    def _again(self, cause: OSError, opened: _Open, name: str, run: Run, places: Filled) -> None:
+    def _again(self, cause: OSError, opened: OpenFile, name: str, run: Run, places: Filled) -> None:
         """After `cause`: reads a run alone, more than once if that may help; or tells its rows.
 
         What of it is there already is not read again.
@@ -378,9 +247,9 @@ class Source:
         begun = places.done
 
         def read() -> None:
-            opened.ways[name].read(opened.access, after([run], places.done - begun), places)
+            self._way(opened, name).read(opened.access, after([run], places.done - begun), places)
 
-        where = {"file": self._path.name, "dataset": name, "rows": list(run)}
+        where = {"file": self._name, "dataset": name, "rows": list(run)}
         try:
             if isinstance(cause, CorruptError):
                 read()  # the damage may be in a run that was read together with this one
@@ -398,7 +267,7 @@ class Source:
             del cause  # it may hold this frame, and so open files until the next collection
 
     def _where(self, name: str, run: Run) -> str:
-        return f"rows {run[0]} to {run[1]} of {name} in {self._path.name}"
+        return f"rows {run[0]} to {run[1]} of {name} in {self._name}"
 
     def close(self) -> None:
         """Closes the file, or leaves that to the last `read` under way. Never waits for one."""
@@ -410,13 +279,3 @@ def check_room(name: str, runs: Sequence[Run], places: Filled) -> None:
     """Raises `RowsError` where these runs of rows do not fill these places."""
     if places.count != (count := rows_in(runs)):
         raise RowsError(f"{count} rows of {name} do not fill room for {places.count}")
-
-
-def _described_way(
-    dataset: Dataset, opened: h5py.Dataset, index: NDArray[np.int64] | None
-) -> FastWay | None:
-    if dataset.way == "contiguous":
-        return ContiguousWay(opened.id.get_offset(), dataset.rows, dataset.row_bytes)
-    if dataset.way == "storage chunks" and index is not None:
-        return StorageChunkWay(opened, index)
-    return None

@@ -20,7 +20,7 @@ from prefetcher.hdf5.joining import joined
 from prefetcher.hdf5.opened import MOST_BYTES
 from prefetcher.hdf5.patterns import Match, is_pattern
 from prefetcher.hdf5.proof import MOST_PROVED, PROVED_BYTES
-from prefetcher.hdf5.source import HANDLE_BYTES
+from prefetcher.hdf5.ready import HANDLE_BYTES
 
 FILE_BYTES = 1000
 """Of the description of a file and what reads it, roughly; datasets that are alike are shared."""

@@ -4,6 +4,10 @@ Where draws lie evenly among the storage chunks, blocks lie on a grid: all have 
 nothing is kept of them. Where they do not (row numbers, a mask, weights), blocks begin at edges of
 storage chunks and differ in size, so a small table of them is made for each pass. Either way no
 block cuts a storage chunk, unless it was asked to be smaller than one.
+
+Of several files, blocks are whole files or pieces of one: a block that crosses from one file into
+the next costs a visit to each. Pieces begin at a file's own storage chunks, which the rows of the
+files before it may have moved off any common grid.
 """
 
 from __future__ import annotations
@@ -21,6 +25,9 @@ from prefetcher.order.samples import Samples, even_samples
 _PASSES = (
     4  # tables that are kept: of the pass, of the next one, and of two that are looked at again
 )
+_MOST_PIECES = 1 << 18
+"""Of files, in a table of 6 MB. Where there are more, and few of them end where a file does,
+blocks lie on a grid."""
 
 
 class Blocks(Protocol):
@@ -105,13 +112,19 @@ class Uneven:
         size: Draws that a block should have.
         span: Rows between the edges at which blocks may begin.
         room: What they are spread over.
+        pieces: Where blocks may begin instead, as `pieces_of` gives it.
     """
 
-    def __init__(self, draws: Draws, size: int, span: int, room: Room) -> None:
+    def __init__(
+        self, draws: Draws, size: int, span: int, room: Room, pieces: Numbers | None = None
+    ) -> None:
         self._draws = draws
         self._size = size
         self._span = span
         self._room = room
+        self._pieces = pieces
+        # No more draws between two edges, unless a row comes more than once.
+        self._most = max(size, span) if pieces is None else size + int(np.diff(pieces).max())
         self._table = lru_cache(maxsize=_PASSES)(self._made)
 
     @cached_property
@@ -144,7 +157,7 @@ class Uneven:
         starts = self._starts(key)
         counts = np.diff(starts, append=self._draws.count)
         copies = self._draws.copies_in(key, starts)
-        full = counts // max(self._size, self._span)
+        full = counts // self._most
         apart = -(-copies.most // self._room.batches)
         ways = np.clip(np.maximum(full, apart), 1, counts)
         region = np.repeat(np.arange(len(starts)), ways)
@@ -156,9 +169,42 @@ class Uneven:
     def _starts(self, key: np.uint64) -> Numbers:
         """The first draws at an edge after each multiple of a block's size."""
         before = np.arange(self._size, self._draws.count, self._size) - 1
-        edges = (self._draws.rows(key, before) // self._span + 1) * self._span
-        starts = np.unique(self._draws.first_from(key, np.unique(edges)))
+        edges = np.unique(self._edges_after(self._draws.rows(key, before)))
+        starts = np.unique(self._draws.first_from(key, edges))
         return np.append(0, starts[(starts > 0) & (starts < self._draws.count)])
+
+    def _edges_after(self, rows: Numbers) -> Numbers:
+        """The first edge behind each of these rows."""
+        if self._pieces is None:
+            return (rows // self._span + 1) * self._span
+        return self._pieces[np.searchsorted(self._pieces, rows, side="right")]
+
+
+def pieces_of(ends: Numbers, size: int, align: int) -> Numbers | None:
+    """Where pieces of files begin, and one past the last row of all, ascending.
+
+    A file is one piece, or several of one length, which is at least 3/4 of `size`; the last of
+    them may be shorter.
+
+    Args:
+        ends: One past the last row of each file, counted over all of them.
+        size: Rows that a piece should have.
+        align: Rows in a storage chunk; each file begins with one.
+
+    Returns:
+        None for a single file, and where there are too many pieces beside the number of files.
+    """
+    if len(ends) == 1:
+        return None
+    rows = np.diff(ends, prepend=0)
+    wanted = np.maximum(1, (rows + size // 2) // size)
+    storage_chunks = -(-rows // align)
+    length = np.maximum(1, -(-storage_chunks // wanted)) * align
+    count = -(-rows // length)
+    if count.sum() > max(_MOST_PIECES, 8 * len(ends)):
+        return None
+    turn = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    return np.append(np.repeat(ends - rows, count) + turn * np.repeat(length, count), ends[-1])
 
 
 def blocks_of(
@@ -170,6 +216,7 @@ def blocks_of(
     in_storage_chunk: int,
     room: Room,
     weighted: bool,
+    pieces: Numbers | None = None,
 ) -> Blocks:
     """The blocks of these draws: along storage chunks, unless `size` is smaller than one.
 
@@ -181,15 +228,16 @@ def blocks_of(
         in_storage_chunk: Draws in a storage chunk.
         room: What they are spread over.
         weighted: Whether samples are drawn by weights.
+        pieces: Of several files: where blocks may begin, as `pieces_of` gives it.
     """
-    if isinstance(samples, range) and not weighted:
+    if pieces is None and isinstance(samples, range) and not weighted:
         return Grid(len(samples), size, _head(samples, align))
     # What is full of copies is shared by blocks that each have as many rows as others do.
     shared = weighted or (draws.copies and align == 1)
     span = align * max(1, size // align) if shared else align
-    if span == 1 or size < in_storage_chunk:
+    if pieces is None and (span == 1 or size < in_storage_chunk):
         return Grid(draws.count, size)
-    return Uneven(draws, size, span, room)
+    return Uneven(draws, size, span, room, pieces)
 
 
 def _head(samples: range, align: int) -> int:

@@ -27,6 +27,28 @@ class Part(NamedTuple):
     """The file rows that these reading indices stand for."""
 
 
+class Edges(NamedTuple):
+    """Where the reading of a chunk may be cut.
+
+    Attributes:
+        align: Rows in a storage chunk.
+        pieces: Of several files: where the pieces begin that they are read in; None for a grid of
+            storage chunks.
+    """
+
+    align: int
+    pieces: NDArray[np.int64] | None = None
+
+    def between(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether an edge lies between each of some ascending rows and the next."""
+        if self.pieces is None:
+            numbers = rows // self.align
+        else:
+            numbers = np.searchsorted(self.pieces, rows, side="right")
+        between: NDArray[np.bool_] = numbers[1:] != numbers[:-1]
+        return between
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ChunkPlan:
     """One chunk: what to read, and where each row goes.
@@ -59,48 +81,48 @@ class ChunkPlan:
         return self.order[index * self.batch_size : (index + 1) * self.batch_size]
 
 
-def chunk_plan(number: int, given: NDArray[np.int64], batch_size: int, align: int) -> ChunkPlan:
+def chunk_plan(number: int, given: NDArray[np.int64], batch_size: int, edges: Edges) -> ChunkPlan:
     """The chunk whose batches get the rows `given`, one after another.
 
     Args:
         number: The chunk's number, counted over all passes.
         given: File row of the sample in each slot, int64 (size,).
         batch_size: Slots in a batch.
-        align: Rows in a storage chunk.
+        edges: Where the reading may be cut.
     """
     turn = np.argsort(given, kind="stable")
     rows = given[turn]
-    return ChunkPlan(number, rows, inverse(turn), batch_size, parts_of(rows, align))
+    return ChunkPlan(number, rows, inverse(turn), batch_size, parts_of(rows, edges))
 
 
-def led(chunk: ChunkPlan, lead: int, align: int, *, is_last: bool) -> ChunkPlan:
+def led(chunk: ChunkPlan, lead: int, edges: Edges, *, is_last: bool) -> ChunkPlan:
     """The same chunk, with the storage chunks that batch `lead` is drawn from read first.
 
     Args:
         chunk: A chunk.
         lead: Index of the batch that a run begins with.
-        align: Rows in a storage chunk.
+        edges: Where the reading may be cut.
         is_last: That batch is the chunk's last, so that no other storage chunk is read.
     """
-    storage_chunks = chunk.rows // align
+    storage_chunks = chunk.rows // edges.align
     first = np.isin(storage_chunks, storage_chunks[chunk.slots(lead)])
     turn = np.argsort(~first, kind="stable")
     rows, leading = chunk.rows[turn], int(np.count_nonzero(first))
     order = inverse(turn)[chunk.order]
-    ahead = replace(chunk, rows=rows, order=order, parts=parts_of(rows[:leading], align))
+    ahead = replace(chunk, rows=rows, order=order, parts=parts_of(rows[:leading], edges))
     if is_last:
         return ahead
-    rest = parts_of(rows[leading:], align, leading) if leading < len(rows) else ()
+    rest = parts_of(rows[leading:], edges, leading) if leading < len(rows) else ()
     return replace(ahead, parts=ahead.parts + rest, leading=leading)
 
 
-def parts_of(rows: NDArray[np.int64], align: int, at: int = 0) -> tuple[Part, ...]:
+def parts_of(rows: NDArray[np.int64], cut_at: Edges, at: int = 0) -> tuple[Part, ...]:
     """Cuts the reading of these rows into pieces; `at` is the first one's reading index.
 
-    The cuts are at edges of storage chunks, and of runs if there are enough.
+    The cuts are at edges of storage chunks or files, and of runs if there are enough.
     """
     breaks = np.diff(rows) != 1
-    edges = np.diff(rows // align) != 0
+    edges = cut_at.between(rows)
     between_runs = edges & breaks
     enough = np.count_nonzero(between_runs) >= _PARTS
     ends = np.flatnonzero(between_runs if enough else edges) + 1

@@ -24,8 +24,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from prefetcher.order.blocks import Blocks, Room, blocks_of
-from prefetcher.order.chunk import ChunkPlan, chunk_plan, led
+from prefetcher.order.blocks import Blocks, Room, blocks_of, pieces_of
+from prefetcher.order.chunk import ChunkPlan, Edges, chunk_plan, led
 from prefetcher.order.draws import Draws, draws_of
 from prefetcher.order.mixing import expected_mixing
 from prefetcher.order.permutation import dealt, dealt_apart, key_of
@@ -61,6 +61,8 @@ class Plan:
             `prefetcher.order.draws.Weighted`; with them, the samples of a pass are its draws.
         shard: This process's share. Sizes, positions and numbers are those of all processes
             together; `chunk` gives what this one reads.
+        files: One past the last row of each file, int64 (files,); None for a single file. Blocks
+            are pieces of files, unless that takes many more pieces than there are files.
         pad_to: A last batch is filled up to a multiple of this many rows; None for no filling.
     """
 
@@ -75,6 +77,7 @@ class Plan:
     weights: NDArray[np.float64] | None = None
     shard: Shard = WHOLE
     pad_to: int | None = None
+    files: NDArray[np.int64] | None = None
 
     @cached_property
     def num_samples(self) -> int:
@@ -231,10 +234,10 @@ class Plan:
                 from are read first, and no others if it is the chunk's last. What each batch holds
                 does not depend on it.
         """
-        planned = chunk_plan(number, self._given(number), self.own_batch_size, self.align)
+        planned = chunk_plan(number, self._given(number), self.own_batch_size, self._edges)
         if lead is None:
             return planned
-        return led(planned, lead, self.align, is_last=lead + 1 == self.batches_in(number))
+        return led(planned, lead, self._edges, is_last=lead + 1 == self.batches_in(number))
 
     def _given(self, number: int) -> NDArray[np.int64]:
         """The file rows that this process's batches of a chunk get, one after another.
@@ -279,4 +282,13 @@ class Plan:
             in_storage_chunk=self.samples_in_storage_chunk,
             room=Room(len(self.samples) / self.chunk_size, self.batches_per_chunk),
             weighted=self.weights is not None,
+            pieces=self._edges.pieces,
         )
+
+    @cached_property
+    def _edges(self) -> Edges:
+        """Where the reading of a chunk may be cut."""
+        if self.files is None or self.block_size == 1:
+            return Edges(self.align)
+        whole = self.block_size >= self.samples_in_storage_chunk
+        return Edges(self.align, pieces_of(self.files, self.block_size, self.align if whole else 1))

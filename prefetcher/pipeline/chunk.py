@@ -63,8 +63,7 @@ class Chunk:
             return Done(lead=leads and not self._leading_left, chunk=not self._left)
 
     def _fill(self, part: Part, source: RowSource) -> None:
-        for hold in self._allocated():
-            hold.read(part, source)
+        fill(self._allocated(), part, source)
 
     def leads(self, part: Part) -> bool:
         """Whether the leading batch may need this part."""
@@ -103,9 +102,16 @@ def read_batch(chunk: ChunkPlan, index: int, lanes: Sequence[Lane], source: RowS
     rows = chunk.rows[slots[turn]]
     part = Part(0, len(rows), runs_of(rows))
     alone = replace(chunk, rows=rows, order=inverse(turn), parts=(part,), leading=0)
+    holds = [lane.hold(alone, whole=False) for lane in lanes]
+    fill(holds, part, source)
     arrays: Arrays = {}
-    for lane in lanes:
-        hold = lane.hold(alone, whole=False)
-        hold.read(part, source)
+    for hold in holds:
         arrays |= hold.batch(0)
     return arrays
+
+
+def fill(holds: Sequence[Hold], part: Part, source: RowSource) -> None:
+    """Reads one part for all lanes; who reads files visits each once."""
+    source.read_all([wanted for hold in holds for wanted in hold.wanted(part)])
+    for hold in holds:
+        hold.complete(part, source)

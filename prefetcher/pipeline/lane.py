@@ -17,6 +17,7 @@ from prefetcher.columns.ragged import OBJECT_BYTES
 from prefetcher.columns.rowmap import RowMap
 from prefetcher.hdf5.dataset import Dataset
 from prefetcher.hdf5.elements import Elements
+from prefetcher.hdf5.places import Wanted
 from prefetcher.order.chunk import ChunkPlan, Part
 from prefetcher.order.runs import Run
 from prefetcher.pipeline.buffers import Meter, Pool
@@ -84,8 +85,8 @@ class RowSource(Protocol):
     def expect(self, name: str, runs: Sequence[Run]) -> None:
         """Has the system fetch what will be read soon. Never fails."""
 
-    def read(self, name: str, runs: Sequence[Run], out: Sequence[Bytes]) -> None:
-        """Reads runs of rows into `out`, arrays (k, row_bytes) that follow each other."""
+    def read_all(self, wanted: Sequence[Wanted]) -> None:
+        """Reads rows of several datasets, all that a file has of them in one visit."""
 
     def objects(
         self, name: str, runs: Sequence[Run], out: NDArray[np.object_], most: int | None = None
@@ -96,8 +97,11 @@ class RowSource(Protocol):
 class Hold(Protocol):
     """The memory of one chunk in one lane."""
 
-    def read(self, part: Part, source: RowSource) -> None:
-        """Reads what one part of the chunk needs."""
+    def wanted(self, part: Part) -> Sequence[Wanted]:
+        """The rows that one part of the chunk needs, and where they go."""
+
+    def complete(self, part: Part, source: RowSource) -> None:
+        """After these were read: reads what are no rows of one size, and looks for damage."""
 
     def batch(self, index: int) -> Arrays:
         """The arrays of one batch. Each batch may be asked for once."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from prefetcher.columns.memory import InMemory
 from prefetcher.hdf5.dataset import Dataset
+from prefetcher.hdf5.places import Wanted
 from prefetcher.order.chunk import ChunkPlan, Part
 from prefetcher.order.plan import Plan
 from prefetcher.pipeline.buffers import Meter
@@ -90,7 +91,12 @@ class _Known:
     def __init__(self, column: InMemory, values: NDArray[Any], chunk: ChunkPlan) -> None:
         self._column, self._values, self._chunk = column, values, chunk
 
-    def read(self, part: Part, source: RowSource) -> None:
+    def wanted(self, part: Part) -> Sequence[Wanted]:
+        """Nothing is read."""
+        del part
+        return ()
+
+    def complete(self, part: Part, source: RowSource) -> None:
         """Nothing is read."""
 
     def batch(self, index: int) -> Arrays:

@@ -6,10 +6,13 @@ index, and copies nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from prefetcher.columns.column import Span
+from prefetcher.hdf5.places import Wanted
 from prefetcher.order.chunk import ChunkPlan, Part
 from prefetcher.order.plan import Plan
 from prefetcher.pipeline.buffers import Meter
@@ -59,7 +62,12 @@ class _Objects:
         self._layout = layout
         self._rows = np.empty((layout.count, *lane.need.dataset.row_shape), object)
 
-    def read(self, part: Part, source: RowSource) -> None:
+    def wanted(self, part: Part) -> Sequence[Wanted]:
+        """None of one size."""
+        del part
+        return ()
+
+    def complete(self, part: Part, source: RowSource) -> None:
         start, stop, runs = self._layout.parts[part.start]
         if runs:
             rows, need = self._rows[start:stop], self._need

@@ -8,10 +8,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from prefetcher.hdf5.places import Wanted
 from prefetcher.order.chunk import ChunkPlan, Part
 from prefetcher.order.plan import Plan
 from prefetcher.order.runs import Run, runs_of
@@ -81,7 +82,14 @@ class GatheredLane(_RowLane):
         self._chunks.drop()
 
 
-class _Gathered:
+class _Held:
+    """A chunk of rows: when they are read, nothing is left to do."""
+
+    def complete(self, part: Part, source: RowSource) -> None:
+        """As `Hold`."""
+
+
+class _Gathered(_Held):
     """Rows in reading order; batches are taken out of them."""
 
     def __init__(self, lane: GatheredLane, chunk: ChunkPlan, rows: Bytes) -> None:
@@ -89,9 +97,9 @@ class _Gathered:
         self._chunk = chunk
         self._rows = rows
 
-    def read(self, part: Part, source: RowSource) -> None:
+    def wanted(self, part: Part) -> Sequence[Wanted]:
         rows = self._rows[part.start : part.stop]
-        source.read(self._lane.name, self._lane.runs(self._chunk, part), [rows])
+        return [Wanted(self._lane.name, self._lane.runs(self._chunk, part), [rows])]
 
     def batch(self, index: int) -> Arrays:
         slots, batches = self._chunk.slots(index), self._lane.batches
@@ -123,7 +131,7 @@ class PlacedLane(_RowLane):
         return self.batches.cut(block, rows), places[:rows]
 
 
-class _Placed:
+class _Placed(_Held):
     """A chunk as its batch buffers, whose rows are written to their places at once."""
 
     def __init__(self, lane: PlacedLane, chunk: ChunkPlan) -> None:
@@ -141,8 +149,9 @@ class _Placed:
             slots[chunk.order] = np.arange(rows)
             self._places = [places[slot] for slot in slots.tolist()]
 
-    def read(self, part: Part, source: RowSource) -> None:
-        source.read(self._lane.name, self._lane.runs(self._chunk, part), self._destinations(part))
+    def wanted(self, part: Part) -> Sequence[Wanted]:
+        runs = self._lane.runs(self._chunk, part)
+        return [Wanted(self._lane.name, runs, self._destinations(part))]
 
     def batch(self, index: int) -> Arrays:
         if index not in self._batches:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from prefetcher.errors import CorruptError
 from prefetcher.hdf5.dataset import Csr
 from prefetcher.hdf5.elements import Elements
+from prefetcher.hdf5.places import Wanted
 from prefetcher.order.chunk import ChunkPlan, Part
 from prefetcher.order.plan import Plan
 from prefetcher.order.runs import Run
@@ -118,20 +119,37 @@ class _Held:
         }
         self._data, self._indices = arrays[data.name], arrays[indices.name]
 
-    def read(self, part: Part, source: RowSource) -> None:
-        rows = self._layout.parts[part.start]
-        if not rows.runs:
-            return
-        start, stop = rows.start, rows.stop
+    def wanted(self, part: Part) -> Sequence[Wanted]:
+        start, stop, some = self._layout.parts[part.start]
+        if not some:
+            return ()
         runs = _runs(self._found.begin[start:stop], self._found.stop[start:stop])
         if not runs:
-            return
-        first, last = int(self._starts[start]), int(self._ends[stop - 1])
+            return ()
+        first, last = self._bounds(start, stop)
         csr = self._lane.csr
-        for dataset, array in ((csr.data, self._data), (csr.indices, self._indices)):
-            out = array[first:last].view(np.uint8).reshape(last - first, dataset.row_bytes)
-            source.read(dataset.name, runs, [out])
-        self._check(first, last, self._starts[start:stop] - first)
+        return [
+            Wanted(
+                dataset.name,
+                runs,
+                [array[first:last].view(np.uint8).reshape(last - first, dataset.row_bytes)],
+            )
+            for dataset, array in ((csr.data, self._data), (csr.indices, self._indices))
+        ]
+
+    def complete(self, part: Part, source: RowSource) -> None:
+        """Looks at the columns that were read."""
+        del source
+        start, stop, some = self._layout.parts[part.start]
+        if not some:
+            return
+        first, last = self._bounds(start, stop)
+        if first < last:
+            self._check(first, last, self._starts[start:stop] - first)
+
+    def _bounds(self, start: int, stop: int) -> tuple[int, int]:
+        """The first element of some rows that are held, and one past the last."""
+        return int(self._starts[start]), int(self._ends[stop - 1])
 
     def _check(self, first: int, last: int, starts: Numbers) -> None:
         """Damage must never put an element into another row, or beyond the memory of a batch."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from prefetcher.columns.column import Span
 from prefetcher.columns.rowmap import RowMap
+from prefetcher.hdf5.places import Wanted
 from prefetcher.order.chunk import ChunkPlan, Part
 from prefetcher.order.plan import Plan
 from prefetcher.order.runs import Run
@@ -80,10 +81,12 @@ class _Windowed:
         self._layout = layout
         self._rows = rows
 
-    def read(self, part: Part, source: RowSource) -> None:
+    def wanted(self, part: Part) -> Sequence[Wanted]:
         start, stop, runs = self._layout.parts[part.start]
-        if runs:
-            source.read(self._lane.name, runs, [self._rows[start:stop]])
+        return [Wanted(self._lane.name, runs, [self._rows[start:stop]])] if runs else ()
+
+    def complete(self, part: Part, source: RowSource) -> None:
+        """Nothing is left to do."""
 
     def batch(self, index: int) -> Arrays:
         slots = self._chunk.slots(index)
@@ -187,7 +190,11 @@ def most_rows(plan: Plan, spans: Sequence[Span], files: int) -> int:
     samples, width = plan.largest_chunk, end - begin
     stride = min(spans[0].stride, width)
     cuts = 2 * plan.largest_batch + files + _gaps(plan) + _cuts(plan)
-    runs = -(-samples // plan.block_size) + 2 + cuts
+    blocks = -(-samples // plan.block_size)
+    if plan.files is not None:  # blocks are pieces, a quarter shorter at most but for a file's last
+        blocks = -(-4 * samples // (3 * plan.block_size))
+        cuts += len(plan.files) if len(plan.files) != files else 0
+    runs = blocks + 2 + cuts
     return min(samples * width, samples * stride + runs * (width - stride))
 
 

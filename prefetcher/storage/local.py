@@ -29,7 +29,7 @@ class LocalBytes:
     """
 
     def __init__(self, path: Path, identity: Identity) -> None:
-        self._name = path.name
+        self._path = path
         self._identity = identity
         self._fd = _opened(path)
         self.size = os.fstat(self._fd).st_size if identity.size is None else identity.size
@@ -39,7 +39,7 @@ class LocalBytes:
         status = os.fstat(self._fd)
         # The usual answer, by the shortest way: it is asked after every read.
         if (status.st_size, status.st_mtime_ns, status.st_ino) != self._identity:
-            check_identity(self._name, status, self._identity)
+            check_identity(self._path.name, status, self._identity)
 
     def expect(self, ranges: Sequence[Range]) -> None:
         """Tells the system that these bytes will be read soon, unless it has them in memory.

@@ -23,9 +23,14 @@ from prefetcher import FileChangedError, FileMissingError, OpenFilesError, Prefe
 from prefetcher.hdf5 import opened
 from prefetcher.hdf5.contiguous import ContiguousWay
 from prefetcher.hdf5.opened import OPEN_FILES
+from prefetcher.hdf5.places import Wanted
 from prefetcher.hdf5.proof import Proofs
 from prefetcher.hdf5.sharded import ShardedSource
 from prefetcher.hdf5.shards import describe_all
+from prefetcher.pipeline.buffers import Meter
+from prefetcher.pipeline.chunk import Chunk
+from prefetcher.pipeline.lanes import lanes
+from prefetcher.storage.local import LocalBytes
 
 FILES, ROWS = 24, 5
 N = FILES * ROWS
@@ -218,6 +223,68 @@ def test_advice_opens_a_few_files_where_all_is_in_memory(
         monkeypatch.setattr("prefetcher.storage.local.LocalBytes.in_memory", lambda *_: False)
         source.expect("x", [(0, N)])
         assert len(entered) == len(advised) == FILES
+
+
+def test_what_a_file_has_of_all_datasets_is_read_in_one_visit(
+    tmp_path: Path, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visited: list[str] = []
+    checked: list[int] = []
+    with closing(ShardedSource(describe_all(write(tmp_path, storage)), ["x", "y"])) as source:
+        rows(source, 0, N)
+        enter, check = OPEN_FILES.enter, LocalBytes.check_unchanged
+
+        def note(key: Any, opening: Any) -> Any:
+            visited.append(key._name)
+            return enter(key, opening)
+
+        def note_check(self: LocalBytes) -> None:
+            checked.append(1)
+            check(self)
+
+        monkeypatch.setattr(OPEN_FILES, "enter", note)
+        monkeypatch.setattr(LocalBytes, "check_unchanged", note_check)
+        x, y = np.empty((N, 24), np.uint8), np.empty((N, 4), np.uint8)
+        runs = [(0, N)]
+        source.read_all([Wanted("x", runs, [x]), Wanted("y", runs, [y])])
+    assert visited == [f"part-{number:03}.h5" for number in range(FILES)]
+    assert len(checked) == FILES
+    assert (x.view(np.int64) == np.arange(N)[:, None]).all()
+    assert (y.view(np.float32)[:, 0] == np.arange(N)).all()
+
+
+def test_rows_in_any_order_go_to_their_places(tmp_path: Path) -> None:
+    with closing(ShardedSource(describe_all(write(tmp_path, "gzip")), ["x", "y"])) as source:
+        up, down = [(3, 8), (20, 24)], [(20, 24), (3, 8)]
+        x, y = np.empty((9, 24), np.uint8), np.empty((9, 4), np.uint8)
+        source.read_all([Wanted("x", up, [x]), Wanted("y", down, [y])])
+    assert x.view(np.int64)[:, 0].tolist() == [3, 4, 5, 6, 7, 20, 21, 22, 23]
+    assert y.view(np.float32)[:, 0].tolist() == [20, 21, 22, 23, 3, 4, 5, 6, 7]
+
+
+def test_a_pass_opens_each_small_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shuffled, with room for few open files: no block and no part goes into half a file."""
+    monkeypatch.setattr(OPEN_FILES, "_most_descriptors", lambda: 4)
+    files = write(tmp_path, "contiguous", 64)
+    train = PrefetchSequence(files, batch_size=8, chunk_size=160, block_size=ROWS)
+    opened_files: list[str] = []
+    real = LocalBytes.__init__
+
+    def note(self: LocalBytes, path: Path, identity: Any) -> None:
+        opened_files.append(path.name)
+        real(self, path, identity)
+
+    plan = train._feed.plan
+    used = lanes(train._feed.needs, {}, plan, 1, 1, Meter())
+    with closing(ShardedSource(train._feed.shards, ["x", "y"])) as source:
+        rows(source, 0, 64 * ROWS)  # proved
+        monkeypatch.setattr(LocalBytes, "__init__", note)
+        for number in range(plan.num_chunks):
+            chunk = Chunk(plan.chunk(number), used, plan.batches_in(number))
+            for part in chunk.plan.parts:
+                chunk.read(part, source)
+    assert len(opened_files) >= len(files) - 4
+    assert len(set(opened_files)) == len(opened_files)
 
 
 @pytest.fixture

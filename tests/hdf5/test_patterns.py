@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from helpers.leaks import open_hdf5_files
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefetcher.errors import DatasetError, NoDatasetError, SettingsError
+from prefetcher.errors import CorruptError, DatasetError, NoDatasetError, SettingsError
+from prefetcher.hdf5 import index, proof
 from prefetcher.hdf5.patterns import is_pattern, natural
+from prefetcher.hdf5.ready import Opener
 from prefetcher.hdf5.sharded import ShardedSource
 from prefetcher.hdf5.shards import Shards, describe_all
 
@@ -162,3 +167,78 @@ def test_what_a_pattern_is() -> None:
         True,
         False,
     ]
+
+
+def test_a_group_is_proved_when_it_is_first_read(
+    paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proved: list[str] = []
+    real = Opener._fast_way
+
+    def note(self: Opener, name: str, *arguments: Any) -> Any:
+        proved.append(name)
+        return real(self, name, *arguments)
+
+    monkeypatch.setattr(Opener, "_fast_way", note)
+    shards = describe_all(paths[0]).including([X, Y])
+    out = np.empty((5, 8), np.uint8)
+    with closing(ShardedSource(shards, [X, Y])) as source:
+        source.read(X, [(0, 5)], [out])
+        assert proved == ["data/demo_1/obs/x"]
+        source.read(X, [(0, 5)], [out])
+        assert len(proved) == 1
+        source.read(X, [(4, 9)], [out])
+        assert proved == [f"data/demo_{number}/obs/x" for number in (1, 2, 10)]
+        assert out.view(np.int64)[:, 0].tolist() == [4, 5, 6, 7, 8]
+
+
+def test_h5py_lets_a_file_go_when_all_of_its_groups_are_proved(paths: list[Path]) -> None:
+    shards = describe_all(paths[0]).including([X, Y])
+    x, y = np.empty((12, 8), np.uint8), np.empty((12, 4), np.uint8)
+    with closing(ShardedSource(shards, [X, Y])) as source:
+        source.read(X, [(0, 12)], [x])
+        assert len(open_hdf5_files()) == 2
+        source.read(Y, [(0, 12)], [y])
+        source.read(X, [(0, 12)], [x])
+        assert len(open_hdf5_files()) == 1
+
+
+def test_damage_of_a_group_is_told_when_its_rows_are_wanted(
+    paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = index.walk_index
+
+    def damaged(dataset: h5py.Dataset) -> Any:
+        if dataset.name == "/data/demo_2/obs/x":
+            raise CorruptError("its index is torn")
+        return real(dataset)
+
+    monkeypatch.setattr("prefetcher.hdf5.ready.walk_index", damaged)
+    shards = describe_all(paths[0]).including([X, Y])
+    with closing(ShardedSource(shards, [X, Y])) as source:
+        out = np.empty((5, 8), np.uint8)
+        source.read(X, [(0, 5)], [out])
+        for _ in range(2):
+            with pytest.raises(CorruptError, match=r"data/demo_2/obs/x in a.h5 .*torn"):
+                source.read(X, [(4, 9)], [out])
+        source.read(X, [(0, 5)], [out])
+
+
+def test_a_group_whose_proof_the_system_broke_off_is_tried_again(
+    paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, broken = proof.agrees, [OSError(errno.EIO, "broken")]
+
+    def fails_once(*arguments: Any) -> bool:
+        if broken:
+            raise broken.pop()
+        return real(*arguments)
+
+    monkeypatch.setattr("prefetcher.hdf5.ready.agrees", fails_once)
+    told: list[Any] = []
+    shards = describe_all(paths[0]).including([X, Y])
+    with closing(ShardedSource(shards, [X, Y], on_retry=told.append)) as source:
+        out = np.empty((5, 8), np.uint8)
+        source.read(X, [(0, 5)], [out])
+    assert out.view(np.int64)[:, 0].tolist() == [0, 1, 2, 3, 4]
+    assert [each["file"] for each in told] == ["a.h5"]

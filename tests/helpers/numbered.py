@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from prefetcher.columns.column import Span, View
 from prefetcher.columns.rowmap import RowMap
 from prefetcher.hdf5.dataset import Dataset
+from prefetcher.hdf5.places import Wanted
 from prefetcher.order.plan import Plan
 from prefetcher.order.runs import Run
 from prefetcher.pipeline.buffers import Meter
@@ -27,7 +28,11 @@ class NumberedRows:
     def expect(self, name: str, runs: Sequence[Run]) -> None:
         self.expected += [(name, run) for run in runs]
 
-    def read(self, name: str, runs: Sequence[Run], out: Sequence[NDArray[np.uint8]]) -> None:
+    def read_all(self, wanted: Sequence[Wanted]) -> None:
+        for _, runs, out in wanted:
+            self._read(runs, out)
+
+    def _read(self, runs: Sequence[Run], out: Sequence[NDArray[np.uint8]]) -> None:
         self.reads += runs
         rows = np.concatenate([np.arange(*run) for run in runs])
         assert sum(map(len, out)) == len(rows)

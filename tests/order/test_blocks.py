@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from prefetcher.order.blocks import Grid, Room, Uneven, blocks_of
+from prefetcher.order.blocks import Grid, Room, Uneven, blocks_of, pieces_of
 from prefetcher.order.draws import EachOnce, Weighted
 from prefetcher.order.permutation import key_of
 
@@ -103,3 +103,52 @@ def test_the_grid_of_a_stride_lies_at_edges_of_storage_chunks(
         assert sorted(drawn.tolist()) == list(range(count))
         # What the grid leaves over is two pieces that lie side by side at the end, if at all.
         assert pieces(drawn, rows, align) <= len(set(rows // align)) + 1
+
+
+FILES = st.lists(st.integers(0, 120), min_size=2, max_size=40).filter(any)
+
+
+@given(FILES, st.integers(1, 60), st.integers(1, 20))
+def test_files_are_cut_into_pieces_of_whole_storage_chunks(
+    rows: list[int], size: int, align: int
+) -> None:
+    ends = np.cumsum(rows)
+    pieces = pieces_of(ends, size, align)
+    assert pieces is not None
+    assert (np.diff(pieces) > 0).all()
+    assert pieces[-1] == ends[-1]
+    for end, count in zip(ends.tolist(), rows, strict=True):
+        own = pieces[(pieces >= end - count) & (pieces < end)] - (end - count)
+        assert not (own % align).any()
+        if count:
+            assert own[0] == 0
+        lengths = np.diff(own)
+        assert (lengths * 4 >= 3 * size).all()
+        assert len(set(lengths.tolist())) <= 1
+
+
+def test_one_file_and_files_of_too_many_pieces_are_not_cut() -> None:
+    assert pieces_of(np.array([100]), 10, 1) is None
+    assert pieces_of(np.array([10**9, 2 * 10**9]), 10, 1) is None
+    many = pieces_of(np.arange(1, 10**6 + 1), 10, 1)  # as many as there are files
+    assert many is not None
+    assert len(many) == 10**6 + 1
+
+
+@given(FILES, st.integers(2, 60), st.integers(1, 20), st.integers(0, 2**32))
+def test_no_block_crosses_from_one_file_into_the_next(
+    rows: list[int], size: int, align: int, seed: int
+) -> None:
+    """Unless the files are smaller: then a block has whole ones."""
+    ends, n = np.cumsum(rows), sum(rows)
+    pieces = pieces_of(ends, size, align)
+    draws = EachOnce(range(n))
+    blocks = blocks_of(range(n), draws, size, align, in_storage_chunk=align, room=Room(3, 3),
+                       weighted=False, pieces=pieces)  # fmt: skip
+    assert isinstance(blocks, Uneven)
+    key = key_of(seed)
+    assert sorted(blocks.drawn(key, 0, n).tolist()) == list(range(n))
+    first, _, block_ends = blocks._table(key)
+    edges = set(pieces.tolist() if pieces is not None else ())
+    for at, count in zip(first.tolist(), np.diff(block_ends, prepend=0).tolist(), strict=True):
+        assert {at, at + count} <= edges

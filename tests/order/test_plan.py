@@ -380,3 +380,45 @@ def test_label_entropy_on_a_set_sorted_by_class(block_size: int, least: float, m
     plan = Plan(range(320_000), 32, 3200, block_size)
     full = entropy(np.random.default_rng(0).permutation(labels))
     assert least <= entropy(labels[pass_rows(plan)]) / full <= most
+
+
+SMALL = np.cumsum([37, 43] * 100)
+"""The ends of 200 files of about 40 rows."""
+
+
+def test_a_chunk_over_small_files_has_each_in_one_part() -> None:
+    plan = Plan(range(8000), 32, 3200, 40, seed=1, files=SMALL)
+    assert sorted(pass_rows(plan).tolist()) == list(range(8000))
+    visits = 0
+    for number in range(plan.num_chunks):
+        chunk = plan.chunk(number)
+        parts_of_file: dict[int, set[int]] = {}
+        for at, part in enumerate(chunk.parts):
+            rows = chunk.rows[part.start : part.stop]
+            for file in np.searchsorted(SMALL, rows, side="right").tolist():
+                parts_of_file.setdefault(file, set()).add(at)
+        assert all(len(parts) == 1 for parts in parts_of_file.values())
+        visits += len(parts_of_file)
+    assert visits <= len(SMALL) + plan.num_chunks  # each end of a chunk may cut one
+
+
+def test_files_in_order_are_not_cut_by_parts_either() -> None:
+    plan = Plan(range(8000), 32, 3200, 40, shuffle=False, files=SMALL)
+    parts = plan.chunk(0).parts
+    assert len(parts) > 8
+    assert {part.start for part in parts[1:]} <= set(SMALL.tolist())
+
+
+def test_storage_chunks_are_those_of_each_file() -> None:
+    """The rows of the files before it move its storage chunks off any common grid."""
+    files = np.cumsum([101, 203, 407])
+    plan = Plan(range(711), 9, 99, 20, seed=2, align=20, files=files)
+    starts = np.concatenate([[0], files[:-1]])
+    decoded = 0
+    for number in range(plan.num_chunks):
+        rows = plan.chunk(number).rows
+        of_file = np.searchsorted(files, rows, side="right")
+        storage_chunks = (rows - starts[of_file]) // 20
+        decoded += len(set(zip(of_file.tolist(), storage_chunks.tolist(), strict=True)))
+    whole = sum(-(-count // 20) for count in (101, 203, 407))
+    assert decoded <= whole + plan.num_chunks  # each end of a chunk cuts one

@@ -16,12 +16,12 @@ from conftest import MakeSamples
 from helpers.files import ids_of
 from helpers.leaks import join_pipeline_threads, pipeline_threads
 from helpers.waiting import Task, join, wait_for
-from numpy.typing import NDArray
 
 from prefetcher.batch import Made, Recipe
 from prefetcher.columns.column import Column, Span, View
 from prefetcher.config import Settings, Workers
 from prefetcher.errors import ClosedError, ReadError, TransformError
+from prefetcher.hdf5.places import Wanted
 from prefetcher.hdf5.sharded import ShardedSource
 from prefetcher.hdf5.shards import describe_all
 from prefetcher.needs import needs_of
@@ -183,9 +183,9 @@ class Noting(ShardedSource):
 
     reads: ClassVar[list[tuple[str, Run]]] = []
 
-    def read(self, name: str, runs: Sequence[Run], out: Sequence[NDArray[np.uint8]]) -> None:
-        Noting.reads.extend((name, run) for run in runs)
-        super().read(name, runs, out)
+    def read_all(self, wanted: Sequence[Wanted]) -> None:
+        Noting.reads.extend((name, run) for name, runs, _ in wanted for run in runs)
+        super().read_all(wanted)
 
 
 def test_nothing_is_read_twice_for_the_first_batch(
@@ -212,11 +212,12 @@ class Failing:
     def expect(self, name: str, runs: Sequence[Run]) -> None:
         self._source.expect(name, runs)
 
-    def read(self, name: str, runs: Sequence[Run], out: Sequence[NDArray[np.uint8]]) -> None:
+    def read_all(self, wanted: Sequence[Wanted]) -> None:
+        runs = [run for each in wanted for run in each.runs]
         if any(start <= Failing.row < stop for start, stop in runs) and Failing.times > 0:
             Failing.times -= 1
             raise ReadError(f"broken at row {Failing.row}")
-        self._source.read(name, runs, out)
+        self._source.read_all(wanted)
 
     def close(self) -> None:
         self._source.close()
