@@ -40,7 +40,7 @@ def _numbers(dataset: h5py.Dataset, name: str) -> tuple[float, ...]:
         return ()
     numbers = np.asarray(found).reshape(-1).tolist()
     # One object for every NaN, as only that makes packings of several files equal.
-    return tuple(math.nan if number != number else number for number in numbers)
+    return tuple(math.nan if math.isnan(number) else number for number in numbers)
 
 
 def _is_unsigned(dataset: h5py.Dataset) -> bool:
