@@ -245,7 +245,7 @@ def checked_files(file: Any) -> KeyedFiles:
         SettingsError: It is something else, such as an open file: the threads open it themselves.
     """
     if not isinstance(file, Mapping):
-        return _files("file", file)
+        return _files(file, "file={}")
     for key in file:
         if not isinstance(key, str) or not _KEY.fullmatch(key):
             raise SettingsError(
@@ -254,16 +254,16 @@ def checked_files(file: Any) -> KeyedFiles:
             )
     if not file:
         raise SettingsError("file={}: name the files of x and y, as in {'x': 'x.h5', 'y': 'y.h5'}")
-    return {key: _files(f"file[{key!r}]", files) for key, files in file.items()}
+    return {key: _files(files, f"file={{{{{key!r}: {{}}}}}}") for key, files in file.items()}
 
 
-def _files(what: str, file: Any) -> Files:
-    """The files of one key."""
+def _files(file: Any, what: str) -> Files:
+    """The files of one key. `what` shows a value as it was written."""
     if isinstance(file, str | os.PathLike):
         return file
     opened = next(filter(None, map(_opened_path, file if isinstance(file, list) else [file])), None)
     if opened is not None:
-        raise SettingsError(f"{what}={file!r} is open: pass its path, {opened!r}")
+        raise SettingsError(f"{what.format(repr(file))} is open: pass its path, {opened!r}")
     # Neither a set, which has another order in each process, nor the keys of a dict.
     ordered = isinstance(file, Iterable) and not isinstance(file, AbstractSet | Mapping | bytes)
     paths = tuple(file) if ordered else ()
@@ -275,8 +275,8 @@ def _files(what: str, file: Any) -> Files:
             else ""
         )
         raise SettingsError(
-            f"{what}={file!r}: write a path, a pattern such as 'train-*.h5', a manifest, or a list "
-            f"of these{deeper}"
+            f"{what.format(repr(file))}: write a path, a pattern such as 'train-*.h5', a manifest, "
+            f"or a list of these{deeper}"
         )
     return paths
 

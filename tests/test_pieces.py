@@ -36,6 +36,17 @@ def test_strides_are_counted_in_samples(tmp_path: Path) -> None:
     assert rows_together(shards, {"x:a": 4, "y:a": 1}) == {"x:a": [20, 22, 38], "y:a": [5, 6, 10]}
 
 
+def test_rows_that_no_sample_needs_stay_in_their_file(tmp_path: Path) -> None:
+    """42 frames and 10 labels in each file of x: the last two frames belong to no sample."""
+    keyed(tmp_path, x=[42, 42], y=[20])
+    for number in range(2):
+        with h5py.File(tmp_path / f"x{number}.h5", "a") as file:
+            file["b"] = np.arange(10)
+    shards = describe_all({key: [str(tmp_path / f"{key}*.h5")] for key in ("x", "y")})
+    found = rows_together(shards, {"x:a": 4, "x:b": 1, "y:a": 1})
+    assert found == {"x:a": [42, 42], "x:b": [10, 10], "y:a": [10, 10]}
+
+
 def test_files_that_fit_pairwise_stay_whole(tmp_path: Path) -> None:
     """Nobody knows whether the label of the last two rows of 42 was left out: both are right."""
     shards = keyed(tmp_path, x=[42, 38], y=[10, 10])

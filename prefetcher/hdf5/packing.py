@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import h5py
@@ -37,7 +38,9 @@ def _numbers(dataset: h5py.Dataset, name: str) -> tuple[float, ...]:
         return ()
     if found.dtype.kind not in "iuf" or not 1 <= found.size <= _MOST_FILLS:
         return ()
-    return tuple(np.asarray(found).reshape(-1).tolist())
+    numbers = np.asarray(found).reshape(-1).tolist()
+    # One object for every NaN, as only that makes packings of several files equal.
+    return tuple(math.nan if math.isnan(number) else number for number in numbers)
 
 
 def _is_unsigned(dataset: h5py.Dataset) -> bool:

@@ -220,6 +220,18 @@ def test_files_of_several_keys_are_unpacked_by_their_own_cuts(tmp_path: Path) ->
             np.testing.assert_array_equal(x, values[y])
 
 
+def test_files_with_nan_for_no_value_are_packed_alike(tmp_path: Path) -> None:
+    """xarray writes it into every file of floats. Two NaN are not equal."""
+    for number in range(2):
+        with h5py.File(tmp_path / f"{number}.nc", "w") as file:
+            file["t"] = np.array([1, np.nan, 3], "f4")
+            file["t"].attrs["_FillValue"] = np.float32(np.nan)
+    with small(tmp_path / "?.nc", Unpacked("t"), None, shuffle=False) as train:
+        first, second = train._feed.shards.parts("t")
+        assert first.packing == second.packing
+        np.testing.assert_array_equal(train[0][0], [1, np.nan, 3, 1])
+
+
 def test_a_file_that_is_not_packed_beside_some_that_are(tmp_path: Path) -> None:
     pattern, _ = years(tmp_path)
     with h5py.File(tmp_path / "2.nc", "a") as file:
