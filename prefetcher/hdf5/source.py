@@ -40,6 +40,7 @@ from prefetcher.hdf5.records import Record
 from prefetcher.hdf5.scratch import Scratch
 from prefetcher.hdf5.storage_chunks import StorageChunkWay
 from prefetcher.hdf5.told import check_same, check_told
+from prefetcher.hdf5.turning import TurnedContiguousWay, TurnedWay
 from prefetcher.hdf5.ways import Way
 from prefetcher.order.runs import Run
 from prefetcher.storage.local import LocalBytes
@@ -207,14 +208,17 @@ class Source:
             return proved
         dataset = self._datasets[name]
         with damage_reported(self._path):
+            if dataset.axis:
+                return TurnedWay(handle, dataset.path, dataset.axis, dataset.storage_rows)
             if dataset.elements is None:
-                return GeneralWay(handle, dataset.name)
-            return ObjectWay(handle, dataset.name, dataset.row_bytes)
+                return GeneralWay(handle, dataset.path)
+            return ObjectWay(handle, dataset.path, dataset.row_bytes)
 
     def _check_told(self, handle: Handle, names: Sequence[str]) -> None:
         """What a manifest says is not used before the file itself has said so."""
         with damage_reported(self._path):
-            told = {name: self._description.described(name) for name in names}
+            paths = dict.fromkeys(self._datasets[name].path for name in names)
+            told = {path: self._description.described(path) for path in paths}
             check_told(self._path.name, handle.file, told, self._description.manifest)
 
     def _handle(self, undo: ExitStack) -> Handle:
@@ -224,7 +228,7 @@ class Source:
             description = self._description
             check_same(self._path.name, description.identity, description.manifest, status)
             self._identity = self._proofs.pin(self._number, identity_of(status))
-        kinds = {each.name: (each.shape, each.dtype) for each in self._datasets.values()}
+        kinds = {each.path: (each.stored_shape, each.dtype) for each in self._datasets.values()}
         handle = Handle(self._place, self._identity, kinds)
         undo.callback(handle.close)
         return handle
@@ -236,9 +240,9 @@ class Source:
     def _fast_way(self, name: str, handle: Handle, access: Access) -> FastWay | None:
         """The way of the description, unless its bytes are not those that h5py gives."""
         dataset = self._datasets[name]
-        opened = handle.dataset(dataset.name)
+        opened = handle.dataset(dataset.path)
         try:
-            indexes = [_index(each) for each in (opened, *handle.sources(dataset.name))]
+            indexes = [_index(each) for each in (opened, *handle.sources(dataset.path))]
             way = _described_way(dataset, opened, indexes[0])
         except CorruptError as error:
             raise CorruptError(f"{name} in {self._path.name} is damaged: {error}") from error
@@ -415,8 +419,12 @@ def check_room(name: str, runs: Sequence[Run], places: Filled) -> None:
 def _described_way(
     dataset: Dataset, opened: h5py.Dataset, index: NDArray[np.int64] | None
 ) -> FastWay | None:
+    axis = dataset.axis
+    if dataset.way == "contiguous" and axis:
+        size = opened.dtype.itemsize
+        return TurnedContiguousWay(opened.id.get_offset(), opened.shape, size, axis)
     if dataset.way == "contiguous":
         return ContiguousWay(opened.id.get_offset(), dataset.rows, dataset.row_bytes)
     if dataset.way == "storage chunks" and index is not None:
-        return StorageChunkWay(opened, index)
+        return StorageChunkWay(opened, index, axis)
     return None
