@@ -178,6 +178,16 @@ def test_a_group_of_each_file_and_a_split(tmp_path: Path) -> None:
         assert train.plan.num_samples == 12
 
 
+def test_x_and_y_lie_in_different_files(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["a"] = np.stack([np.arange(N)] * 3)
+    with h5py.File(tmp_path / "y.h5", "w") as file:
+        file["b"] = np.arange(N)[None]
+    files: Any = {"x": tmp_path / "x.h5", "y": tmp_path / "y.h5"}
+    with small(files, Axis("a"), Axis("b")) as train:
+        assert sum(len(y) for x, y in train if (x[:, :1] == y).all()) == N
+
+
 def test_names_say_the_axis_where_only_a_name_is_taken(tmp_path: Path) -> None:
     path = tmp_path / "a.mat"
     labels = np.repeat([0, 1], [180, 20])
