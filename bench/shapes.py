@@ -16,7 +16,7 @@ from PIL import Image
 import prefetcher
 from bench.attempt import attempt
 from bench.part import Options, Part, Result, markdown
-from prefetcher import Picture, Row, Window
+from prefetcher import Axis, Padded, Picture, Row, Window
 
 BATCH = 32
 STEPS = 64
@@ -31,6 +31,20 @@ CASES = {
     "groups": ("200 rows in each group, by a pattern", "one dataset with the same rows"),
     "sparse": ("5,000 columns, 3 % filled, gzip", "rows by h5py, in the same random order"),
     "pictures": ("JPEG of 256x256, one batcher", "Pillow alone, per CPU second"),
+    "converted_pictures": (
+        "the same after `convert --size 256 256`",
+        "Picture, one batcher",
+    ),
+    "converted_tokens": (
+        "20 to 500 int32 a row after `convert --length 512`",
+        "Padded, rows of variable length",
+    ),
+    "converted_cells": ("5,000 columns, 3 % filled, after `convert`", "Sparse, as it is stored"),
+    "axis": ("784 float32, along the last axis", "rows that lie side by side"),
+    "converted_axis": (
+        "12,288 uint8 after `convert --axis -1`",
+        "Axis, along the last axis",
+    ),
     "half": ("a random half of the rows, gzip", "all rows, in decoded rows a pass"),
 }
 """What is read, and what it is compared with, by the name of the function that measures it."""
@@ -107,7 +121,7 @@ def pictures(folder: str, rounds: int, quick: bool) -> dict[str, Any]:  # noqa: 
     """Pictures by one batcher, and by Pillow alone: samples for each second of CPU."""
     from time import process_time
 
-    path = _written(folder, "pictures.h5", 200 if quick else 2000, _jpegs)
+    path = _written(folder, "pictures.h5", 640 if quick else 2000, _jpegs)
     with h5py.File(path) as file:
         stored = list(file["x"])
     alone, made, correct = [], [], True
@@ -125,6 +139,80 @@ def pictures(folder: str, rounds: int, quick: bool) -> dict[str, Any]:  # noqa: 
             np.asarray(Image.open(io.BytesIO(row)).convert("RGB"))
         alone.append(len(stored) / (process_time() - begun))
     return {"ours": median(made), "usual": median(alone), "rows_correct": correct}
+
+
+def converted_pictures(folder: str, rounds: int, quick: bool) -> dict[str, Any]:  # noqa: FBT001
+    """Decoded pictures, and the encoded ones that they were made of."""
+    path = _written(folder, "pictures.h5", 640 if quick else 2000, _jpegs)
+    column = Picture("x", (PICTURE, PICTURE))
+    return _beside_converted(path, column, "y", rounds, quick, size=(PICTURE, PICTURE))
+
+
+def converted_tokens(folder: str, rounds: int, quick: bool) -> dict[str, Any]:  # noqa: FBT001
+    """Rows of one length, and of variable length."""
+    path = _written(folder, "tokens.h5", 2000 if quick else 100_000, _tokens)
+    return _beside_converted(path, Padded("x", 512), "y", rounds, quick, length=512)
+
+
+def converted_cells(folder: str, rounds: int, quick: bool) -> dict[str, Any]:  # noqa: FBT001
+    """Dense rows, and sparse ones."""
+    path = _written(folder, "cells.h5ad", 2000 if quick else 50_000, _cells)
+    return _beside_converted(path, "X", "obs/id", rounds, quick)
+
+
+def axis(folder: str, rounds: int, quick: bool) -> dict[str, Any]:  # noqa: FBT001
+    """Samples along the last axis, and along the first."""
+    path = _written(folder, "turned.h5", 2000 if quick else 100_000, _turned)
+    make = prefetcher.PrefetchSequence
+    with make(path, Axis("turned"), Axis("y")) as ours, make(path, "rows", Axis("y")) as usual:
+        x, y = ours[0]
+        correct = bool((x[:, :1] == y).all())
+        return _compared(
+            rounds, quick, lambda: _passes(ours), lambda: _passes(usual), correct=correct
+        )
+
+
+def converted_axis(folder: str, rounds: int, quick: bool) -> dict[str, Any]:  # noqa: FBT001
+    """Rows, and what they were made of: samples of many elements along the last axis."""
+    import warnings
+
+    warnings.simplefilter("ignore")  # that it is slow is what is measured
+    path = _written(folder, "wide.h5", 500 if quick else 20_000, _wide)
+    return _beside_converted(path, Axis("x"), "y", rounds, quick, axis={"x": -1})
+
+
+def _beside_converted(
+    path: Path,
+    x: Any,
+    y: str,
+    rounds: int,
+    quick: bool,  # noqa: FBT001
+    **settings: Any,
+) -> dict[str, Any]:
+    """The pace of a file that `convert` made, and of the file that it was made of."""
+    name = x if isinstance(x, str) else x.of
+    made = prefetcher.convert(path, path.with_suffix(".made.h5"), x=name, y=y, **settings).file
+    before = prefetcher.PrefetchSequence(path, x, y)
+    with prefetcher.PrefetchSequence(made) as ours, before as usual:
+        known = {int(n): row for row, n in zip(*ours[0], strict=True)}
+        wanted = prefetcher.PrefetchSequence(path, x, y, rows=sorted(known), shuffle=False)
+        with wanted as same:
+            pairs = (pair for batch in same for pair in zip(*batch, strict=True))
+            correct = all((known[int(number)] == row).all() for row, number in pairs)
+        return _compared(
+            rounds,
+            quick,
+            lambda: _passes(ours),
+            lambda: _passes(usual),
+            correct=correct,
+            usual_share=4,
+        )
+
+
+def _passes(batches: Any) -> Iterator[Any]:
+    """One pass after the other: a short one would come out of the queues."""
+    while True:
+        yield from batches
 
 
 def half(folder: str, rounds: int, quick: bool) -> dict[str, Any]:  # noqa: FBT001
@@ -267,6 +355,25 @@ def _by_h5py(path: Path) -> Iterator[Any]:
         for start in range(0, len(order), BATCH):
             rows = order[start : start + BATCH]
             yield _gathered(file, rows), rows
+
+
+def _tokens(file: h5py.File, count: int) -> None:
+    dice = np.random.default_rng(0)
+    rows = file.create_dataset("x", (count,), h5py.vlen_dtype(np.int32))
+    for number, length in enumerate(dice.integers(20, 500, count)):
+        rows[number] = dice.integers(0, 50_000, length, np.int32)
+    file["y"] = np.arange(count)
+
+
+def _turned(file: h5py.File, rows: int) -> None:
+    data = np.random.default_rng(0).random((rows, 784), np.float32)
+    data[:, 0] = np.arange(rows)
+    file["rows"], file["turned"], file["y"] = data, data.T, np.arange(rows)[None]
+
+
+def _wide(file: h5py.File, rows: int) -> None:
+    file["x"] = np.random.default_rng(0).integers(0, 256, (64, 64, 3, rows), np.uint8)
+    file["y"] = np.arange(rows)
 
 
 def _jpegs(file: h5py.File, count: int) -> None:

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from prefetcher.backends import import_with_keras
+from prefetcher.columns.axis import Axis
 from prefetcher.columns.column import Column
 from prefetcher.columns.fields import Field
 from prefetcher.columns.packed import Unpacked
@@ -56,6 +57,7 @@ __all__ = [
     "Row",
     "Window",
     "Field",
+    "Axis",
     "Sparse",
     "Unpacked",
     "Padded",

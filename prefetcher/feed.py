@@ -12,11 +12,13 @@ import psutil
 from numpy.typing import NDArray
 
 from prefetcher.batch import Made, Recipe, flatten
+from prefetcher.columns.axis import Axis
 from prefetcher.columns.column import Column, Span, View
 from prefetcher.columns.memory import InMemory
 from prefetcher.columns.rows import Row, Window
 from prefetcher.config import Settings, samples_of
 from prefetcher.errors import SettingsError
+from prefetcher.hdf5.axes import why_slow
 from prefetcher.hdf5.opened import check_descriptors
 from prefetcher.hdf5.patterns import is_pattern
 from prefetcher.hdf5.shards import Shards, describe_all
@@ -181,21 +183,45 @@ def _remedy(feed: Feed) -> str:
 
 def _rewriting(feed: Feed) -> str:
     """How to have shorter storage chunks: a line to paste, where one does it."""
-    settings = feed.settings
-    if len(feed.shards.files) > 1 or feed.shards.keys or settings.sample_weight is not None:
-        return "write it anew with shorter storage chunks, as `prefetcher convert` does"
-    x, y = tuple(flatten(settings.x)), tuple(flatten(settings.y or ()))
-    if not all(isinstance(leaf, str) and not is_pattern(leaf) for leaf in (*x, *y)):
-        return "write it anew with shorter storage chunks, as `prefetcher convert` does"
-    line = convert_line(
-        feed.shards.files[0].path,
-        x,
-        y,
-        filters=[name for dataset in feed.datasets for name in dataset.filters],
-        allow_external=settings.allow_external,
-    )
+    line = _converting(feed)
     how = f" (`{line}`)" if line else ", as `prefetcher convert` does"
     return f"write it anew with shorter storage chunks{how}"
+
+
+def axis_advice(feed: Feed) -> str | None:
+    """What to do if rows along another axis than the first are read slowly; None if they are not.
+
+    A line of `convert` that turns them, where one does it.
+    """
+    slow = next(((each, why) for each in feed.datasets if (why := why_slow(each))), None)
+    if slow is None:
+        return None
+    line = _converting(feed)
+    how = f"write it anew once: `{line}`" if line else "write it anew, as `prefetcher convert` does"
+    return f"{slow[0].path} in {feed.shards.name} is slow to read: {slow[1]}; {how}"
+
+
+def _converting(feed: Feed) -> str | None:
+    """The line of `convert` that writes what is read of a file; None where none does it."""
+    settings = feed.settings
+    if len(feed.shards.files) > 1 or feed.shards.keys or settings.sample_weight is not None:
+        return None
+    x, y = tuple(flatten(settings.x)), tuple(flatten(settings.y or ()))
+    if not all(isinstance(leaf, str | Axis) and not is_pattern(str(leaf)) for leaf in (*x, *y)):
+        return None
+    axes = {str(leaf.of): leaf.axis for leaf in (*x, *y) if isinstance(leaf, Axis)}
+    return convert_line(
+        feed.shards.files[0].path,
+        list(map(_own_name, x)),
+        list(map(_own_name, y)),
+        filters=[name for dataset in feed.datasets for name in dataset.filters],
+        allow_external=settings.allow_external,
+        axes=axes,
+    )
+
+
+def _own_name(leaf: str | Axis) -> str:
+    return str(leaf.of) if isinstance(leaf, Axis) else leaf
 
 
 def _auto_most(feed: Feed) -> int:

@@ -13,7 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from prefetcher.columns.axis import Axis
 from prefetcher.errors import DatasetError
+from prefetcher.hdf5.axes import to_turn
 from prefetcher.hdf5.dataset import Dataset
 from prefetcher.hdf5.shards import Shards
 from prefetcher.messages.suggestions import listed
@@ -128,8 +130,9 @@ def _places_of(where: str, datasets: Sequence[tuple[int, Dataset]]) -> _Places:
     for stride, group in groupby(by_stride, key=lambda pair: pair[0]):
         rows = {count for _, count in group}
         if len(rows) > 1:
+            other = _other_axis([dataset for _, dataset in datasets])
             raise DatasetError(
-                f"{where} has {found}: x, y and sample_weight need as many rows each"
+                f"{where} has {found}: x, y and sample_weight need as many rows each{other}"
             )
         (count,) = rows
         places.append((count // stride, -(-count // stride), stride))
@@ -141,6 +144,15 @@ def _places_of(where: str, datasets: Sequence[tuple[int, Dataset]]) -> _Places:
             "each, so correct the strides"
         )
     return _Places(least, most)
+
+
+def _other_axis(datasets: Sequence[Dataset]) -> str:
+    """What to write where samples lie along the last axis."""
+    count, names = to_turn(datasets)
+    if not names:
+        return ""
+    columns = ", ".join(str(Axis(name)) for name in names)
+    return f". {count} lie along the last axis of {listed(names)}: if so, write {columns}"
 
 
 def _rows(dataset: Dataset) -> str:

@@ -133,14 +133,18 @@ def _default_block_size(
 
 
 def _least_block(need: Need) -> int:
-    """Samples in a block of windows of which few rows are read for the block after it, too."""
+    """Samples in a block of windows of which few rows are read for the block after it, too.
+
+    Of rows along another axis than the first, so many that they are read in pieces that pay.
+    """
     begin, end = reach([view.span for view in need.views])
-    csr = need.dataset.csr
+    csr, stride = need.dataset.csr, need.views[0].span.stride
+    least = -(-need.dataset.least_rows // stride)
     if end - begin == 1 and csr is None:
-        return 1
+        return least
     # Rows of a sparse group begin and end within storage chunks, as windows do.
     storage_rows = csr.storage_rows if csr else need.storage_rows
     rows = _STORAGE_CHUNKS_IN_BLOCK * storage_rows
     if end - begin > 1:
         rows = max(rows, _WINDOWS_IN_BLOCK * (end - begin))
-    return -(-rows // need.views[0].span.stride)
+    return max(least, -(-rows // stride))

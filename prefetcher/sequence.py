@@ -33,7 +33,7 @@ from prefetcher.config import (
 )
 from prefetcher.distribution import check_of
 from prefetcher.errors import DatasetError, ProcessError, RowsError, SettingsError
-from prefetcher.feed import feed_of, mixing_advice, sharing_advice
+from prefetcher.feed import axis_advice, feed_of, mixing_advice, sharing_advice
 from prefetcher.making import value_of
 from prefetcher.monitor import Monitor, claimed, wait_scope
 from prefetcher.naming import PARTS, leaves, written
@@ -189,7 +189,7 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         self._feed = feed_of(settings)
         if settings.transform is None and keras.backend.backend() == "torch":
             _refuse_uint64(self._feed)
-        for of_feed in (mixing_advice, range_warning, sharing_advice):
+        for of_feed in (axis_advice, mixing_advice, range_warning, sharing_advice):
             advice = of_feed(self._feed)
             if advice is not None:
                 warnings.warn(advice, UserWarning, stacklevel=2)

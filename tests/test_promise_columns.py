@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from prefetcher import (
+    Axis,
     Column,
     DatasetError,
     Field,
@@ -40,6 +41,12 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
             file["plain"] = wide
             file.create_dataset("gzip", data=wide, chunks=(20, 3), compression="gzip")
             file["events"] = events
+            file["turned"] = wide.T
+            file.create_dataset(
+                "turned gzip", data=wide.T, chunks=(2, 20), compression="gzip", maxshape=(3, N)
+            )
+            file.create_dataset("turned growing", data=wide.T, chunks=(3, 16), maxshape=(3, None))
+            file["vector"] = rows[None]
     return paths
 
 
@@ -67,6 +74,11 @@ CASES: dict[str, tuple[Column | str, Callable[[Any], Any], list[int]]] = {
     "padded": (Window("gzip", 4, pad="edge"), first_rows, starts(1)),
     "field": ("events[energy]", lambda x: (2 * x).astype(int), starts(1)),
     "nested field": ("events[place][x]", lambda x: -x.astype(int), starts(1)),
+    "axis": (Axis("turned"), first_rows, starts(1)),
+    "decoded axis": (Axis("turned gzip", 1), first_rows, starts(1)),
+    "axis by h5py": (Axis("turned growing"), first_rows, starts(1)),
+    "vector of MATLAB": (Axis("vector"), lambda x: x[:, 0], starts(1)),
+    "window of an axis": (Window(Axis("turned"), 7), first_rows, starts(7)),
     "field of a window": (
         Window(Field("events", "id"), 3), lambda x: x[:, 0], starts(3)
     ),

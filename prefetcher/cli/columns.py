@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prefetcher.columns.axis import Axis
 from prefetcher.columns.column import Column
 from prefetcher.columns.packed import Unpacked
 from prefetcher.columns.padded import Padded
@@ -41,6 +42,8 @@ def as_python(column: Column) -> str:
         return f"prefetcher.Picture({column.of!r}, size={column.size})"
     if isinstance(column, Padded):
         return f"prefetcher.Padded({column.of!r}, {column.length})"
+    if isinstance(column, Axis):
+        return f"prefetcher.Axis({column.of!r}, {column.axis})"
     if isinstance(column, Unpacked):
         return f"prefetcher.Unpacked({column.of!r})"
     return f"prefetcher.{column!r}"

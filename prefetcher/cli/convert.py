@@ -46,7 +46,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[:DTYPE]",
         help="a column of labels; may be given several times (default: all others)",
     )
-    add("--codec", choices=(*CODECS, "auto"), help="auto measures (default: none)")
+    add(
+        "--axis",
+        type=_axis,
+        metavar="N|NAME=N,...",
+        help="of an HDF5 file: along which axis its samples lie, -1 for the last (default: 0)",
+    )
+    add(
+        "--length",
+        type=output.at_least(1),
+        metavar="N",
+        help="what rows of variable length in an HDF5 file are cut and filled to",
+    )
+    add("--fill", type=float, metavar="VALUE", help="what they are filled with (default: 0)")
+    add("--mask", action="store_true", help="write NAME_mask too: where there is an element")
+    add(
+        "--codec",
+        choices=(*CODECS, "auto"),
+        help="auto measures (default: none; auto for sparse matrices, which are written dense)",
+    )
     add("--split", type=_split, metavar="NAME=SHARE,...", help="groups: train=0.8,val=0.2")
     add("--shuffle", action="store_true", help="write the rows in a shuffled order")
     add("--seed", type=output.at_least(0), metavar="N", help="of split and shuffle (default: 0)")
@@ -74,6 +92,16 @@ def _split(text: str) -> dict[str, float]:
         return {name.strip(): float(share) for name, share in pairs}
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r}: write train=0.8,val=0.2") from error
+
+
+def _axis(text: str) -> int | dict[str, int]:
+    try:
+        if "=" not in text:
+            return int(text)
+        pairs = (part.rpartition("=") for part in text.split(","))
+        return {name.strip(): int(axis) for name, _, axis in pairs}
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: write -1, or NAME=-1,NAME=-1") from error
 
 
 def run(arguments: argparse.Namespace) -> int | None:

@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from prefetcher.batch import flatten
-from prefetcher.cli import layout, output
+from prefetcher.cli import axes, layout, output
 from prefetcher.cli.groups import as_patterns
 from prefetcher.cli.names import Choice, choose, said_by
 from prefetcher.columns.ragged import shown
@@ -27,6 +27,7 @@ from prefetcher.filters.plugins import wanting
 from prefetcher.hdf5.attributes import Attributes, Names
 from prefetcher.hdf5.dataset import Dataset
 from prefetcher.hdf5.describe import FileDescription, describe
+from prefetcher.hdf5.matlab import is_matlab
 from prefetcher.hdf5.shards import Shards, describe_all
 from prefetcher.messages.text import visible
 from prefetcher.order.sizes import CHUNK_SIZE
@@ -112,6 +113,8 @@ class Found:
     said: tuple[Attributes, ...]
     """What the file says of itself, then of each of its splits."""
     choice: Choice | None
+    matlab: bool = False
+    """Whether MATLAB wrote it."""
 
     @classmethod
     def of(cls, files: Sequence[str], *, allow_external: bool, swmr: bool) -> Self:
@@ -123,7 +126,9 @@ class Found:
             shards.look_up(dataset.name for dataset in first.datasets)
         said = said_by(first.path, swmr=swmr)
         first = replace(first, datasets=as_patterns(first.datasets))
-        return cls(written, shards, first, said, choose(first, said))
+        return cls(
+            written, shards, first, said, choose(first, said), is_matlab(first.path, swmr=swmr)
+        )
 
     @property
     def datasets(self) -> tuple[Dataset, ...]:
@@ -330,8 +335,9 @@ def _advice(found: Found, sizes: Sizes) -> Iterator[str]:
         if why := _why_not(dataset):
             yield f"{dataset.name} cannot be read: {why}."
     yield from _packed(found.datasets)
-    yield from layout.lines(found.repackings)
     choice = found.choice
+    yield from axes.lines(choice.datasets if choice else (), matlab=found.matlab)
+    yield from layout.lines(found.repackings)
     if not choice:
         yield "Nothing in it has rows of numbers that could be trained on as they are."
         return

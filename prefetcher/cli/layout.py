@@ -9,7 +9,11 @@ from typing import Final
 
 from prefetcher.batch import flatten
 from prefetcher.cli import output
+from prefetcher.cli.axes import axes_of
 from prefetcher.cli.names import Choice, as_used, group_of, guess
+from prefetcher.columns.padded import Padded
+from prefetcher.columns.pictures import Picture
+from prefetcher.hdf5.axes import why_slow
 from prefetcher.hdf5.dataset import Dataset
 from prefetcher.hdf5.describe import FileDescription
 from prefetcher.hdf5.patterns import is_pattern
@@ -37,7 +41,9 @@ class Repacking:
     command: str | None
     """What makes a file of them that is not; None where `convert` cannot."""
     ragged: bool = False
-    """Whether rows are of variable length, which `convert` does not write."""
+    """Whether rows are of variable length, and `convert` makes something else of them."""
+    sparse: str = ""
+    """What is said of rows that are sparse; "" where none are."""
 
 
 def repackings(file: FileDescription, choice: Choice | None) -> list[Repacking]:
@@ -50,18 +56,33 @@ def repackings(file: FileDescription, choice: Choice | None) -> list[Repacking]:
     of_choice = group_of(choice.datasets[0]) if choice else None
     groups: dict[str, list[Dataset]] = {}
     for dataset in as_used(file):
-        if dataset.csr is None and not is_pattern(dataset.name):  # `convert` has neither
+        if not is_pattern(dataset.name):  # `convert` has none
             groups.setdefault(group_of(dataset), []).append(dataset)
     found = []
     for group, inside in groups.items():
         chosen = choice if group == of_choice else guess(tuple(inside))
-        if chosen and any(each.csr or is_pattern(each.name) for each in chosen.datasets):
+        if chosen and any(is_pattern(each.name) for each in chosen.datasets):
             continue
-        if chosen and (slow := tuple(_slow(chosen))):
-            found.append(
-                Repacking(slow, _command(file, chosen, group if choice else ""), _ragged(chosen))
-            )
+        if chosen is None:
+            continue
+        slow, sparse = tuple(_slow(chosen)), _sparse(chosen)
+        if slow or sparse:
+            command = _command(file, chosen, group if choice else "")
+            found.append(Repacking(slow, command, _ragged(chosen), sparse))
     return found
+
+
+def _sparse(choice: Choice) -> str:
+    """What it means that rows are sparse."""
+    for dataset in choice.datasets:
+        if dataset.csr is not None:
+            nbytes = dataset.rows * dataset.row_shape[0] * 4
+            return (
+                f"{dataset.name} is sparse, {output.size(dataset.stored_bytes)}: its rows are made "
+                f"dense for each batch. Written dense, they are {output.size(nbytes)} before they "
+                "are compressed"
+            )
+    return ""
 
 
 def _ragged(choice: Choice) -> bool:
@@ -71,11 +92,11 @@ def _ragged(choice: Choice) -> bool:
 def _slow(choice: Choice) -> Iterator[Slow]:
     heaviest = max(choice.datasets, key=lambda dataset: dataset.row_bytes)
     for dataset in choice.datasets:
-        why = _through_h5py(dataset) or _parts_of_rows(dataset)
+        why = _through_h5py(dataset) or why_slow(dataset) or _parts_of_rows(dataset)
         if not why and dataset is heaviest:  # the others ride along in its blocks
             why = _too_large(dataset) or _too_small(dataset)
         if why:
-            yield Slow(dataset.name, why)
+            yield Slow(dataset.path, why)
 
 
 def _through_h5py(dataset: Dataset) -> str | None:
@@ -140,16 +161,35 @@ def _pieces(shape: Sequence[int], chunk: Sequence[int]) -> int:
 
 
 def _command(file: FileDescription, choice: Choice, group: str) -> str | None:
-    if _ragged(choice):
+    made = options_of(choice)
+    if made is None:
         return None
+    paths = {dataset.name: dataset.path for dataset in choice.datasets}
     return convert_line(
         file.path,
-        tuple(flatten(choice.x)),
-        tuple(flatten(choice.y or ())),
+        [paths[name] for name in flatten(choice.x)],
+        [paths[name] for name in flatten(choice.y or ())],
         filters=[name for each in choice.datasets for name in each.filters],
         allow_external=file.allow_external,
         group=group,
+        axes=axes_of(choice.datasets),
+        options=made,
     )
+
+
+def options_of(choice: Choice) -> list[str] | None:
+    """The options of `convert` that its columns stand for; None where it has none.
+
+    All pictures get one size, and all rows of variable length one length.
+    """
+    columns = choice.columns.values()
+    sizes = {column.size for column in columns if isinstance(column, Picture)}
+    lengths = {column.length for column in columns if isinstance(column, Padded)}
+    without = any(each.elements and each.name not in choice.columns for each in choice.datasets)
+    if len(sizes) > 1 or without:
+        return None
+    made = [word for size in sizes for word in ("--size", *map(str, size))]
+    return made + (["--length", str(max(lengths))] if lengths else [])
 
 
 def lines(found: Sequence[Repacking]) -> Iterator[str]:
@@ -157,6 +197,8 @@ def lines(found: Sequence[Repacking]) -> Iterator[str]:
     for repacking in found:
         for slow in repacking.slow:
             yield f"{slow.name} is slow to read: {slow.why}."
+        if repacking.sparse:
+            yield f"{repacking.sparse}."
     commands = [repacking.command for repacking in found if repacking.command]
     if commands:
         yield "This writes it in whole rows, about 1 MiB together, which are read at full speed:"

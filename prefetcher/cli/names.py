@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prefetcher.batch import flatten, not_numbers
+from prefetcher.cli.axes import along_last, columns_of
 from prefetcher.cli.columns import as_python, columns_for
 from prefetcher.columns.column import Column, Stored
 from prefetcher.columns.packed import Unpacked
@@ -17,6 +18,7 @@ from prefetcher.errors import PrefetchError
 from prefetcher.hdf5.attributes import Attributes, Names, read_attributes
 from prefetcher.hdf5.dataset import Dataset
 from prefetcher.hdf5.describe import FileDescription
+from prefetcher.hdf5.matlab import is_matlab
 
 _TARGETS = ("y", "angle", "label", "target", "class", "steering", "output", "mask")
 """What the names of targets contain, likeliest first; anything else is told by its size."""
@@ -96,7 +98,8 @@ def choose(file: FileDescription, said: Sequence[Attributes]) -> Choice | None:
     own = next((each for each in said if each.x), None)
     if own and (found := _said(file, own, whole=own is said[0])):
         return found
-    return guess(as_used(file), columns_for(file))
+    datasets = along_last(as_used(file), matlab=is_matlab(file.path, swmr=file.swmr))
+    return guess(datasets, {**columns_for(file), **columns_of(datasets)})
 
 
 def _said(file: FileDescription, said: Attributes, *, whole: bool) -> Choice | None:

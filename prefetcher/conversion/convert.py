@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal, Self
@@ -71,9 +71,11 @@ class Conversion:
     def __init__(
         self, source: PathLike | Mapping[str, Any], out: PathLike, options: Options
     ) -> None:
-        self._options = options
         self._out = Path(out)
         self._source = _source(source, options)
+        if options.codec is None:
+            options = replace(options, codec=_codec(self._source))
+        self._options = options
         try:
             self._keep_apart([self._out, partial_of(self._out)], source)
             self.plan: Plan = make_plan(self._source, self._out, options)
@@ -184,7 +186,11 @@ def convert(
     labels: PathLike | None = None,
     path_col: str | None = None,
     label_cols: Sequence[str] = (),
-    codec: CodecName | Literal["auto"] = "none",
+    axis: int | Mapping[str, int] = 0,
+    length: int | None = None,
+    fill: float = 0,
+    mask: bool = False,
+    codec: CodecName | Literal["auto"] | None = None,
     split: Mapping[str, float] | None = None,
     shuffle: bool = False,
     seed: int = 0,
@@ -206,13 +212,22 @@ def convert(
             when it is whole.
         x: Inputs, where the source has several arrays: a name, or several.
         y: The same for the targets.
-        size: Height and width of the pictures, in pixels; None where they all have the same.
+        size: Height and width of the pictures, in pixels; None where they all have the same. In an
+            HDF5 file pictures are rows that hold the bytes of a picture file.
         resize: "stretch"; "pad" keeps the proportions with black bars; "crop" cuts the edges off.
         color: "rgb", "grey" (one channel) or "rgba"; always 8 bits for each channel.
         labels: A CSV or JSONL table with a line for each picture.
         path_col: Its column of paths, relative to the folder; None takes the first.
         label_cols: Its columns of labels; none takes all others. "angle:float64" sets a dtype.
-        codec: "none", because nothing reads faster; "gzip", "lz4", "zstd"; "auto" measures.
+        axis: Of an HDF5 file, along which axis the samples lie: -1 for the last, or one for each
+            dataset that needs it: ``{"labels": -1}``.
+        length: Of rows of variable length in an HDF5 file: the length that they get. Longer ones
+            are cut, shorter ones filled up.
+        fill: What they are filled with.
+        mask: True writes a dataset of booleans beside each of these, "tokens_mask" for "tokens":
+            True where there is an element.
+        codec: "gzip", "lz4", "zstd"; "auto" measures. None is "none", because nothing reads faster,
+            but "auto" for rows of sparse matrices, which are written dense.
         split: Shares of groups that the rows are dealt out to, by class where there are classes:
             ``{"train": 0.8, "val": 0.2}``.
         shuffle: True writes the rows in a shuffled order.
@@ -248,6 +263,10 @@ def convert(
         labels=None if labels is None else Path(labels),
         path_col=path_col,
         label_cols=tuple(label_cols),
+        axis=axis,
+        length=length,
+        fill=fill,
+        mask=mask,
         codec=codec,
         split=split,
         shuffle=shuffle,
@@ -263,6 +282,7 @@ def convert(
             return conversion.run(executor, progress)
     started = perf_counter()
     out = Path(out)
+    options = replace(options, codec=options.codec or "none")
     rows = write_stream(source, out, options, progress or _unseen)
     return Converted((out,), rows, 0, None, perf_counter() - started, out.stat().st_size)
 
@@ -274,15 +294,34 @@ def _source(source: PathLike | Mapping[str, Any], options: Options) -> Source:
     if not path.exists():
         raise FileMissingError(f"there is no {path}: check the path")
     if path.is_dir():
+        _refuse(path, options, "axis", "length")
         return picture_source(path, options)
-    if options.labels or options.size:
-        raise SettingsError(
-            f"{written('labels')} and {written('size')} are for folders of pictures, and "
-            f"{path.name} is a file"
-        )
+    _refuse(path, options, "labels")
     if path.suffix in (".npy", ".npz"):
+        _refuse(path, options, "size", "axis", "length")
         return array_source(path, options)
     return StoredSource(path, options)
+
+
+_FOR = {
+    "labels": "a folder of pictures",
+    "size": "pictures in a folder, or as rows of an HDF5 file",
+    "axis": "HDF5 files",
+    "length": "rows of variable length in HDF5 files",
+}
+
+
+def _refuse(path: Path, options: Options, *names: str) -> None:
+    """Raises `SettingsError` for settings of another kind of source."""
+    for name in names:
+        if getattr(options, name):
+            kind = "a folder" if path.is_dir() else "a file"
+            raise SettingsError(f"{written(name)} is for {_FOR[name]}, and {path.name} is {kind}")
+
+
+def _codec(source: Source) -> CodecName | Literal["auto"]:
+    """Nothing reads faster than "none"; but dense rows of a sparse matrix are mostly zeros."""
+    return "auto" if isinstance(source, StoredSource) and source.is_dense else "none"
 
 
 def _unseen(rows: int, left_out: int) -> None:

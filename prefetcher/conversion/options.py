@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from prefetcher.config import flag
 from prefetcher.errors import SettingsError
 from prefetcher.hdf5.attributes import Names
@@ -30,7 +32,11 @@ class Options:
     labels: Path | None = None
     path_col: str | None = None
     label_cols: tuple[str, ...] = ()
-    codec: CodecName | Literal["auto"] = "none"
+    axis: int | Mapping[str, int] = 0
+    length: int | None = None
+    fill: float = 0
+    mask: bool = False
+    codec: CodecName | Literal["auto"] | None = None
     split: Mapping[str, float] | None = None
     shuffle: bool = False
     seed: int = 0
@@ -44,17 +50,24 @@ class Options:
         _one_of("resize", self.resize, RESIZES)
         _one_of("color", self.color, tuple(CHANNELS))
         _one_of("on_error", self.on_error, ("fail", "skip"))
-        _one_of("codec", self.codec, (*CODECS, "auto"))
-        if self.codec != "auto":
+        if self.codec is not None:
+            _one_of("codec", self.codec, (*CODECS, "auto"))
+        if self.codec not in (None, "auto"):
             check(self.codec)
-        for name in ("shuffle", "resume", "allow_external"):
+        for name in ("shuffle", "resume", "allow_external", "mask"):
             object.__setattr__(self, name, flag(name, getattr(self, name)))
         self._check_size()
+        self._check_axis()
         self._check_split()
-        for name in ("workers", "shards"):
+        for name in ("workers", "shards", "length"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise SettingsError(f"{written(name, value)}: write 1 or more")
+        if self.length is None and (self.mask or self.fill):
+            raise SettingsError(
+                f"{written('fill')} and {written('mask')} are of rows of variable length: write "
+                f"{written('length')} too"
+            )
         if self.labels is None and (self.path_col or self.label_cols):
             raise SettingsError(
                 f"{written('path_col')} and {written('label_cols')} are columns of a table: write "
@@ -68,6 +81,15 @@ class Options:
             raise SettingsError(
                 f"{written('size', self.size)}: write height and width, as in "
                 f"{written('size', (128, 128))}"
+            )
+
+    def _check_axis(self) -> None:
+        given: tuple[object, ...] = (self.axis,)
+        if isinstance(self.axis, Mapping):
+            given = tuple(self.axis.values())
+        if not all(isinstance(each, int | np.integer) and each is not True for each in given):
+            raise SettingsError(
+                f"{written('axis', self.axis)}: write a whole number, or one for each name"
             )
 
     def _check_split(self) -> None:
@@ -91,6 +113,10 @@ class Options:
             "labels": self.labels and self.labels.name,
             "path_col": self.path_col,
             "label_cols": self.label_cols,
+            "axis": dict(self.axis) if isinstance(self.axis, Mapping) else self.axis or None,
+            "length": self.length,
+            "fill": self.fill if self.length else None,
+            "mask": self.mask,
             "codec": self.codec,
             "split": self.split and dict(self.split),
             "shuffle": self.shuffle,

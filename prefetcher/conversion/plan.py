@@ -149,7 +149,7 @@ def make_plan(source: Source, out: Path, options: Options) -> Plan:
 def _codec(
     source: Source, rows: RowNumbers, row_bytes: int, options: Options
 ) -> tuple[CodecName, str, tuple[Trial, ...]]:
-    if options.codec == "none":
+    if options.codec in (None, "none"):
         return "none", "no codec reads faster, and pictures seldom get much smaller", ()
     sample = _sample(source, rows, row_bytes)
     if options.codec != "auto":

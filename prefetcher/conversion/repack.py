@@ -2,96 +2,55 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from prefetcher.columns.axis import along
 from prefetcher.conversion.arrays import listed
 from prefetcher.conversion.files import check_regular
+from prefetcher.conversion.making import Make, planned
 from prefetcher.conversion.options import Options
+from prefetcher.conversion.reading import READINGS, Wanted
 from prefetcher.conversion.source import Failure, Field, Loaded, RowNumbers
 from prefetcher.errors import DatasetError, SettingsError
 from prefetcher.hdf5.attributes import Attributes, Names, read_attributes
+from prefetcher.hdf5.axes import to_turn
 from prefetcher.hdf5.dataset import Dataset
 from prefetcher.hdf5.describe import describe
-from prefetcher.hdf5.source import Source as Reader
 from prefetcher.messages.wording import written
-from prefetcher.order.runs import runs_of
 
 
 @dataclass(frozen=True)
 class StoredPart:
     """Some rows of datasets of one file."""
 
-    path: str
-    names: Mapping[str, str]
-    """The datasets' names there, by those they get."""
+    wanted: Wanted
+    makes: Mapping[str, Make]
+    """What is made of them, by the names that datasets get."""
     rows: RowNumbers
-    allow_external: bool = False
 
     def load(self) -> Loaded:
-        """Reads the rows, each run of neighbours at once."""
-        reader = _readers.of(_Wanted(self.path, tuple(self.names.values()), self.allow_external))
-        return Loaded({name: reader.take(old, self.rows) for name, old in self.names.items()})
-
-
-class _Wanted(NamedTuple):
-    path: str
-    names: tuple[str, ...]
-    allow_external: bool
-
-
-class _Reading:
-    """One file, opened for reading by any number of threads."""
-
-    def __init__(self, wanted: _Wanted) -> None:
-        description = describe(wanted.path, allow_external=wanted.allow_external)
-        self._datasets = {name: description.dataset(name) for name in wanted.names}
-        self._reader = Reader(description, wanted.names)
-        self.close = self._reader.close
-
-    def take(self, name: str, rows: RowNumbers) -> NDArray[Any]:
-        """Rows of a dataset in any order, in native byte order."""
-        dataset = self._datasets[name]
-        taken = np.empty((len(rows), *dataset.row_shape), dataset.dtype)
-        places = taken.view(np.uint8).reshape(len(rows), -1)
-        order = np.argsort(rows, kind="stable")
-        self._reader.read(name, runs_of(rows[order]), _pieces(places, order))
-        return taken.astype(dataset.dtype.newbyteorder("="), copy=False)
-
-
-def _pieces(places: NDArray[np.uint8], order: NDArray[np.intp]) -> list[NDArray[np.uint8]]:
-    """`places` in this order: in one piece where they stay as they are."""
-    if bool((np.diff(order) == 1).all()):
-        return [places]
-    return [places[at : at + 1] for at in order]
-
-
-class _Readers:
-    """The files that parts of this process read, each opened once."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._open: dict[_Wanted, _Reading] = {}
-
-    def of(self, wanted: _Wanted) -> _Reading:
-        with self._lock:
-            if wanted not in self._open:
-                self._open[wanted] = _Reading(wanted)
-            return self._open[wanted]
-
-    def close(self, path: str) -> None:
-        with self._lock:
-            for key in [key for key in self._open if key.path == path]:
-                self._open.pop(key).close()
-
-
-_readers = _Readers()
+        """Reads the rows, each dataset once, and makes what is written of them."""
+        reading = READINGS.of(self.wanted)
+        most = {make.of: make.most for make in self.makes.values()}
+        read = {name: reading.take(name, self.rows, most[name]) for name in self.wanted.names}
+        arrays, failures = {}, dict[int, Failure]()
+        good: dict[str, NDArray[np.int64]] = {}
+        for new, make in self.makes.items():
+            arrays[new], why = make.make(reading.dataset(make.of), read[make.of])
+            good[new] = np.delete(np.arange(len(self.rows)), list(why))
+            for at, reason in why.items():
+                failures.setdefault(at, Failure(f"row {self.rows[at]} of {make.of}", reason))
+        if not failures:
+            return Loaded(arrays)
+        bad = list(failures)
+        whole = {new: array[~np.isin(good[new], bad)] for new, array in arrays.items()}
+        return Loaded(whole, failures)
 
 
 class StoredSource:
@@ -102,45 +61,58 @@ class StoredSource:
         description = describe(path, allow_external=options.allow_external)
         own = read_attributes(path)
         x, y = _wanted(path.name, description.datasets, own, options)
-        found = {name: description.dataset(name) for name in (*listed(x), *listed(y))}
-        _check_sizes(path.name, found.values())
-        self._path = str(path.resolve())
-        self._allow_external = options.allow_external
-        self._datasets = {_last(name): dataset for name, dataset in found.items()}
-        if len(self._datasets) < len(found):
+        names = dict.fromkeys((*listed(x), *listed(y)))
+        _check_axes(names, options)
+        self._new = {_last(name): along(name, _axis(name, options)) for name in names}
+        if len(self._new) < len(names):
             raise SettingsError(
                 f"{written('x', x)}, {written('y', y)}: two of them have the same last name"
             )
-        _check_lengths(path.name, tuple(found.values()))
+        found = tuple(map(description.dataset, self._new.values()))
+        _check_lengths(path.name, found)
+        self._wanted = Wanted(
+            str(path.resolve()), tuple(self._new.values()), options.allow_external
+        )
         self.name = path.name
         self.x = _renamed(x)
         self.y = _renamed(y) if y else None
-        self.rows = next(iter(found.values())).rows
+        self.rows = found[0].rows
         self.unusable: Mapping[int, Failure] = {}
         self.strata: NDArray[Any] | None = None
         self.class_names = {
-            _last(name): names for name, names in own.class_names.items() if name in found
+            _last(name): classes for name, classes in own.class_names.items() if name in names
         }
         self.fingerprint = repr((description.identity[:2], x, y))
-        stored = ", ".join(f"{d} {'+'.join(d.filters) or d.layout}" for d in found.values())
-        self.about = (f"{self.rows:,} rows in {path.name}: {stored}",)
+        self._look(path.name, found, options)
+
+    def _look(self, file: str, found: Iterable[Dataset], options: Options) -> None:
+        try:
+            reading = READINGS.of(self._wanted)
+            made = planned(reading, self._new, options)
+            self._makes = made.makes
+            self._fields = {
+                new: make.field(reading.dataset(make.of)) for new, make in self._makes.items()
+            }
+        except BaseException:
+            self.close()
+            raise
+        stored = ", ".join(f"{each} {'+'.join(each.filters) or each.layout}" for each in found)
+        self.about = (f"{self.rows:,} rows in {file}: {stored}", *made.about)
+        self.is_dense = made.dense
+        """Whether rows of sparse matrices are written dense, so that a codec pays."""
 
     @property
     def fields(self) -> Mapping[str, Field]:
         """The datasets, in native byte order."""
-        return {
-            name: Field(dataset.row_shape, dataset.dtype.newbyteorder("="))
-            for name, dataset in self._datasets.items()
-        }
+        return self._fields
 
     def part(self, rows: RowNumbers) -> StoredPart:
         """These rows."""
-        names = {new: d.name for new, d in self._datasets.items()}
-        return StoredPart(self._path, names, rows, self._allow_external)
+        return StoredPart(self._wanted, self._makes, rows)
 
     def close(self) -> None:
         """Closes the file in this process."""
-        _readers.close(self._path)
+        READINGS.close(self._wanted.path)
 
 
 def _wanted(
@@ -155,19 +127,35 @@ def _wanted(
     return x, options.y or (own.y if not options.x else None)
 
 
-def _check_sizes(file: str, datasets: Iterable[Dataset]) -> None:
-    for dataset in datasets:
-        if dataset.elements is not None:
-            raise DatasetError(
-                f"{dataset} in {file} has rows of variable length, which convert does not write: "
-                "train on it as it is, with prefetcher.Padded or prefetcher.Picture"
-            )
+def _axis(name: str, options: Options) -> int:
+    """Along which the rows of a dataset lie."""
+    return options.axis.get(name, 0) if isinstance(options.axis, Mapping) else options.axis
+
+
+def _check_axes(names: Iterable[str], options: Options) -> None:
+    if isinstance(options.axis, Mapping) and (odd := options.axis.keys() - set(names)):
+        raise SettingsError(
+            f"{written('axis', dict(options.axis))}: {min(odd)} is none of the datasets of "
+            f"{written('x')} and {written('y')}"
+        )
 
 
 def _check_lengths(file: str, datasets: tuple[Dataset, ...]) -> None:
     if len({dataset.rows for dataset in datasets}) > 1 or not datasets[0].rows:
-        found = ", ".join(f"{dataset.name} {dataset.rows} rows" for dataset in datasets)
-        raise DatasetError(f"{file} has {found}: x and y need as many rows each, one at least")
+        found = ", ".join(f"{each.path} {each.rows} rows" for each in datasets)
+        other = _other_axis(datasets)
+        raise DatasetError(
+            f"{file} has {found}: x and y need as many rows each, one at least{other}"
+        )
+
+
+def _other_axis(datasets: tuple[Dataset, ...]) -> str:
+    """What to write where rows lie along the last axis."""
+    count, names = to_turn(datasets)
+    if not names:
+        return ""
+    how = written("axis", -1 if len(names) == len(datasets) else dict.fromkeys(names, -1))
+    return f". {', '.join(names)}: {count} along the last axis; if these are the rows, write {how}"
 
 
 def _last(name: str) -> str:

@@ -14,6 +14,7 @@ from prefetcher.conversion.options import Options
 from prefetcher.conversion.single import Progress
 from prefetcher.errors import DatasetError, SettingsError
 from prefetcher.hdf5.attributes import Names, encode
+from prefetcher.messages.wording import written
 from prefetcher.writing.codec import choose, storage_rows
 from prefetcher.writing.writer import HDF5Writer
 
@@ -44,7 +45,7 @@ def write_stream(samples: Iterable[Sample], out: Path, options: Options, progres
     step = storage_rows(sum(value.nbytes for value in first.values()))
     batches = _batches(chain([first], named), step)
     head = next(batches)
-    codec = options.codec
+    codec = options.codec or "none"
     if codec == "auto":
         codec, _ = choose(max(head.values(), key=lambda rows: rows.nbytes))
     x, y = _roles(tuple(specs), options)
@@ -58,6 +59,9 @@ def write_stream(samples: Iterable[Sample], out: Path, options: Options, progres
 
 
 def _check(options: Options) -> None:
+    kinds = [name for name in ("size", "axis", "length") if getattr(options, name)]
+    if kinds:
+        raise SettingsError(f"{written(kinds[0])} is for files, and an iterator gives its own rows")
     wrong = [name for name in ("split", "shuffle", "shards", "resume") if getattr(options, name)]
     if wrong:
         raise SettingsError(

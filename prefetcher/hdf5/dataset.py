@@ -16,8 +16,9 @@ from prefetcher.errors import (
 from prefetcher.filters import plugins
 from prefetcher.hdf5.contiguous import ContiguousWay, span_bytes
 from prefetcher.hdf5.general import SCRATCH_BYTES
-from prefetcher.hdf5.index import grid_of
+from prefetcher.hdf5.index import grid_of, moved_back
 from prefetcher.hdf5.storage_chunks import kept_bytes, most_stored
+from prefetcher.hdf5.turning import contiguous_bytes, rows_together, turning_bytes
 from prefetcher.hdf5.ways import Way
 
 
@@ -56,6 +57,20 @@ class Dataset:
     heap_bytes: int = 0
     """What rows of variable length take together at most: HDF5 does not say how much of the file is
     theirs, so all of it. 0 for other rows."""
+    axis: int = 0
+    """Along which its rows lie in the file; it comes first in `shape` and `storage_chunk`."""
+    turned: str = ""
+    """Its path, where the name says an axis too; "" where the name is the path."""
+
+    @property
+    def path(self) -> str:
+        """Where it is in the file."""
+        return self.turned or self.name
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """Its axes in the order in which they are stored."""
+        return moved_back(self.shape, self.axis) if self.axis else self.shape
 
     @property
     def elements(self) -> np.dtype[np.generic] | None:
@@ -88,8 +103,22 @@ class Dataset:
         return self.storage_chunk[0] if self.storage_chunk else 1
 
     @property
+    def least_rows(self) -> int:
+        """Neighbouring rows that cost little more to read than one of them alone."""
+        if not self.axis or self.storage_chunk:
+            return 1
+        return rows_together(self.piece_bytes, self.row_bytes)
+
+    @property
+    def piece_bytes(self) -> int:
+        """Bytes that lie side by side of a row along `axis`."""
+        return self.dtype.itemsize * math.prod(self.stored_shape[self.axis + 1 :])
+
+    @property
     def scratch_bytes(self) -> int:
         """The most memory that one thread holds, beside the caller's arrays, to read this."""
+        if self.axis:
+            return self._turning_bytes
         if self.way == "contiguous":
             return span_bytes(self.row_bytes)
         if self.elements is not None:
@@ -100,6 +129,17 @@ class Dataset:
             return max(SCRATCH_BYTES, slab)
         # The stored bytes, two steps of decoding, and what is put together of them.
         return most_stored(chunk) + 2 * chunk + slab
+
+    @property
+    def _turning_bytes(self) -> int:
+        """The same, where rows lie along another axis than the first."""
+        if self.way == "contiguous":
+            return contiguous_bytes(self.piece_bytes, self.row_bytes, self.rows)
+        if self.way == "general" or self.storage_chunk is None:
+            return turning_bytes(self.row_bytes, self.storage_rows, self.rows)
+        chunk = self.dtype.itemsize * math.prod(self.storage_chunk)
+        band = self.dtype.itemsize * math.prod((*self.storage_chunk[:2], *self.shape[2:]))
+        return most_stored(chunk) + 3 * chunk + band
 
     @property
     def kept_bytes(self) -> int:

@@ -12,9 +12,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from prefetcher.columns.axis import along, parted
 from prefetcher.config import normal_path
 from prefetcher.errors import DatasetError, NoDatasetError
 from prefetcher.hdf5.absent import why_absent
+from prefetcher.hdf5.axes import turned
 from prefetcher.hdf5.dataset import Dataset, check_batchable
 from prefetcher.hdf5.faults import damage_reported
 from prefetcher.hdf5.links import Item, Refused, dataset_names, find, walk
@@ -70,8 +72,21 @@ class FileDescription:
     def described(self, name: str) -> Dataset | None:
         """The dataset of that name, a plain path, if it was described; the file is not asked."""
         if len(self.datasets) > _FEW:
-            return self._by_name.get(name)
-        return next((each for each in self.datasets if each.name == name), None)
+            found = self._by_name.get(name)
+        else:
+            found = next((each for each in self.datasets if each.name == name), None)
+        base, axis = parted(name)
+        if found is not None or axis is None:
+            return found
+        stored = self.described(base)
+        return None if stored is None else self.turned(stored, name, axis)
+
+    def turned(self, stored: Dataset, name: str, axis: int) -> Dataset:
+        """One of these datasets with its rows along an axis, as it is called then."""
+        if self.swmr:
+            why = f"a file that is written is read along its first axis alone, not along {axis}"
+            return replace(stored, name=name, refused=why)
+        return turned(stored, name, axis)
 
     @cached_property
     def _by_name(self) -> dict[str, Dataset]:
@@ -241,7 +256,7 @@ def _looked_up(description: FileDescription, name: str) -> Dataset:
     """The dataset that a path leads to, under that name."""
     allow_external = description.allow_external
     with _found(description, "") as (file, _):
-        found = None if "\0" in name else look_at(file, name, allow_external=allow_external)
+        found = None if "\0" in name else _at(file, name, description)
         if isinstance(found, Dataset):
             return found
         file_name = description.path.name
@@ -265,7 +280,7 @@ def _present(description: FileDescription, names: Sequence[str]) -> list[Dataset
         for name in names:
             if "\0" in name or name in present:
                 continue
-            found = look_at(file, name, allow_external=description.allow_external)
+            found = _at(file, name, description)
             if isinstance(found, Dataset):
                 present |= {each.name: each for each in (found, *_made_of(found))}
     return list(present.values())
@@ -276,14 +291,32 @@ def _made_of(dataset: Dataset) -> tuple[Dataset, ...]:
     return () if csr is None else (csr.data, csr.indices, csr.indptr)
 
 
+def _at(file: h5py.File, name: str, description: FileDescription) -> Dataset | Item | None:
+    """What lies at a path, which may say an axis too."""
+    found = look_at(file, name, allow_external=description.allow_external)
+    base, axis = parted(name)
+    if found is None and axis is not None:
+        stored = look_at(file, base, allow_external=description.allow_external)
+        if isinstance(stored, Dataset):
+            return description.turned(stored, name, axis)
+    return found
+
+
 def _matches(description: FileDescription, patterns: Sequence[str]) -> dict[str, dict[Match, str]]:
     allow_external = description.allow_external
     with _found(description, "") as (file, _):
         return {
-            pattern: matching(file, pattern, allow_external=allow_external)
+            pattern: _matching(file, pattern, allow_external=allow_external)
             for pattern in patterns
             if find(file, pattern, allow_external=allow_external) is None
         }
+
+
+def _matching(file: h5py.File, pattern: str, *, allow_external: bool) -> dict[Match, str]:
+    """The paths that a pattern stands for, each with the axis that the pattern has."""
+    base, axis = parted(pattern)
+    found = matching(file, base, allow_external=allow_external)
+    return {match: along(path, axis or 0) for match, path in found.items()}
 
 
 def _texts(description: FileDescription, name: str) -> list[str]:

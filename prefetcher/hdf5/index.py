@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import math
 from array import array
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from prefetcher.errors import CorruptError
+
+Each = TypeVar("Each")
+
+
+def moved(each: Sequence[Each], axis: int) -> tuple[Each, ...]:
+    """What belongs to `axis` goes first."""
+    return (each[axis], *each[:axis], *each[axis + 1 :])
+
+
+def moved_back(each: Sequence[Each], axis: int) -> tuple[Each, ...]:
+    """What is first goes where `axis` is."""
+    return (*each[1 : axis + 1], each[0], *each[axis + 1 :])
 
 
 class StoredChunk(NamedTuple):
@@ -63,6 +76,7 @@ class ChunkIndex:
     Args:
         dataset: One that is stored in storage chunks.
         table: What `walk_index` says of it.
+        axis: What comes first where its grid is numbered.
 
     Raises:
         CorruptError: the index names a storage chunk that is off the grid.
@@ -70,11 +84,15 @@ class ChunkIndex:
 
     __slots__ = ("_sorted", "_table", "grid")
 
-    def __init__(self, dataset: h5py.Dataset, table: NDArray[np.int64]) -> None:
-        steps: tuple[int, ...] = dataset.chunks
-        self.grid = grid_of(dataset.shape, steps)
-        self._sorted = self._numbers(table[:, : len(steps)], steps)
-        self._table = table[:, len(steps) :].copy()  # a view would keep the places
+    def __init__(self, dataset: h5py.Dataset, table: NDArray[np.int64], axis: int = 0) -> None:
+        axes = moved(range(len(dataset.chunks)), axis)
+        steps = tuple(dataset.chunks[each] for each in axes)
+        self.grid = grid_of(tuple(dataset.shape[each] for each in axes), steps)
+        numbers = self._numbers(table[:, axes], steps)
+        # As the table is sorted already, but by the axes as they are stored.
+        order = np.argsort(numbers, kind="stable") if axis else slice(None)
+        self._sorted = numbers[order]
+        self._table = table[order, len(steps) :].copy()  # a view would keep the places
 
     def _numbers(self, corners: NDArray[np.int64], steps: tuple[int, ...]) -> NDArray[np.int64]:
         places, off = np.divmod(corners, np.array(steps, np.int64))

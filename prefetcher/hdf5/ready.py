@@ -33,6 +33,7 @@ from prefetcher.hdf5.records import Record
 from prefetcher.hdf5.scratch import Scratch
 from prefetcher.hdf5.storage_chunks import StorageChunkWay
 from prefetcher.hdf5.told import check_same, check_told
+from prefetcher.hdf5.turning import TurnedContiguousWay, TurnedWay
 from prefetcher.order.runs import Run
 from prefetcher.storage.local import LocalBytes
 from prefetcher.storage.protocol import Range, check_identity, identity_of
@@ -203,9 +204,11 @@ class Opener:
             raise RuntimeError(f"{name} is read through h5py, which has the file not open")
         dataset = self.datasets[name]
         with damage_reported(self._path):
+            if dataset.axis:
+                return TurnedWay(handle, dataset.path, dataset.axis, dataset.storage_rows)
             if dataset.elements is None:
-                return GeneralWay(handle, dataset.name)
-            return ObjectWay(handle, dataset.name, dataset.row_bytes)
+                return GeneralWay(handle, dataset.path)
+            return ObjectWay(handle, dataset.path, dataset.row_bytes)
 
     def _handle(self, undo: ExitStack) -> Handle:
         if self._description.manifest:
@@ -214,7 +217,7 @@ class Opener:
             description = self._description
             check_same(self._path.name, description.identity, description.manifest, status)
             self._identity = self._proofs.pin(self._number, identity_of(status))
-        kinds = {each.name: (each.shape, each.dtype) for each in self.datasets.values()}
+        kinds = {each.path: (each.stored_shape, each.dtype) for each in self.datasets.values()}
         handle = Handle(self._place, self._identity, kinds)
         undo.callback(handle.close)
         return handle
@@ -228,7 +231,8 @@ class Opener:
         with damage_reported(self._path), handle.lock:
             if self._description.manifest:
                 # What it says is not used before the file itself has said so.
-                told = {name: self._description.described(name) for name in names}
+                paths = dict.fromkeys(self.datasets[name].path for name in names)
+                told = {path: self._description.described(path) for path in paths}
                 check_told(self._path.name, handle.file, told, self._description.manifest)
             opened.stored.check_unchanged()
             try:
@@ -241,9 +245,9 @@ class Opener:
     def _fast_way(self, name: str, handle: Handle, access: Access) -> FastWay | None:
         """The way of the description, unless its bytes are not those that h5py gives."""
         dataset = self.datasets[name]
-        opened = handle.dataset(dataset.name)
+        opened = handle.dataset(dataset.path)
         try:
-            indexes = [_index(each) for each in (opened, *handle.sources(dataset.name))]
+            indexes = [_index(each) for each in (opened, *handle.sources(dataset.path))]
             way = _described_way(dataset, opened, indexes[0])
         except CorruptError as error:
             raise CorruptError(f"{name} in {self._path.name} is damaged: {error}") from error
@@ -264,8 +268,12 @@ def _index(dataset: h5py.Dataset) -> NDArray[np.int64] | None:
 def _described_way(
     dataset: Dataset, opened: h5py.Dataset, index: NDArray[np.int64] | None
 ) -> FastWay | None:
+    axis = dataset.axis
+    if dataset.way == "contiguous" and axis:
+        size = opened.dtype.itemsize
+        return TurnedContiguousWay(opened.id.get_offset(), opened.shape, size, axis)
     if dataset.way == "contiguous":
         return ContiguousWay(opened.id.get_offset(), dataset.rows, dataset.row_bytes)
     if dataset.way == "storage chunks" and index is not None:
-        return StorageChunkWay(opened, index)
+        return StorageChunkWay(opened, index, axis)
     return None

@@ -18,7 +18,7 @@ from prefetcher.errors import CorruptError
 from prefetcher.filters import malloc
 from prefetcher.filters.decode import Bytes, Decoder, StoredFilter
 from prefetcher.hdf5.access import Access
-from prefetcher.hdf5.index import ChunkIndex, StoredChunk, grid_of
+from prefetcher.hdf5.index import ChunkIndex, StoredChunk, grid_of, moved, moved_back
 from prefetcher.hdf5.places import Places
 from prefetcher.hdf5.proof import Probe
 from prefetcher.hdf5.properties import stored_filters
@@ -67,20 +67,31 @@ class StorageChunkWay:
     the first two coordinates. Each band gives one stretch of bytes of every such row. It is put
     together in memory small enough for the processor's cache, then moved row by row to its places.
     Where storage chunks hold whole rows, a band is one storage chunk and nothing is put together.
+
+    Where rows lie along another axis than the first, all of this counts that axis as the first.
+    What was decoded is then looked at so, and turned by the copy to where it goes.
+
+    Args:
+        dataset: One that is stored in storage chunks.
+        table: What `walk_index` says of it.
+        axis: Along which its rows lie.
     """
 
-    __slots__ = ("_index", "_layout", "_most_stored", "kept_bytes", "scratch_bytes")
+    __slots__ = ("_axis", "_index", "_layout", "_most_stored", "kept_bytes", "scratch_bytes")
 
-    def __init__(self, dataset: h5py.Dataset, table: NDArray[np.int64]) -> None:
-        self._index = ChunkIndex(dataset, table)
+    def __init__(self, dataset: h5py.Dataset, table: NDArray[np.int64], axis: int = 0) -> None:
+        self._axis = axis
+        self._index = ChunkIndex(dataset, table, axis)
         # What HDF5 has for it where all is written, may be undefined.
         whole = len(self._index) == math.prod(self._index.grid)
         fill = np.zeros((), dataset.dtype) if whole else np.array(dataset.fillvalue, dataset.dtype)
         filters = stored_filters(dataset.id.get_create_plist())
         stored_fill = without_gaps(fill).tobytes()
-        self._layout = layout = _layout(dataset.shape, dataset.chunks, filters, stored_fill)
+        shape, extents = moved(dataset.shape, axis), moved(dataset.chunks, axis)
+        self._layout = layout = _layout(shape, extents, filters, stored_fill)
         self._most_stored = min(self._index.largest, most_stored(layout.chunk_bytes))
-        self.scratch_bytes = self._most_stored + layout.band_bytes + 2 * layout.chunk_bytes
+        decoded = (3 if axis else 2) * layout.chunk_bytes
+        self.scratch_bytes = self._most_stored + layout.band_bytes + decoded
         self.kept_bytes = kept_bytes(len(self._index))
 
     def read(self, access: Access, runs: Sequence[Run], places: Places) -> None:
@@ -110,12 +121,13 @@ class StorageChunkWay:
         """Moves one band's bytes of runs of a slab's rows to the next places."""
         number = (slab * self._layout.grid[1] + band) * self._layout.per_band
         found = self._index.between(number, number + self._layout.per_band)
-        if self._layout.whole_rows and found and self._layout.decoder.is_plain(found[0].mask):
+        plain = self._layout.whole_rows and not self._axis and found
+        if plain and self._layout.decoder.is_plain(found[0].mask):
             self._read_plain(access, found[0], runs, places)
             return
         low, high = min(first for first, _ in runs), max(last for _, last in runs)
         if self._layout.whole_rows and found:
-            block = self._decoded(access, found[0])[low:high]
+            block = np.ascontiguousarray(self._decoded(access, found[0])[low:high])
         else:
             block = self._put_together(access, band, low, high, found)
         stretch = block.reshape(high - low, -1).view(np.uint8)
@@ -172,7 +184,11 @@ class StorageChunkWay:
                 access.stored.read(chunk.offset, chunk.size, [data])
             with doing(State.DECODE):
                 decoded = self._layout.decoder.decode(data, chunk.mask)
-        return decoded.view(self._layout.element).reshape(self._layout.chunk)
+        elements = decoded.view(self._layout.element)
+        if not self._axis:
+            return elements.reshape(self._layout.chunk)
+        stored = moved_back(self._layout.chunk, self._axis)
+        return np.moveaxis(elements.reshape(stored), self._axis, 0)
 
     def _room(self, access: Access) -> Bytes:
         """Memory for a storage chunk as it lies in the file; the decoder may take it."""
@@ -185,9 +201,9 @@ class StorageChunkWay:
         try:
             yield
         except CorruptError as error:
+            place = moved_back(self._place(chunk), self._axis)
             raise CorruptError(
-                f"storage chunk {self._place(chunk)} at byte {chunk.offset} "
-                f"({chunk.size} bytes): {error}"
+                f"storage chunk {place} at byte {chunk.offset} ({chunk.size} bytes): {error}"
             ) from error
 
     def ranges(self, runs: Sequence[Run]) -> list[Range]:
@@ -209,12 +225,14 @@ class StorageChunkWay:
                     corner, self._layout.chunk, self._layout.shape, strict=False
                 )
             )
-            yield Probe(box, partial(self._bytes_within, access, chunk, box))
+            where = moved_back(box, self._axis)
+            yield Probe(where, partial(self._bytes_within, access, chunk, box))
 
     def _bytes_within(self, access: Access, chunk: StoredChunk, box: tuple[slice, ...]) -> bytes:
         inside = tuple(slice(part.stop - part.start) for part in box)
         try:
-            return self._decoded(access, chunk)[inside].tobytes()
+            found = self._decoded(access, chunk)[inside]
+            return np.moveaxis(found, 0, self._axis).tobytes()
         except CorruptError:
             if inside != tuple(map(slice, self._layout.chunk[:-1])) and self._may_be_plain(
                 access, chunk

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 _PLAIN = ("shuffle", "fletcher32")  # filters that make nothing smaller
@@ -17,6 +17,8 @@ def convert_line(
     filters: Iterable[str],
     allow_external: bool = False,
     group: str = "",
+    axes: Mapping[str, int] | None = None,
+    options: Sequence[str] = (),
 ) -> str | None:
     """The line to paste; None where `convert` could not do it, or no shell would take it.
 
@@ -27,17 +29,30 @@ def convert_line(
         filters: The filters of all of these; what is compressed stays so.
         allow_external: Whether the file may point outside itself.
         group: The group of the file that they are in, if the new file's name shall say so.
+        axes: Of those whose rows do not lie along the first axis: along which.
+        options: Other flags and their values, such as "--size".
     """
     names = [*x, *y]
     last_names = {name.rpartition("/")[2] for name in names}
     words = ["prefetcher", "convert", _word(path), _word(_free(path, group))]
     words += ["--x", *map(shlex.quote, x)]
     words += ["--y", *map(shlex.quote, y)] if y else []
+    words += ["--axis", _axes(names, axes)] if axes else []
+    words += list(options)
     words += ["--codec", "auto"] if any(name not in _PLAIN for name in filters) else []
     words += ["--allow-external"] if allow_external else []
     line = " ".join(words)
     unusual = any(name.startswith("-") for name in names) or not line.isprintable()
+    unusual = unusual or any("," in name for name in axes or ())
     return None if unusual or len(last_names) < len(names) else line
+
+
+def _axes(names: Sequence[str], axes: Mapping[str, int]) -> str:
+    """One axis for all, or that of each name."""
+    every = {axes.get(name, 0) for name in names}
+    if len(every) == 1:
+        return str(every.pop())
+    return shlex.quote(",".join(f"{name}={axis}" for name, axis in axes.items()))
 
 
 def _word(path: Path) -> str:

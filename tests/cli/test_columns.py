@@ -73,7 +73,7 @@ def test_that_one_reader_reads_them_is_said(
     assert "vlen uint8" in told
     assert "lets one thread of the process read at a time, whatever readers= says" in told
     assert "rows are of variable length" in told
-    assert "prefetcher convert" not in told  # which does not write them
+    assert "--x data --y labels --size 6 9" in told  # convert writes them decoded
 
 
 def test_damaged_rows_are_proposed_to_nobody(
@@ -85,13 +85,13 @@ def test_damaged_rows_are_proposed_to_nobody(
     assert json.loads(capsys.readouterr().out)["x"] == "labels"
 
 
-def test_convert_says_what_to_use_instead(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = write(tmp_path / "a.h5", "vlen")
+def test_convert_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path / "a.h5", "tokens")
     out = tmp_path / "out.h5"
     assert main(["convert", str(path), str(out), "--x", "data", "--y", "labels"]) != 0
-    assert "rows of variable length, which convert does not write" in capsys.readouterr().err
+    assert "variable length: write the one that they shall have, as in --length 12" in (
+        " ".join(capsys.readouterr().err.split())
+    )
     assert not out.exists()
 
 

@@ -175,7 +175,7 @@ MESSAGES: dict[str, tuple[str, list[str], str]] = {
     "mixed": ("tiles", [], "write --labels for a table"),
     "unreadable": ("tiles", [], "write --size height width to see why"),
     "no disk": ("tiles", ["--on-error", "skip"], "a smaller size or --codec auto"),
-    "a file": ("a.h5", ["--size", "8", "8"], "--labels and --size are for folders"),
+    "a file": ("a.npz", ["--size", "8", "8"], "--size is for pictures in a folder"),
     "no inputs": ("a.h5", [], "write --x"),
     "last names": ("a.h5", ["--x", "a/x", "b/x"], "--x a/x b/x"),
     "arrays": ("a.npz", [], "--x and --y choose some"),

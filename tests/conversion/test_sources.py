@@ -152,7 +152,7 @@ def test_hdf5_files_that_do_not_fit(tmp_path: Path, old: Path) -> None:
         convert(old, out, x=("data/images", "images"))
     with pytest.raises(SettingsError, match="another name"):
         convert(old, old, x="images")
-    with pytest.raises(SettingsError, match="folders of pictures"):
+    with pytest.raises(SettingsError, match="encoded pictures"):
         convert(old, out, x="images", size=(8, 8))
     assert not out.exists()
 

@@ -80,6 +80,14 @@ def netcdf(folder: Path) -> None:
         packed.attrs["_FillValue"] = np.int16(-32767)
 
 
+def matlab(folder: Path) -> None:
+    with h5py.File(folder / "data.mat", "w", userblock_size=512) as file:
+        file["images"] = DICE.integers(0, 2, (400, 3, 10, 12), "u1")
+        file["features"], file["labels"] = floats(20, 400).astype("f8"), floats(1, 400).astype("f8")
+        for name in file:
+            file[name].attrs["MATLAB_class"] = np.bytes_("double")
+
+
 def jpeg(folder: Path) -> None:
     with h5py.File(folder / "photos.h5", "w") as file:
         rows = file.create_dataset("jpeg", (40,), h5py.vlen_dtype("u1"))
@@ -154,6 +162,10 @@ RECIPES: dict[str, tuple[Callable[[Path], None], Callable[[], Any]]] = {
         lambda: model_of([given(), given(), given()], 1),
     ),
     "Packed numbers (NetCDF)": (netcdf, lambda: model_of([given(4, 4, 4)], 4, 4)),
+    "MATLAB files: samples along the last axis": (
+        matlab,
+        lambda: model_of([given(3, 10, 12), given(20)], 1),
+    ),
     "Pictures as JPEG bytes": (jpeg, lambda: model_of([given(32, 32, 3)], 1)),
     "Audio and tokens: rows of variable length": (
         speech,
