@@ -1,7 +1,7 @@
 """Trains one model on as many processes as there are, with JAX.
 
 python examples/jax_train.py "train-*.h5"                                    # one process
-sh examples/jax_processes.sh 2 python examples/jax_train.py "train-*.h5"     # two, on this machine
+bash examples/jax_processes.sh 2 python examples/jax_train.py "train-*.h5"   # two, on this machine
 """
 
 import os

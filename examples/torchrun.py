@@ -18,6 +18,8 @@ import prefetcher
 
 def main(files: str) -> None:
     """Trains and prints the last loss of each epoch: the same for every number of processes."""
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     distributed.init_process_group()
     keras.utils.set_random_seed(0)  # the same first weights in every process
 

@@ -84,10 +84,18 @@ def detected() -> Answer:
 
 
 def keras_distribution() -> Any:
-    """Keras's current distribution, if it knows of processes (Keras 3.15 and newer), or None."""
+    """Keras's current distribution, if it knows of processes, or None.
+
+    One of Keras before 3.15 does not, nor does a class of the user's own that does not say how
+    many copies of the model there are.
+    """
     keras = sys.modules.get("keras")
-    distribution = keras.distribution.distribution() if keras else None
-    return distribution if hasattr(distribution, "num_processes") else None
+    distribution: Any = keras.distribution.distribution() if keras else None
+    try:
+        known = bool(distribution.num_processes and distribution.num_model_replicas)
+    except (AttributeError, NotImplementedError):
+        return None
+    return distribution if known else None
 
 
 def keras_shard() -> Shard | None:
@@ -148,8 +156,8 @@ def _warn_if_one_of_several() -> None:
 
 
 def _ray() -> Shard | None:
-    train = sys.modules.get("ray.train")
-    if train is None:
+    train: Any = sys.modules.get("ray.train")
+    if not hasattr(train, "get_context"):
         return None
     try:
         with warnings.catch_warnings():

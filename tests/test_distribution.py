@@ -210,6 +210,19 @@ def test_keras_is_refused_before_it_iterates(
     assert counted(model, "steps") == 0
 
 
+def test_a_real_fit_of_a_share_warns_at_the_line_of_the_user(
+    samples: MakeSamples, model: Any
+) -> None:
+    """Evaluating a share is no training."""
+    with small(samples(32), shard=(0, 2)) as sequence:
+        model.evaluate(sequence, verbose=0)
+        with pytest.warns(UserWarning, match="a model of its own in each process") as told:
+            model.fit(sequence, epochs=2, verbose=0)
+    ours = [warning for warning in told if warning.category is UserWarning]
+    assert [warning.filename for warning in ours] == [__file__]
+    assert counted(model, "steps") == 16
+
+
 def test_the_last_batch_is_that_which_is_handed_out(
     samples: MakeSamples, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 import pytest
 from conftest import MakeSamples
-from helpers.groups import EXAMPLES, free_port, run_command, run_processes
+from helpers.launched import EXAMPLES, free_port, run_command, run_processes
 
 RAY = {"PYTHONPATH": os.pathsep.join([*sys.path, str(EXAMPLES)]), "RAY_TMPDIR": "/tmp/ray-tests"}
 
@@ -36,6 +36,16 @@ def test_jax_processes(samples: MakeSamples) -> None:
     assert one[0] > one[2]
 
 
+def test_a_process_that_fails_ends_the_others() -> None:
+    """Which else wait for it: `run_command` returns when none of them is left."""
+    program = (
+        "import os, signal, sys; sys.exit(3) if os.environ[sys.argv[1]] == '1' else signal.pause()"
+    )
+    rank = "KERAS_DISTRIBUTION_PROCESS_ID"
+    script = EXAMPLES / "jax_processes.sh"
+    run_command("bash", script, "3", sys.executable, "-c", program, rank, status=3)
+
+
 @on_torch
 def test_torchrun(samples: MakeSamples) -> None:
     one, two = (losses(_torchrun(count, samples)) for count in (1, 2))
@@ -56,8 +66,10 @@ def _torchrun(count: int, samples: MakeSamples) -> str:
 def test_ray_train(samples: MakeSamples, tmp_path: Path) -> None:
     """The last of two workers is lost in the second epoch, and Ray starts two new ones."""
     told = samples(3200), tmp_path / "undisturbed", "2"
-    undisturbed = losses(run_command(sys.executable, EXAMPLES / "ray_train.py", *told, **RAY))
+    undisturbed = losses(
+        run_command(sys.executable, EXAMPLES / "ray_train.py", *told, variables=RAY)
+    )
     program = "import sys; from helpers import lost_worker; lost_worker.main(*sys.argv[1:])"
     told = samples(3200), tmp_path / "run", "2"
-    assert losses(run_command(sys.executable, "-c", program, *told, **RAY)) == undisturbed
+    assert losses(run_command(sys.executable, "-c", program, *told, variables=RAY)) == undisturbed
     assert (tmp_path / "run.lost").exists()

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 from conftest import MakeSamples
-from helpers.groups import EPOCHS, train_group
+from helpers.launched import EPOCHS, train_group
 from helpers.processes import run_script
 
 BACKEND = keras.backend.backend()

@@ -31,6 +31,9 @@ NEEDS_JAX = pytest.mark.skipif(
     reason="processes are forks, and keras.distribution is JAX's",
 )
 
+# Keras does not know of the echo, so it is right to warn that it trains alone.
+pytestmark = pytest.mark.filterwarnings("ignore:shard is 0 of 2, but model.fit:UserWarning")
+
 KILLED = -9
 
 

@@ -246,6 +246,20 @@ def test_a_distribution_of_one_process_leaves_it_to_the_others(
     assert shard_of("auto") == Shard(1, 2)
 
 
+def test_a_distribution_of_ones_own_may_say_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Own:
+        """Does not say how many copies of the model there are, like Keras's base class."""
+
+        num_processes = 2
+
+        @property
+        def num_model_replicas(self) -> int:
+            raise NotImplementedError
+
+    monkeypatch.setattr("keras.distribution.distribution", Own)
+    assert shard_of(None) == shard_of("auto") == Shard(0, 1)
+
+
 def test_the_log_says_who_was_believed(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,6 +1,6 @@
 """Several processes that train one model, and what each of them says afterwards.
 
-Run as a script, it is one of the processes: ``python -m helpers.groups FILE SETTINGS...``, one
+Run as a script, it is one of the processes: ``python -m helpers.launched FILE SETTINGS...``, one
 training for each SETTINGS, a dict in Python. It prints a line of JSON for each of them.
 """
 
@@ -13,7 +13,9 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -23,18 +25,20 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 EPOCHS = 2
 
 _LIMIT_S = 150
-_SAYS = "helpers.groups says: "
+_SAYS = "helpers.launched says: "
 
 
-def run_command(*command: str | Path, **variables: str) -> str:
-    """Runs a command and what it starts; returns what all of them printed on stdout.
+def run_command(
+    *command: str | Path, variables: Mapping[str, str] = MappingProxyType({}), status: int = 0
+) -> str:
+    """Runs a command and what it starts; returns what all of them printed.
 
-    Fails unless it ends by itself with status 0. Nothing that it started outlives it.
+    Fails unless all of them end by themselves, and the command with this status.
     """
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "JAX_PLATFORMS": "cpu"} | variables
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "JAX_PLATFORMS": "cpu"}
     process = subprocess.Popen(
         [str(each) for each in command],
-        env=env,
+        env=env | dict(variables),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -45,7 +49,7 @@ def run_command(*command: str | Path, **variables: str) -> str:
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         pytest.fail(f"the processes did not end:\n{process.communicate()[0]}")
-    assert process.returncode == 0, f"status {process.returncode}\n{output}"
+    assert process.returncode == status, f"status {process.returncode}\n{output}"
     return output
 
 
@@ -54,7 +58,8 @@ def run_processes(count: int, *command: str | Path) -> str:
     if count == 1:
         return run_command(*command)
     script = EXAMPLES / "jax_processes.sh"
-    return run_command("sh", script, str(count), *command, ADDRESS=f"localhost:{free_port()}")
+    address = {"ADDRESS": f"localhost:{free_port()}"}
+    return run_command("bash", script, str(count), *command, variables=address)
 
 
 def train_group(count: int, file: Path, *settings: dict[str, Any]) -> list[list[Any]]:
@@ -65,7 +70,7 @@ def train_group(count: int, file: Path, *settings: dict[str, Any]) -> list[list[
         `index`, `weights`, `trained` (how often each id reached a training step) and `steps`.
     """
     told = map(repr, settings)
-    output = run_processes(count, sys.executable, "-m", "helpers.groups", file, *told)
+    output = run_processes(count, sys.executable, "-m", "helpers.launched", file, *told)
     lines = [line.partition(_SAYS)[2] for line in output.splitlines() if _SAYS in line]
     said = sorted((json.loads(line) for line in lines), key=lambda each: each["index"])
     trainings = [[each for each in said if each["training"] == n] for n in range(len(settings))]
