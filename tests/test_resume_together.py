@@ -21,6 +21,7 @@ from helpers.resuming import network
 from helpers.sequences import small
 
 import prefetcher
+from prefetcher import distribution
 from prefetcher.errors import FileError, SettingsError, StateError
 from prefetcher.resume import together
 from prefetcher.resume.together import Group
@@ -48,6 +49,7 @@ class Echo:
         self.told: list[Any] = []
         self._fails_at = fails_at
         monkeypatch.setattr(together, "_joined", lambda: Group(0, 2, self._everyone))
+        monkeypatch.setattr(distribution, "_trains_alone", lambda _: False)
 
     def _everyone(self, note: Any) -> Sequence[Any]:
         self.told.append(note)
