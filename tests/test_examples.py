@@ -13,7 +13,7 @@ import pytest
 from conftest import MakeSamples
 from helpers.launched import EXAMPLES, free_port, run_command, run_processes
 
-RAY = {"PYTHONPATH": os.pathsep.join([*sys.path, str(EXAMPLES)]), "RAY_TMPDIR": "/tmp/ray-tests"}
+RAY = {"PYTHONPATH": os.pathsep.join([*sys.path, str(EXAMPLES)])}
 
 on_jax = pytest.mark.skipif(keras.backend.backend() != "jax", reason="the script is for JAX")
 on_torch = pytest.mark.skipif(
