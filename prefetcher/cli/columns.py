@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from io import BytesIO
 from itertools import islice
 from typing import Any
@@ -13,10 +14,12 @@ from numpy.typing import NDArray
 
 from prefetcher.columns.axis import Axis
 from prefetcher.columns.column import Column
+from prefetcher.columns.fields import Field
 from prefetcher.columns.packed import Unpacked
 from prefetcher.columns.padded import Padded
 from prefetcher.columns.pictures import Picture
 from prefetcher.columns.ragged import TEXT
+from prefetcher.columns.sparse import Sparse
 from prefetcher.errors import PrefetchError
 from prefetcher.hdf5.dataset import Dataset
 from prefetcher.hdf5.describe import FileDescription
@@ -36,16 +39,28 @@ def columns_for(file: FileDescription) -> dict[str, Column]:
     return {name: column for name, column in found.items() if column is not None}
 
 
-def as_python(column: Column) -> str:
-    """What makes the column, as Python."""
+def as_python(names: Any) -> str:
+    """What makes these names and columns, as Python."""
+    if isinstance(names, tuple):
+        inside = ", ".join(map(as_python, names))
+        return f"({inside},)" if len(names) == 1 else f"({inside})"
+    if isinstance(names, dict):
+        return f"{{{', '.join(f'{key!r}: {as_python(each)}' for key, each in names.items())}}}"
+    return _column_as_python(names) if isinstance(names, Column) else repr(names)
+
+
+def _column_as_python(column: Column) -> str:
+    if isinstance(column, Field | Sparse):
+        return repr(column.dataset if isinstance(column, Sparse) else str(column))
+    of = as_python(column.of)
     if isinstance(column, Picture):
-        return f"prefetcher.Picture({column.of!r}, size={column.size})"
+        return f"prefetcher.Picture({of}, size={column.size})"
     if isinstance(column, Padded):
-        return f"prefetcher.Padded({column.of!r}, {column.length})"
+        return f"prefetcher.Padded({of}, {column.length})"
     if isinstance(column, Axis):
-        return f"prefetcher.Axis({column.of!r}, {column.axis})"
+        return f"prefetcher.Axis({of}, {column.axis})"
     if isinstance(column, Unpacked):
-        return f"prefetcher.Unpacked({column.of!r})"
+        return f"prefetcher.Unpacked({of})"
     return f"prefetcher.{column!r}"
 
 
@@ -74,14 +89,16 @@ def _column(file: FileDescription, dataset: Dataset) -> Column | None:
 
 
 def _some(file: FileDescription, dataset: Dataset) -> list[NDArray[Any]]:
-    """Rows from end to end of the dataset; of rows of one size the first alone."""
-    source = ShardedSource(Shards((file,)), [dataset.name], retries=0)
+    """Rows from end to end of the dataset in this file; of rows of one size the first alone."""
+    shards = Shards((replace(file, datasets=()),))  # which may be those of several files
+    source = ShardedSource(shards, [dataset.name], retries=0)
     try:
         if dataset.elements is None:
             row = np.empty((1, dataset.row_bytes), np.uint8)
             source.read(dataset.name, [(0, 1)], [row])
             return [row[0]]
-        wanted = np.unique(np.linspace(0, dataset.rows - 1, _LOOKED_AT, dtype=np.int64)).tolist()
+        last = shards.dataset(dataset.name).rows - 1
+        wanted = np.unique(np.linspace(0, last, _LOOKED_AT, dtype=np.int64)).tolist()
         rows = np.empty(len(wanted), object)
         source.objects(dataset.name, [(row, row + 1) for row in wanted], rows)
         return list(rows)

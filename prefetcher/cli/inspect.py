@@ -7,7 +7,6 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -17,16 +16,15 @@ from rich.table import Table
 
 from prefetcher.batch import flatten
 from prefetcher.cli import axes, layout, output
-from prefetcher.cli.groups import as_patterns
-from prefetcher.cli.names import Choice, choose, said_by
+from prefetcher.cli.names import Choice, proposed
 from prefetcher.columns.ragged import shown
 from prefetcher.config import Files, Settings
-from prefetcher.errors import DatasetError, PrefetchError
+from prefetcher.errors import PrefetchError
 from prefetcher.feed import feed_of, mixing_advice
 from prefetcher.filters.plugins import wanting
 from prefetcher.hdf5.attributes import Attributes, Names
 from prefetcher.hdf5.dataset import Dataset
-from prefetcher.hdf5.describe import FileDescription, describe
+from prefetcher.hdf5.describe import FileDescription
 from prefetcher.hdf5.matlab import is_matlab
 from prefetcher.hdf5.shards import Shards, describe_all
 from prefetcher.messages.text import visible
@@ -71,6 +69,8 @@ class Sizes:
     chunk: int
     feed: Feed | None = None
     """What a sequence over the chosen datasets would be made of; None where none can be made."""
+    fault: str = ""
+    """Why none can be made of what was chosen; "" where one can."""
 
     @property
     def mixing(self) -> float | None:
@@ -84,6 +84,8 @@ class Sizes:
 
 def _sizes(found: Found, batch_size: int, chunk_size: int | None) -> Sizes:
     """As a sequence over the chosen datasets has them."""
+    whole = (chunk_size or CHUNK_SIZE) // batch_size * batch_size
+    usual = Sizes(batch_size, max(batch_size, whole))
     if found.choice is not None:
         x, y = found.choice.asked
         asked = Settings(
@@ -95,10 +97,12 @@ def _sizes(found: Found, batch_size: int, chunk_size: int | None) -> Sizes:
             allow_external=found.file.allow_external,
             swmr=found.file.swmr,
         )
-        with suppress(PrefetchError):
+        try:
             feed = feed_of(asked)
-            return Sizes(batch_size, feed.plan.chunk_size, feed)
-    return Sizes(batch_size, max(batch_size, (chunk_size or CHUNK_SIZE) // batch_size * batch_size))
+        except PrefetchError as error:
+            return replace(usual, fault=str(error))
+        return Sizes(batch_size, feed.plan.chunk_size, feed)
+    return usual
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,7 @@ class Found:
     """The files as the user wrote them."""
     shards: Shards
     file: FileDescription
-    """All of the first file, which the others are like; groups that are alike by a pattern."""
+    """The first, with the datasets of all of them; groups that are alike by a pattern."""
     said: tuple[Attributes, ...]
     """What the file says of itself, then of each of its splits."""
     choice: Choice | None
@@ -121,34 +125,21 @@ class Found:
         """Looks into the files."""
         written = files[0] if len(files) == 1 else tuple(files)
         shards = describe_all(written, allow_external=allow_external, swmr=swmr)
-        first = describe(shards.files[0].path, allow_external=allow_external, swmr=swmr)
-        if len(shards.files) > 1:
-            shards.look_up(dataset.name for dataset in first.datasets)
-        said = said_by(first.path, swmr=swmr)
-        first = replace(first, datasets=as_patterns(first.datasets))
-        return cls(
-            written, shards, first, said, choose(first, said), is_matlab(first.path, swmr=swmr)
-        )
+        matlab = is_matlab(shards.files[0].path, swmr=swmr)
+        return cls(written, shards, *proposed(shards), matlab)
 
     @property
     def datasets(self) -> tuple[Dataset, ...]:
-        """Those of the first file, with the rows that all files have of them together."""
-        if len(self.shards.files) == 1:
-            return self.file.datasets
-        return tuple(map(self._of_all, self.file.datasets))
+        """Those of all files, with their rows together."""
+        return self.file.datasets
 
     @property
     def of_choice(self) -> Dataset:
         """One of the chosen datasets, which have as many rows each."""
         if self.choice is None:
             raise LookupError("nothing was chosen")
-        return self._of_all(self.choice.datasets[0])
-
-    def _of_all(self, dataset: Dataset) -> Dataset:
-        try:
-            return self.shards.dataset(dataset.name)
-        except DatasetError:  # it cannot be batched, or not all files have it
-            return dataset
+        first = self.choice.datasets[0]
+        return first if len(self.shards.files) == 1 else self.shards.dataset(first.name)
 
     @property
     def repackings(self) -> list[layout.Repacking]:
@@ -201,6 +192,7 @@ def _as_json(found: Found, sizes: Sizes) -> dict[str, Any]:
         "batch_bytes": choice.row_bytes * batch if choice else None,
         "chunk_bytes": choice.row_bytes * chunk if choice else None,
         "python": found.python,
+        "fault": sizes.fault or None,
         "slow": {slow.name: slow.why for each in found.repackings for slow in each.slow},
         "convert": [each.command for each in found.repackings if each.command],
     }
@@ -348,6 +340,8 @@ def _advice(found: Found, sizes: Sizes) -> Iterator[str]:
         f"({batches} batch{'es' if batches > 1 else ''}) {output.size(choice.row_bytes * chunk)}."
     )
     yield from _mixing(sizes)
+    if sizes.fault:
+        yield f"The line below needs a change: {sizes.fault}."
     yield ""
     yield found.python or ""
 

@@ -56,12 +56,12 @@ def repackings(file: FileDescription, choice: Choice | None) -> list[Repacking]:
     of_choice = group_of(choice.datasets[0]) if choice else None
     groups: dict[str, list[Dataset]] = {}
     for dataset in as_used(file):
-        if not is_pattern(dataset.name):  # `convert` has none
+        if not _is_left(dataset):
             groups.setdefault(group_of(dataset), []).append(dataset)
     found = []
     for group, inside in groups.items():
         chosen = choice if group == of_choice else guess(tuple(inside))
-        if chosen and any(is_pattern(each.name) for each in chosen.datasets):
+        if chosen and any(map(_is_left, chosen.datasets)):
             continue
         if chosen is None:
             continue
@@ -85,6 +85,11 @@ def _sparse(choice: Choice) -> str:
     return ""
 
 
+def _is_left(dataset: Dataset) -> bool:
+    """Whether `convert` has no line for it: groups by a pattern, fields of records."""
+    return bool(dataset.dtype.names) or is_pattern(dataset.name)
+
+
 def _ragged(choice: Choice) -> bool:
     return any(dataset.elements is not None for dataset in choice.datasets)
 
@@ -100,8 +105,8 @@ def _slow(choice: Choice) -> Iterator[Slow]:
 
 
 def _through_h5py(dataset: Dataset) -> str | None:
-    # Compound types would be read so in any file, and what was never written needs no reading.
-    if dataset.way != "general" or dataset.dtype.names or not dataset.stored_bytes:
+    # What was never written needs no reading.
+    if dataset.way != "general" or not dataset.stored_bytes:
         return None
     return (
         "h5py has to read it, which lets one thread of the process read at a time, whatever "

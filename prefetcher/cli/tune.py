@@ -16,7 +16,6 @@ from prefetcher.cli.tuned import Result, show
 from prefetcher.config import Settings, Transform
 from prefetcher.errors import SettingsError
 from prefetcher.feed import feed_of
-from prefetcher.hdf5.describe import describe
 from prefetcher.hdf5.shards import describe_all
 from prefetcher.machine.limits import cpus_allowed, memory_allowed
 from prefetcher.monitor import read_log
@@ -87,9 +86,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _settings(arguments: argparse.Namespace) -> Settings:
     x, y = arguments.x, arguments.y
     if x is None:
-        path = describe_all(arguments.file).files[0].path
-        first = describe(path, allow_external=arguments.allow_external)
-        found = names.choose(first, names.said_by(first.path))
+        shards = describe_all(arguments.file, allow_external=arguments.allow_external)
+        found = names.proposed(shards).choice
         if found is None:
             raise SettingsError(f"{arguments.file} has nothing to batch: name a dataset with --x")
         found_x, found_y = found.asked

@@ -12,6 +12,7 @@ from rich import box
 from rich.table import Table
 
 from prefetcher.cli import output
+from prefetcher.cli.columns import as_python
 from prefetcher.config import Settings
 from prefetcher.pipeline.stream import Feed
 from prefetcher.tuning.choose import SPARE, Choice
@@ -57,7 +58,7 @@ class Result:
     def python(self) -> str:
         """The line that wraps the file."""
         settings, setup = self.feed.settings, self.choice.setup
-        words = [repr(settings.file), f"x={settings.x!r}", f"y={settings.y!r}"]
+        words = [repr(settings.file), f"x={as_python(settings.x)}", f"y={as_python(settings.y)}"]
         words += [
             f"{name}={getattr(settings, name)}"
             for name in ("batch_size", "chunk_size", "allow_external")

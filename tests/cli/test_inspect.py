@@ -189,9 +189,9 @@ def mixed(tmp_path: Path) -> Path:
 
 def test_only_what_would_train_is_proposed(mixed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = as_json(capsys, str(mixed))
-    assert (found["x"], found["y"]) == ("numbers", "marks")
+    assert (found["x"], found["y"]) == ("records[a]", "marks")
     with wrapped(found) as sequence:
-        assert sequence[0][0].shape == (20, 3)
+        assert sequence[0][0].shape == (20, 50)
 
 
 def test_what_cannot_be_read_is_listed_with_its_reason(
