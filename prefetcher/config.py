@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prefetcher.columns.column import Column
-from prefetcher.columns.memory import InMemory
+from prefetcher.columns.memory import InMemory, check_unmasked
 from prefetcher.errors import RowsError, SettingsError
 from prefetcher.order.shard import Shard
 from prefetcher.order.sizes import CHUNK_SIZE
@@ -329,6 +329,9 @@ def _are_numbers(values: Sequence[Any]) -> bool:
 
 
 def _in_memory(part: str, values: Any) -> InMemory:
+    check_unmasked(
+        part, values, "pass its filled(value); to leave samples out, give their numbers to rows="
+    )
     array = np.asarray(values)
     if not array.ndim or array.dtype.hasobject:
         raise SettingsError(
@@ -342,6 +345,7 @@ def _weights(weights: Any) -> Weights:
     """The same name, or the same numbers as float64."""
     if weights is None or isinstance(weights, str):
         return weights
+    check_unmasked("weights", weights, "pass its filled(0) to draw those samples never")
     try:
         numbers = np.asarray(weights)
         if numbers.ndim == 1 and numbers.dtype.kind in "biuf":
@@ -438,32 +442,67 @@ def _threads(settings: Settings, name: str, reason: str) -> None:
         _at_least_one(settings, name, reason)
 
 
-def samples_of(rows: Rows, length: int, file: str) -> range | NDArray[np.int64]:
-    """The file row of each sample that `rows` names, for datasets of `length` rows.
+def samples_of(
+    rows: Rows, length: int, file: str, of_rows: int | None = None
+) -> range | NDArray[np.int64]:
+    """The number of each sample that `rows` names, of `length` samples.
+
+    Args:
+        rows: As the user wrote it.
+        length: Samples that there are.
+        file: For messages.
+        of_rows: Rows that the samples are made of, where these are not one each.
 
     Raises:
-        RowsError: A row lies outside of 0 to length - 1, or none is left.
+        RowsError: A number lies outside of 0 to length - 1, or none is left.
         SettingsError: `rows` is none of the forms it may have.
     """
-    samples = _named_rows(rows, length, file)
+    each = _Numbered(length, file, of_rows)
+    samples = _named_rows(rows, each)
     if len(samples) == 0:
-        raise RowsError(f"rows={rows!r} leaves no sample of the {length} rows of {file}")
+        raise RowsError(f"rows={rows!r} leaves no sample of the {length} {each.kind} of {file}")
     return samples
 
 
-def _named_rows(rows: Rows, length: int, file: str) -> range | NDArray[np.int64]:
+@dataclass(frozen=True)
+class _Numbered:
+    """What the numbers of `rows` count."""
+
+    length: int
+    file: str
+    of_rows: int | None
+
+    @property
+    def kind(self) -> str:
+        """The word for one of them."""
+        return "rows" if self.of_rows is None else "samples"
+
+    @property
+    def remedy(self) -> str:
+        """What to write where rows are named and samples are meant; "" where both are one."""
+        if self.of_rows is None:
+            return ""
+        return (
+            f". rows= counts samples, of which there are {self.length} in {self.of_rows} rows: "
+            f"have split and folds deal out those, with rows=(0, {self.length})"
+        )
+
+
+def _named_rows(rows: Rows, numbered: _Numbered) -> range | NDArray[np.int64]:
+    length = numbered.length
     if rows is None:
         return range(length)
     if isinstance(rows, slice):
         return range(*rows.indices(length))
     if isinstance(rows, range):
-        return _checked_pair(rows, min(rows, default=0), max(rows, default=-1) + 1, length, file)
+        return _checked_pair(rows, min(rows, default=0), max(rows, default=-1) + 1, numbered)
     if isinstance(rows, list) and len(rows) == 2 and not isinstance(rows[0], bool | np.bool_):
         raise _list_of_two(rows)
     if isinstance(rows, tuple) and len(rows) == 2:
         start, stop = (_integer("rows", bound) for bound in rows)
-        return _checked_pair(range(start, stop), start, stop, length, file)
-    return _checked_indices(np.asarray(rows), length, file)
+        return _checked_pair(range(start, stop), start, stop, numbered)
+    check_unmasked("rows", rows, "pass its compressed() to leave those out")
+    return _checked_indices(np.asarray(rows), numbered)
 
 
 def _list_of_two(rows: list[Any]) -> SettingsError:
@@ -475,25 +514,30 @@ def _list_of_two(rows: list[Any]) -> SettingsError:
     )
 
 
-def _checked_pair(samples: range, start: int, stop: int, length: int, file: str) -> range:
-    if start < 0 or stop > length:
-        raise RowsError(f"rows {start} to {stop} of {file}: it has rows 0 to {length}")
+def _checked_pair(samples: range, start: int, stop: int, numbered: _Numbered) -> range:
+    if start < 0 or stop > numbered.length:
+        raise RowsError(
+            f"rows {start} to {stop} of {numbered.file}: it has {numbered.kind} 0 to "
+            f"{numbered.length}{numbered.remedy}"
+        )
     return samples
 
 
-def _checked_indices(rows: NDArray[Any], length: int, file: str) -> NDArray[np.int64]:
+def _checked_indices(rows: NDArray[Any], numbered: _Numbered) -> NDArray[np.int64]:
+    length, kind = numbered.length, numbered.kind
     if rows.ndim == 1 and rows.dtype == np.bool_ and len(rows) == length:
         return np.flatnonzero(rows)
     if rows.ndim != 1 or (len(rows) and rows.dtype.kind not in "iu"):
         raise SettingsError(
             f"rows is {rows.dtype} of shape {rows.shape}: pass a slice, a (start, stop) pair, "
-            f"a one-dimensional array of row numbers, or a mask of {length} booleans"
+            f"a one-dimensional array of row numbers, or a mask of {length} booleans, one for each "
+            f"of the {kind}{numbered.remedy}"
         )
     outside = np.flatnonzero((rows < 0) | (rows >= length))
     if len(outside):
         at = int(outside[0])
         raise RowsError(
-            f"rows[{at}] is {rows[at]}, but {file} has rows 0 to {length - 1} "
-            f"({len(outside)} of {len(rows)} are outside)"
+            f"rows[{at}] is {rows[at]}, but {numbered.file} has {kind} 0 to {length - 1} "
+            f"({len(outside)} of {len(rows)} are outside){numbered.remedy}"
         )
     return rows.astype(np.int64)

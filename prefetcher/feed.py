@@ -26,7 +26,7 @@ from prefetcher.machine.limits import cpus_allowed, memory_allowed
 from prefetcher.making import by_file, value_of
 from prefetcher.messages.repacking import convert_line
 from prefetcher.naming import leaves, named
-from prefetcher.needs import needs_of, row_text
+from prefetcher.needs import needs_of, row_text, standing
 from prefetcher.order.chunk import MOST_READERS
 from prefetcher.order.samples import Samples
 from prefetcher.order.shard import Shard
@@ -34,7 +34,7 @@ from prefetcher.order.sizes import whole_chunk_size
 from prefetcher.pipeline.stream import Feed
 from prefetcher.planning import held_bytes, planned
 from prefetcher.sharding import shard_of
-from prefetcher.weights import dataset_of, weights_of
+from prefetcher.weights import drawn_by, weights_of
 
 _DECODED_TWICE = 1.06  # times that all is decoded, from which on processes are told
 _logger = logging.getLogger("prefetcher")
@@ -71,10 +71,13 @@ def feed_of(settings: Settings) -> Feed:
     made = _made(settings, shards)
     shards = shards.including([view.dataset for view, _ in made.values()])
     if settings.swmr:
-        shards = shards.level(_strides(made, dataset_of(settings, shards, split or "")))
+        beside = drawn_by(settings, shards, split or "")
+        shards = shards.level(_strides(settings, made, beside))
     needs, length = needs_of(shards, (view for view, _ in made.values()))
-    samples = samples_of(settings.rows, length, shards.name)
-    weights = weights_of(settings, shards, samples, length, split or "")
+    rows = needs[0].dataset.rows
+    samples = samples_of(settings.rows, length, shards.name, rows if rows != length else None)
+    stands = partial(standing, shards, needs, _of_targets(settings, made))
+    weights = weights_of(settings, shards, samples, length, stands, split or "")
     feed = _fitting(
         Feed(
             settings,
@@ -105,10 +108,19 @@ def _made(settings: Settings, shards: Shards) -> dict[str | Column, Made]:
     return made
 
 
-def _strides(made: Mapping[str | Column, Made], drawn_by: str | None) -> dict[str, int]:
+def _strides(
+    settings: Settings, made: Mapping[str | Column, Made], beside: str | None
+) -> dict[str, int]:
     """How many rows one sample goes on by, in each dataset that must have as many samples."""
     strides = {view.dataset: view.span.stride for view, _ in made.values()}
-    return {drawn_by: 1} | strides if drawn_by else strides
+    stride = _of_targets(settings, made).span.stride
+    return {beside: stride} | strides if beside else strides
+
+
+def _of_targets(settings: Settings, made: Mapping[str | Column, Made]) -> View:
+    """The rows of the first target, where a sample's class is; of the first input without any."""
+    of_targets = (made[leaf][0] for part, leaf in leaves(settings) if part == "y" and leaf in made)
+    return next(of_targets, next(iter(made.values()))[0])
 
 
 def _made_bytes(leaf: str | Column, shards: Shards) -> int:
@@ -242,13 +254,16 @@ def _fitting(feed: Feed) -> Feed:
     if need <= have:
         return feed
     fitting = _fitting_chunk_size(feed, have // 2)
+    windows, shorter = _windows(feed)
     sizes = (
         f"chunk_queue={feed.settings.chunk_queue} chunks of {plan.largest_chunk} samples of "
         f"{held_bytes(feed.needs)} bytes and batch_queue={feed.settings.batch_queue} batches of "
-        f"{plan.largest_batch} need {need / 1e9:.1f} GB, this machine has {have / 1e9:.1f} GB"
+        f"{plan.largest_batch}{windows} need {need / 1e9:.1f} GB, this machine has "
+        f"{have / 1e9:.1f} GB"
     )
     if not fitting:
-        raise SettingsError(f"{sizes}: write a smaller batch_size, chunk_queue or batch_queue")
+        remedy = f"write a smaller batch_size, chunk_queue or batch_queue{shorter}"
+        raise SettingsError(f"{sizes}: {remedy}")
     if feed.settings.chunk_size is not None or plan.shard.count > 1:  # all need the same order
         raise SettingsError(f"{sizes}: write chunk_size={fitting} or less")
     _logger.warning(
@@ -259,6 +274,16 @@ def _fitting(feed: Feed) -> Feed:
         fitting,
     )
     return replace(feed, plan=replace(plan, chunk_size=fitting))
+
+
+def _windows(feed: Feed) -> tuple[str, str]:
+    """What batches of windows weigh, which share rows in a chunk only; and what makes it less."""
+    views = [view for need in feed.needs for view in need.views]
+    longest = max(views, key=lambda view: view.span.rows)
+    if longest.span.rows == 1:
+        return "", ""
+    shorter = f", or a Window of {longest.dataset} that is shorter than {longest.span.rows} rows"
+    return f" windows of {feed.sample_bytes} bytes", shorter
 
 
 def _fitting_chunk_size(feed: Feed, most: int) -> int:

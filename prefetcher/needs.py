@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import accumulate
 
+import numpy as np
+
 from prefetcher.columns.column import Span, View
-from prefetcher.columns.rowmap import RowMap
+from prefetcher.columns.rowmap import Numbers, RowMap
 from prefetcher.errors import DatasetError, SettingsError
 from prefetcher.hdf5.elements import elements_of
 from prefetcher.hdf5.shards import Shards
@@ -32,7 +35,7 @@ def needs_of(shards: Shards, views: Iterable[View]) -> tuple[tuple[Need, ...], i
     rows = rows_together(shards, strides)
     first, samples = _samples(rows, by_dataset)
     if not sum(samples):
-        raise DatasetError(f"{shards.name} has no sample: {_shortest(by_dataset)}")
+        raise DatasetError(f"{shards.name} has no sample: {_shortest(shards, by_dataset)}")
     needs = []
     for name, of_one in by_dataset.items():
         rows_map = RowMap(rows[name], samples, first, strides[name])
@@ -63,6 +66,36 @@ def _samples(
         first.append(begin)
         samples.append(max(0, end - begin))
     return first, samples
+
+
+def standing(
+    shards: Shards, needs: Sequence[Need], beside: View, name: str
+) -> Callable[[Numbers], Numbers] | None:
+    """Gives the row of a dataset at which each sample stands: where `beside` begins.
+
+    Args:
+        shards: The files.
+        needs: What samples need, the dataset of `beside` among them.
+        beside: The view of the targets.
+        name: A dataset. Where it has not as many rows as that of `beside`, samples stand in it as
+            in another that has.
+
+    Returns:
+        From the numbers of samples to rows over all files; None where no dataset of the samples
+        has as many rows.
+    """
+    rows = [part.rows for part in shards.parts(name)]
+    first = sorted(needs, key=lambda need: need.dataset.name != beside.dataset)
+    for need in first:
+        if [part.rows for part in shards.parts(need.dataset.name)] == rows:
+            view = beside if beside in need.views else need.views[0]
+            return partial(_standing, need.rows, view.span.ahead)
+    return None
+
+
+def _standing(rows: RowMap, ahead: int, samples: Numbers) -> Numbers:
+    low, high = rows.bounds(samples)
+    return np.clip(rows.rows(samples) + ahead, low, high - 1)
 
 
 def row_text(shards: Shards, needs: Iterable[Need], view: View, sample: int, step: int) -> str:
@@ -101,9 +134,11 @@ def _bounds(rows: int, span: Span) -> tuple[int, int]:
     return begin, min(stands, (rows - span.stop) // span.stride + 1)
 
 
-def _shortest(views: Mapping[str, Sequence[View]]) -> str:
+def _shortest(shards: Shards, views: Mapping[str, Sequence[View]]) -> str:
     longest = max((view for of_one in views.values() for view in of_one), key=_rows_needed)
-    return f"one needs {_rows_needed(longest)} rows of {longest.dataset}, and no file has so many"
+    name, rows = longest.dataset, _rows_needed(longest)
+    place = "group" if shards.is_pattern(name) else "file"
+    return f"one needs {rows} rows of {name}, and no {place} has so many"
 
 
 def _rows_needed(view: View) -> int:

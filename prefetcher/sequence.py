@@ -64,7 +64,7 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
             ``{"left": "a.h5", "right": "b.h5"}`` and ``x=("left:images", "right:images")``.
         x: The inputs: the name of a dataset; a pattern such as "data/demo_*/images", which stands
             for those of all groups that match; a column, such as `Window`; an array with a value
-            for each sample; or a tuple or dict of these. A file that was made by `prefetcher
+            for each sample, which is copied if it can be written to; or a tuple or dict of these. A file that was made by `prefetcher
             convert` knows the names of its x and y, so they can be left out.
         y: The same for the targets; None for predicting.
         sample_weight: The same for sample weights; None for none.
@@ -88,8 +88,9 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
             `w = n * weight / sum(weights)`, a sample comes `w` times on average and always fewer
             than two off it. Needs `shuffle=True`. It is not `sample_weight`, which comes with the
             batch and weighs the loss.
-        balance: Name of a dataset of classes, numbers or text or one-hot rows: each class that the
-            samples have is drawn as often as the others. Shorthand for such `weights`.
+        balance: Name of a dataset of classes, numbers or text or one-hot rows, or of a field as in
+            "events[label]": each class that the samples have is drawn as often as the others.
+            Shorthand for such `weights`. The class of a window is that of the row where `y` begins.
         shuffle: False keeps the order of the file, or of `rows`.
         seed: 0 to 2**64 - 1; the same seed gives the same order, whatever the threads do.
         drop_remainder: True leaves out a last batch that is not full.

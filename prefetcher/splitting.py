@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from prefetcher.batch import flatten
-from prefetcher.columns.ragged import TEXT
+from prefetcher.columns.memory import check_unmasked
 from prefetcher.config import DEFAULT_X, KeyedFiles, Rows, Settings, samples_of
 from prefetcher.errors import DatasetError, RowsError, SettingsError
 from prefetcher.hdf5.attributes import read_attributes
 from prefetcher.hdf5.describe import describe
 from prefetcher.hdf5.shards import Shards, describe_all
-from prefetcher.labels import CLASS_KINDS, each_row, each_text, has_single, single
+from prefetcher.labels import CLASS_KINDS, Labels, each_text, labels_named, single, values_of
 from prefetcher.order.permutation import shuffled
 
 RowNumbers = NDArray[np.int64]
@@ -155,7 +155,8 @@ def _prepared(
     if x is not None and not isinstance(x, str):
         raise SettingsError(f"x={x!r}: write the name of one dataset, whose rows are counted")
     x = x and shards.full_name("x", x)
-    named = shards.found_name("stratify", stratify) if isinstance(stratify, str) else None
+    labels = labels_named(shards, "stratify", stratify) if isinstance(stratify, str) else None
+    named = labels.dataset.name if labels else None
     if about.swmr and (names := [name for name in (x, named) if name]):
         shards = shards.including(names).level(dict.fromkeys(names, 1))
     length = _length(shards, x, named)
@@ -164,8 +165,10 @@ def _prepared(
         raise RowsError(f"{len(subset)} row cannot be split: rows={rows!r} of {shards.name}")
     if stratify is None:
         return subset, np.zeros(len(subset), np.int64)
-    labels = _labels(shards, named) if named else _array(stratify, length)
-    return subset, np.unique(labels[subset], return_inverse=True)[1]
+    of_all = (
+        _labels(shards, f"stratify={stratify!r}", labels) if labels else _array(stratify, length)
+    )
+    return subset, np.unique(of_all[subset], return_inverse=True)[1]
 
 
 def _ascending(rows: RowNumbers) -> RowNumbers:
@@ -223,6 +226,7 @@ def _count(val_size: Any, rows: int) -> int:
 
 
 def _array(stratify: ArrayLike, length: int) -> NDArray[Any]:
+    check_unmasked("stratify", stratify, "pass its filled(value) for a class of their own")
     labels = np.asarray(stratify)
     if labels.ndim > 1 and labels.size == len(labels):
         labels = labels.reshape(-1)
@@ -239,21 +243,18 @@ def _array(stratify: ArrayLike, length: int) -> NDArray[Any]:
     return _sortable("stratify", labels)
 
 
-def _labels(shards: Shards, name: str) -> NDArray[Any]:
-    """All values of a dataset, which has one for each row."""
-    dataset = shards.dataset(name)
-    if not has_single(dataset):
+def _labels(shards: Shards, what: str, labels: Labels) -> NDArray[Any]:
+    """The labels of all rows."""
+    if not labels.is_single:
         raise SettingsError(
-            f"stratify={name!r} has rows of shape {dataset.row_shape}: pass one label for each "
-            "row, such as an array of class numbers"
+            f"{what} has rows of shape {labels.value.shape}: pass one label for each row, such as "
+            "an array of class numbers"
         )
-    if dataset.elements == TEXT:
-        return _sortable(f"stratify={name!r}", each_text(shards, name))
-    if dataset.elements is not None:
-        raise SettingsError(
-            f"stratify={name!r} has rows of variable length: pass one label for each row"
-        )
-    return _sortable(f"stratify={name!r}", each_row(shards, name, dataset.dtype, single))
+    if labels.is_text:
+        return _sortable(what, each_text(shards, labels.dataset.name))
+    if labels.dataset.elements is not None:
+        raise SettingsError(f"{what} has rows of variable length: pass one label for each row")
+    return _sortable(what, values_of(shards, labels, labels.value.dtype, single))
 
 
 def _sortable(what: str, labels: NDArray[Any]) -> NDArray[Any]:

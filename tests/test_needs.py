@@ -78,3 +78,12 @@ def test_datasets_that_do_not_fit_are_refused(
 def test_two_strides_of_one_dataset_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="a has columns of stride 1 and of stride 3"):
         samples(files(tmp_path, {"a": 9}), Row("a"), Window("a", 2, stride=3))
+
+
+def test_windows_that_no_group_can_fill_are_told_of_groups(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for number in range(3):
+            file[f"run_{number}/x"] = np.zeros((5, 2))
+    for name, place in (("run_*/x", "group"), ("run_0/x", "file")):
+        with pytest.raises(DatasetError, match=f"one needs 6 rows of .*, and no {place} has so"):
+            samples([tmp_path / "a.h5"], Window(name, 6))

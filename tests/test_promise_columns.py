@@ -287,3 +287,15 @@ def test_what_a_column_cannot_be_made_of_is_refused(
 ) -> None:
     with pytest.raises(DatasetError, match=message):
         PrefetchSequence(paths, x=x, y=None)
+
+
+def test_windows_that_need_too_much_memory_say_what_to_make_shorter(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", (1 << 20, 1 << 14), "f4", chunks=(16, 1 << 14))
+    says = (
+        "16 batches of 32 windows of 6553600000 bytes need .* GB, this machine has .*: write a "
+        "smaller batch_size, chunk_queue or batch_queue, or a Window of x that is shorter than "
+        "100000 rows"
+    )
+    with pytest.raises(SettingsError, match=says):
+        PrefetchSequence(tmp_path / "a.h5", Window("x", 100_000), None)

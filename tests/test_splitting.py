@@ -212,3 +212,36 @@ def test_x_is_the_name_of_one_dataset(tmp_path: Path) -> None:
         file["x"] = np.arange(10)
     with pytest.raises(SettingsError, match=r"x=\('x',\): write the name of one dataset"):
         prefetcher.split(tmp_path / "a.h5", x=("x",))  # type: ignore[arg-type]
+
+
+def test_a_field_of_records_stratifies(tmp_path: Path) -> None:
+    events = np.zeros(200, [("px", "f4"), ("of", [("kind", "i4")])])
+    events["of"]["kind"] = np.arange(200) % 10 == 0
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["events"] = events
+    _, val = prefetcher.split(tmp_path / "a.h5", 0.5, stratify="events[of][kind]")
+    assert events["of"]["kind"][val].sum() == 10
+    with pytest.raises(DatasetError, match=r"no field 'knd' in events\[of\]"):
+        prefetcher.folds(tmp_path / "a.h5", 3, stratify="events[of][knd]")
+
+
+def test_rows_of_a_split_are_told_from_samples_of_windows(tmp_path: Path) -> None:
+    """And what the message says to write works."""
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"] = np.arange(100)
+    windows = prefetcher.Window("x", 11)
+    train, _ = prefetcher.split(tmp_path / "a.h5", 0.5)
+    says = (
+        r"has samples 0 to 89 .*outside\). rows= counts samples, of which there are 90 in 100 rows"
+        r": have split and folds deal out those, with rows=\(0, 90\)"
+    )
+    with pytest.raises(RowsError, match=says):
+        prefetcher.PrefetchSequence(tmp_path / "a.h5", windows, None, rows=train)
+    with pytest.raises(RowsError, match=r"it has samples 0 to 90\. rows= counts samples"):
+        prefetcher.PrefetchSequence(tmp_path / "a.h5", windows, None, rows=(0, 100))
+    with pytest.raises(SettingsError, match="a mask of 90 booleans, one for each of the samples"):
+        prefetcher.PrefetchSequence(tmp_path / "a.h5", windows, None, rows=np.ones(100, bool))
+    train, val = prefetcher.split(tmp_path / "a.h5", 0.5, rows=(0, 90))
+    for rows in (train, val):
+        with prefetcher.PrefetchSequence(tmp_path / "a.h5", windows, None, rows=rows) as part:
+            assert sorted(np.concatenate([x[:, 0] for (x,) in part])) == rows.tolist()

@@ -12,7 +12,7 @@ import pytest
 from helpers.sequences import ids, small
 from numpy.typing import NDArray
 
-from prefetcher import Monitor, PrefetchSequence, read_log
+from prefetcher import Monitor, PrefetchSequence, Row, Window, read_log
 from prefetcher.errors import DatasetError, NoDatasetError, SettingsError, StateError
 
 N, RARE = 4000, 40
@@ -222,3 +222,71 @@ def test_classes_may_be_text_of_any_length(tmp_path: Path) -> None:
     with PrefetchSequence(tmp_path / "text.h5", "x", None, balance="kind") as train:
         drawn = np.concatenate([x for (x,) in train])
     assert 45 <= np.count_nonzero(drawn < 10) <= 55
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two files of records with a class and a weight, rare ones in a run; and their rows' ids."""
+    folder = tmp_path_factory.mktemp("table")
+    for number in range(2):
+        rows = np.zeros(300, [("id", "i4"), ("is", [("rare", "u1")]), ("weight", "f4")])
+        rows["id"] = np.arange(300) + 300 * number
+        rows["is"]["rare"] = rows["id"] % 50 < 2
+        rows["weight"] = 1 + rows["is"]["rare"]
+        with h5py.File(folder / f"part-{number}.h5", "w") as file:
+            file["events"], file["x"] = rows, rows["id"]
+            file["rare"] = rows["is"]["rare"]
+            file["of_windows"] = rows["is"]["rare"][5:]
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("settings", "share"),
+    [({"balance": "events[is][rare]"}, 1 / 2), ({"weights": "events[weight]"}, 4 / 52)],
+)
+def test_fields_of_records_draw_as_datasets_do(
+    table: Path, settings: dict[str, Any], share: float
+) -> None:
+    with PrefetchSequence(table / "part-*.h5", "x", "events[is][rare]", **settings) as train:
+        found = np.concatenate([y for _, y in train])
+    assert abs(found.mean() - share) < 0.03
+
+
+def test_a_field_that_is_missing_is_named(table: Path) -> None:
+    with pytest.raises(DatasetError, match=r"no field 'rar' in events\[is\].*did you mean 'rare'"):
+        PrefetchSequence(table / "part-*.h5", "x", None, balance="events[is][rar]")
+
+
+@pytest.mark.parametrize(
+    ("y", "balance", "ahead"),
+    [
+        (Row("x", ahead=5), "rare", 5),
+        (Row("rare", ahead=5), "rare", 5),
+        ("x", "events[is][rare]", 0),
+        (Window("x", 2, ahead=-1), "rare", -1),
+    ],
+)
+def test_the_class_of_a_window_is_that_of_the_row_where_its_target_begins(
+    table: Path, y: Any, balance: str, ahead: int
+) -> None:
+    with PrefetchSequence(table / "part-*.h5", Window("x", 6), y, balance=balance) as train:
+        stands = np.concatenate([x[:, 0] for x, _ in train])
+    rare = (stands + ahead) % 50 < 2
+    assert abs(rare.mean() - 0.5) < 0.03
+
+
+def test_a_dataset_with_one_for_each_window_is_taken_as_it_is(table: Path) -> None:
+    path = table / "part-0.h5"
+    with PrefetchSequence(path, Window("x", 6), None, balance="of_windows") as train:
+        stands = np.concatenate([x[:, 0] for (x,) in train])
+    assert abs(((stands + 5) % 50 < 2).mean() - 0.5) < 0.03
+    with pytest.raises(DatasetError, match="has 295 rows, neither as many as x and y, nor one for"):
+        PrefetchSequence(path, Window("x", 9), None, balance="of_windows")
+
+
+def test_windows_of_a_stride_and_a_padding(table: Path) -> None:
+    """A row beyond the end is the last, as in the windows themselves."""
+    x, y = Window("x", 6, stride=4, pad="edge"), Row("x", ahead=3, stride=4)
+    with PrefetchSequence(table / "part-0.h5", x, y, balance="rare") as train:
+        later = np.concatenate([y for _, y in train])
+    assert abs((later % 50 < 2).mean() - 0.5) < 0.1

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--y", nargs="+", metavar="NAME", help="targets, where the source has several arrays")
     add("--size", nargs=2, type=output.at_least(1), metavar=("H", "W"), help="of the pictures")
     add("--resize", choices=("stretch", "pad", "crop"), help="how (default: stretch)")
-    add("--color", choices=("rgb", "grey", "rgba"), help="of the pictures (default: rgb)")
+    add("--color", metavar="{rgb,grey,rgba}", help="of the pictures (default: rgb)")
     add("--labels", type=Path, metavar="FILE", help="a CSV or JSONL table of labels")
     add("--path-col", metavar="NAME", help="its column of paths (default: the first)")
     add(

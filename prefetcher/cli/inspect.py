@@ -17,6 +17,7 @@ from rich.table import Table
 from prefetcher.batch import flatten
 from prefetcher.cli import axes, layout, output
 from prefetcher.cli.names import Choice, proposed
+from prefetcher.columns.column import Packing
 from prefetcher.columns.ragged import shown
 from prefetcher.config import Files, Settings
 from prefetcher.errors import PrefetchError
@@ -229,11 +230,17 @@ def _dataset_json(dataset: Dataset, sizes: Sizes) -> dict[str, Any]:
         "way": dataset.way,
         "why": dataset.why,
         "refused": _why_not(dataset) or None,
-        "packing": dataset.packing._asdict() if dataset.packing else None,
+        "packing": _packing_json(dataset.packing) if dataset.packing else None,
         "row_bytes": dataset.row_bytes,
         "batch_bytes": dataset.row_bytes * batch,
         "chunk_bytes": dataset.row_bytes * chunk,
     }
+
+
+def _packing_json(packing: Packing) -> dict[str, Any]:
+    told = packing._asdict()
+    fault = told.pop("fault")
+    return {"fault": fault} if fault else told
 
 
 def _print(found: Found, sizes: Sizes) -> None:
@@ -349,7 +356,11 @@ def _advice(found: Found, sizes: Sizes) -> Iterator[str]:
 def _packed(datasets: tuple[Dataset, ...]) -> Iterator[str]:
     """Which numbers are not what they stand for."""
     for dataset in datasets:
-        if dataset.packing and not dataset.dtype.names and not _why_not(dataset):
+        if not dataset.packing or dataset.dtype.names or _why_not(dataset):
+            continue
+        if dataset.packing.fault:
+            yield f"{dataset.name} cannot be unpacked: its attribute {dataset.packing.fault}."
+        else:
             yield (
                 f"{dataset.name} is packed ({dataset.packing}): Unpacked({dataset.name!r}) gives "
                 "its values as float32, NaN where there is none."

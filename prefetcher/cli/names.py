@@ -191,7 +191,7 @@ def _unpacked(datasets: Sequence[Dataset]) -> dict[str, Column]:
     return {
         dataset.name: Unpacked(dataset.name)
         for dataset in datasets
-        if dataset.packing and trains(dataset)
+        if dataset.packing and not dataset.packing.fault and trains(dataset)
     }
 
 

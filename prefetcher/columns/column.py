@@ -72,14 +72,18 @@ class Packing(NamedTuple):
         offset: The attribute `add_offset`.
         fills: Stored numbers that stand for no value: `_FillValue` and `missing_value`.
         unsigned: Whether integers are stored as signed ones and meant as unsigned ones.
+        fault: Why these attributes say nothing; "" where they do.
     """
 
     scale: float = 1.0
     offset: float = 0.0
     fills: tuple[float, ...] = ()
     unsigned: bool = False
+    fault: str = ""
 
     def __str__(self) -> str:
+        if self.fault:
+            return self.fault
         told = []
         if self.scale != 1.0:
             told.append(f"scale_factor {self.scale:g}")

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from functools import cached_property
 from hashlib import sha256
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prefetcher.columns.column import Array
-from prefetcher.errors import RowsError
+from prefetcher.errors import RowsError, SettingsError
 
 
 class InMemory:
     """An array with a value for each sample of the data set, or for each that `rows` names.
 
-    Its text has a checksum, so that a saved place in the data knows it again.
+    Its text has a checksum, so that a saved place in the data knows it again. That, and a batch
+    that is asked for again, would be wrong if the array changed. So it is copied, unless nothing
+    can write to it, as to a `np.memmap` of mode "r".
 
     Args:
         array: Shape (samples, ...).
     """
 
     def __init__(self, array: Array) -> None:
-        self.array = array
+        self.array = array if _is_constant(array) else array.copy()
 
     @cached_property
     def _checksum(self) -> str:
@@ -62,3 +65,32 @@ class InMemory:
         every = np.zeros((length, *array.shape[1:]), array.dtype)
         every[numbers] = array
         return every
+
+
+def check_unmasked(what: str, values: Any, remedy: str) -> None:
+    """Refuses a masked array, whose mask nothing here would heed.
+
+    Args:
+        what: What it was given as, for the message.
+        values: Anything. A masked array of which nothing is masked is like any other.
+        remedy: What to write instead.
+
+    Raises:
+        SettingsError: Something is masked.
+    """
+    if np.ma.is_masked(values):
+        masked = int(np.ma.getmaskarray(values).sum())
+        raise SettingsError(
+            f"{what} is a masked array, and {masked} of its {values.size} values are masked: "
+            f"{remedy}"
+        )
+
+
+def _is_constant(array: Array) -> bool:
+    """Whether nothing writes to this memory: neither this array nor what it is a view of."""
+    memory: Array | None = array
+    while isinstance(memory, np.ndarray):
+        if memory.flags.writeable:
+            return False
+        memory = memory.base
+    return True

@@ -38,6 +38,11 @@ class Unpacked(Column):
                 "none of its attributes scale_factor, add_offset, _FillValue and missing_value "
                 f"says that it is packed: write {str(self.of)!r}"
             )
+        if stored.packing.fault:
+            raise DatasetError(
+                f"it cannot be unpacked, as its attribute {stored.packing.fault}: write the "
+                f"attribute anew, or use {str(self.of)!r} and undo the packing in a transform"
+            )
         if inner.dtype.kind not in "iuf":
             raise DatasetError(f"it holds {inner.dtype}, and packed values are whole numbers")
         few = inner.dtype.kind in "iu" and inner.dtype.itemsize <= 2

@@ -17,6 +17,7 @@ from prefetcher.columns.padded import Padded
 from prefetcher.columns.ragged import elements_of, shown
 from prefetcher.columns.rows import Row, Window
 from prefetcher.errors import DatasetError, SettingsError
+from prefetcher.messages.suggestions import did_you_mean
 from prefetcher.picture import CHANNELS, RESIZES, Color, Look, Resize, decode, reason
 
 Files = Callable[[Array], Iterator[Any]]
@@ -57,7 +58,10 @@ class Picture(Column):
         object.__setattr__(self, "size", self._checked_size())
         for name, allowed in (("color", CHANNELS), ("resize", RESIZES)):
             if getattr(self, name) not in allowed:
-                raise SettingsError(f"{self}: {name} is one of {', '.join(map(repr, allowed))}")
+                written = str(getattr(self, name)).replace("gray", "grey")
+                meant = did_you_mean(written, allowed)
+                known = ", ".join(map(repr, allowed))
+                raise SettingsError(f"{self}: {name} is one of {known}{meant}")
         if isinstance(self.of, Row | Window | Padded):
             kind = type(self.of).__name__
             raise SettingsError(

@@ -13,6 +13,7 @@ import numpy as np
 from prefetcher.config import flag
 from prefetcher.errors import SettingsError
 from prefetcher.hdf5.attributes import Names
+from prefetcher.messages.suggestions import did_you_mean
 from prefetcher.messages.wording import written
 from prefetcher.picture import CHANNELS, RESIZES, Color, Resize
 from prefetcher.writing.codec import CODECS, CodecName, check
@@ -128,4 +129,5 @@ class Options:
 
 def _one_of(name: str, value: str, known: Sequence[str]) -> None:
     if value not in known:
-        raise SettingsError(f"{written(name, value)}: write one of {', '.join(known)}")
+        meant = did_you_mean(str(value).replace("gray", "grey"), known)
+        raise SettingsError(f"{written(name, value)}: write one of {', '.join(known)}{meant}")

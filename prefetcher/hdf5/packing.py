@@ -14,33 +14,48 @@ from prefetcher.hdf5.faults import RAISED, system_error
 from prefetcher.hdf5.ways import dtype_of
 
 _SCALE, _OFFSET, _FILL, _MISSING = "scale_factor", "add_offset", "_FillValue", "missing_value"
+_SHOWN = 40  # characters of an attribute that a message names
 _MOST_FILLS = 16  # CF knows a vector of missing values; nobody has a long one
 
 
 def packing_of(dataset: h5py.Dataset) -> Packing | None:
-    """How its numbers were packed, after the conventions of NetCDF; None if they were not."""
+    """How its numbers were packed, after the conventions of NetCDF; None if they were not.
+
+    Attributes that say nothing are no reason to refuse a dataset: it can be read as it is stored.
+    So the packing tells what is wrong with them.
+    """
     dtype = dtype_of(dataset)
     if dtype.kind not in "iuf" and not dtype.names:  # attributes of records count for their fields
         return None
-    scale, offset, fill, missing = (
-        _numbers(dataset, name) for name in (_SCALE, _OFFSET, _FILL, _MISSING)
-    )
+    found = {name: _attribute(dataset, name) for name in (_SCALE, _OFFSET, _FILL, _MISSING)}
     unsigned = _is_unsigned(dataset)
-    if not (scale or offset or fill or missing or unsigned):
+    there = {name: value for name, value in found.items() if value is not None}
+    if not there and not unsigned:
         return None
+    if fault := next(filter(None, (_fault(*each) for each in there.items())), ""):
+        return Packing(fault=fault)
+    scale, offset, fill, missing = map(_numbers, found.values())
     return Packing((*scale, 1.0)[0], (*offset, 0.0)[0], (*fill, *missing), unsigned)
 
 
-def _numbers(dataset: h5py.Dataset, name: str) -> tuple[float, ...]:
-    """An attribute of one number or a few; () where it is none."""
-    found = _attribute(dataset, name)
-    if not isinstance(found, np.ndarray | np.generic):
-        return ()
-    if found.dtype.kind not in "iuf" or not 1 <= found.size <= _MOST_FILLS:
-        return ()
-    numbers = np.asarray(found).reshape(-1).tolist()
+def _numbers(value: Any) -> tuple[float, ...]:
+    """The numbers of an attribute; none where there is none."""
+    numbers = np.ravel(() if value is None else value).tolist()
     # One object for every NaN, as only that makes packings of several files equal.
     return tuple(math.nan if math.isnan(number) else number for number in numbers)
+
+
+def _fault(name: str, value: Any) -> str:
+    """What is wrong with an attribute that should be a number, or a few; "" where nothing is."""
+    array = np.asarray(value)
+    most = _MOST_FILLS if name == _MISSING else 1
+    wanted = f"1 to {most} numbers are" if most > 1 else "one number is"
+    if array.dtype.kind not in "iuf":
+        kind = "text" if array.dtype.kind in "SUO" else str(array.dtype)
+        return f"{name} is {kind} ({str(value)[:_SHOWN]}), where {wanted} expected"
+    if not 1 <= array.size <= most:
+        return f"{name} has {array.size} numbers, where {wanted} expected"
+    return ""
 
 
 def _is_unsigned(dataset: h5py.Dataset) -> bool:
@@ -52,8 +67,9 @@ def _is_unsigned(dataset: h5py.Dataset) -> bool:
 def _attribute(dataset: h5py.Dataset, name: str) -> Any:
     """None also where attributes are damaged: rows can be read all the same."""
     try:
-        return attribute(dataset, name)
+        found = attribute(dataset, name)
     except RAISED as error:
         if system_error(error):
             raise
         return None
+    return None if isinstance(found, h5py.Empty) or not np.size(found) else found

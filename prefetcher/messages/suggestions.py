@@ -32,9 +32,14 @@ def missing(kind: str, wanted: str, file: str, have: Mapping[str, str]) -> str:
     if within:
         inside = listed(within, have.__getitem__)
         return f"{wanted!r} in {file} is a group of {inside}: name one of these"
-    near = nearest(wanted, have)
-    asked = f": did you mean {' or '.join(map(repr, near))}?" if near else ""
+    asked = did_you_mean(wanted, have)
     return f"no {kind} {wanted!r} in {file}; it has {listed(have, have.__getitem__)}{asked}"
+
+
+def did_you_mean(wanted: str, have: Iterable[str]) -> str:
+    """The end of a sentence about a word that is not there; "" where none is like it."""
+    near = nearest(wanted, have)
+    return f": did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
 def listed(names: Collection[str], shown: Callable[[str], str] = str) -> str:

@@ -95,7 +95,15 @@ class Feed:
         threads = self.most_workers.readers + 1
         buffers += (self.loose_batches + 1) * self.plan.largest_batch * self.made_bytes
         scratch = threads * sum(dataset.scratch_bytes for dataset in self.parts)
+        buffers += self.known_bytes
         return buffers + scratch + self.shards.memory_bytes(self.names, threads)
+
+    @property
+    def known_bytes(self) -> int:
+        """Bytes of what is in memory already, but for views of what somebody else has."""
+        known = [array for leaf, values in self.values.items() for array in (leaf.array, values)]
+        owned = {id(array): array.nbytes for array in known if array.flags.owndata}
+        return sum(owned.values())
 
     def lanes(self, meter: Meter) -> tuple[Lane, ...]:
         """The way of each dataset through the pipeline; takes no memory yet."""

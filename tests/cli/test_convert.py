@@ -331,3 +331,11 @@ def test_links_out_of_a_file_are_followed_if_asked(
     assert main([*words, "--allow-external"]) == 0
     with h5py.File(tmp_path / "c.h5") as file:
         assert np.array_equal(file["x"][...], rows)
+
+
+def test_another_spelling_of_a_color_is_told_the_right_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["convert", str(tmp_path), str(tmp_path / "out.h5"), "--color", "gray"]) == 1
+    told = capsys.readouterr().err
+    assert "--color gray: write one of rgb, grey, rgba: did you mean 'grey'?" in told

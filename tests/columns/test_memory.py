@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,8 +12,8 @@ from prefetcher.errors import RowsError
 
 
 def test_a_value_for_each_sample_of_the_file() -> None:
-    array = np.arange(10)
-    assert InMemory(array).of_all("y", range(2, 5), 10) is array
+    known = InMemory(np.arange(10))
+    assert known.of_all("y", range(2, 5), 10) is known.array
 
 
 @pytest.mark.parametrize("samples", [range(2, 5), range(8, 2, -2), np.array([7, 1, 4])])
@@ -37,3 +39,24 @@ def test_its_text_tells_it_from_another() -> None:
     assert str(InMemory(np.array([1, 2]))) == str(same)
     assert str(other) != str(same)
     assert "int64 (2,)" in str(same)
+
+
+def test_what_can_be_written_to_is_copied() -> None:
+    array = np.arange(4)
+    view = array[:]
+    view.flags.writeable = False
+    for given in (array, view):
+        known = InMemory(given)
+        assert not np.shares_memory(known.array, array)
+        assert known.array.tolist() == array.tolist()
+
+
+def test_what_nothing_can_write_to_is_not(tmp_path: Path) -> None:
+    """Such as labels that are larger than memory."""
+    np.save(tmp_path / "y.npy", np.arange(4))
+    mapped = np.load(tmp_path / "y.npy", mmap_mode="r")
+    assert InMemory(mapped).array is mapped
+    constant = np.frombuffer(bytes(8), np.int64)
+    assert InMemory(constant).array is constant
+    writable = np.load(tmp_path / "y.npy", mmap_mode="r+")
+    assert not np.shares_memory(InMemory(writable).array, writable)

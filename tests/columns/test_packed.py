@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -136,13 +137,38 @@ def test_what_is_not_packed_is_refused(tmp_path: Path) -> None:
         small(tmp_path / "b.h5", Unpacked("t"), None)
 
 
-@pytest.mark.parametrize("value", ["2", np.zeros(0), np.zeros(100), h5py.Empty("f4"), 1j])
+@pytest.mark.parametrize("value", [np.zeros(0), h5py.Empty("f4")])
 def test_attributes_of_no_meaning_are_none(tmp_path: Path, value: Any) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["t"] = NUMBERS
         file["t"].attrs["scale_factor"] = value
     with small(tmp_path / "a.h5", "t", None, shuffle=False) as train:
         assert train._feed.shards.dataset("t").packing is None
+
+
+@pytest.mark.parametrize(
+    ("attributes", "says"),
+    [
+        ({"scale_factor": [0.1, 0.2]}, "scale_factor has 2 numbers, where one number is expected"),
+        ({"scale_factor": "0.1"}, r"scale_factor is text \(0.1\), where one number is expected"),
+        ({"add_offset": 1j}, r"add_offset is complex128 \(1j\), where one number is expected"),
+        ({"_FillValue": np.zeros(100)}, "_FillValue has 100 numbers, where one number is"),
+        ({"missing_value": "none"}, r"missing_value is text \(none\), where 1 to 16 numbers are"),
+    ],
+)
+def test_an_attribute_that_is_no_number_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], attributes: dict[str, Any], says: str
+) -> None:
+    """As a number is read, so is what it is packed by; and the rows as they are stored."""
+    path = write(tmp_path / "a.h5", **attributes)
+    with pytest.raises(DatasetError, match=f"x=Unpacked.t.: it cannot be unpacked.*{says}.*'t'"):
+        small(path, Unpacked("t"), None)
+    with small(path, "t", None, shuffle=False) as train:
+        assert (train[0][0] == NUMBERS[: len(train[0][0])]).all()
+    assert main(["inspect", str(path)]) == 0
+    told = capsys.readouterr().out
+    assert re.search(f"t cannot be unpacked: its attribute {says}", told)
+    assert "x='t'" in told
 
 
 def test_inspect_names_what_is_packed_and_proposes_the_column(

@@ -132,6 +132,8 @@ def test_what_is_no_picture_tells_its_row(file: bytes, why: str) -> None:
         (lambda: Picture("p", 3), r"size=\(height, width\)"),  # type: ignore[arg-type]
         (lambda: Picture("p", (2.5, 3)), r"size=\(height, width\)"),  # type: ignore[arg-type]
         (lambda: Picture("p", (2, 3), "cmyk"), "color is one of 'rgb', 'grey', 'rgba'"),  # type: ignore[arg-type]
+        (lambda: Picture("p", (2, 3), "gray"), "'rgba': did you mean 'grey'"),  # type: ignore[arg-type]
+        (lambda: Picture("p", (2, 3), "grayscale"), "did you mean 'grey'"),  # type: ignore[arg-type]
         (lambda: Picture("p", (2, 3), resize="fit"), "resize is one of 'stretch'"),  # type: ignore[arg-type]
         (lambda: Picture(5, (2, 3)), "name of a dataset"),  # type: ignore[arg-type]
         (lambda: Picture(Window("p", 2), (2, 3)), "and Window of that"),

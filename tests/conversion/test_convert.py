@@ -235,6 +235,8 @@ def test_what_does_not_fit_the_disk_is_refused(
         ({"size": (8,)}, "height and width"),
         ({"resize": "squeeze"}, "stretch, pad, crop"),
         ({"color": "bgr"}, "rgb, grey, rgba"),
+        ({"color": "gray"}, r"color='gray': .*rgba: did you mean 'grey'\?"),
+        ({"color": "grayscale"}, "did you mean 'grey'"),
         ({"codec": "jpeg"}, "none, gzip, lz4, zstd, auto"),
         ({"on_error": "ignore"}, "fail, skip"),
         ({"split": {"a": 0.5, "b": 0.4}}, "add up to 1"),
