@@ -129,6 +129,11 @@ def each_text(shards: Shards, name: str, *, retries: int = 3) -> NDArray[np.byte
     return texts.reshape(-1).astype("S")
 
 
+def has_single(dataset: Dataset) -> bool:
+    """Whether its rows are of one value each, as (n,), (n, 1) or (n, 1, 1, 1) are."""
+    return math.prod(dataset.row_shape) == 1
+
+
 def single(rows: NDArray[Any]) -> NDArray[Any]:
     """Rows of one value each as (n,)."""
     return rows.reshape(len(rows))

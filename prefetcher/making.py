@@ -52,7 +52,7 @@ def _packings_of(column: Column, shards: Shards) -> list[Packing | None]:
         DatasetError: Those of some are not packed at all.
     """
     name = column.dataset
-    if not any(isinstance(each, Unpacked) for each in _nested(column)):
+    if not any(isinstance(each, Unpacked) for each in nested(column)):
         return [shards.dataset(name).packing]
     packings = [part.packing for part in shards.parts(name)]
     if None in packings and any(packings):
@@ -65,7 +65,8 @@ def _packings_of(column: Column, shards: Shards) -> list[Packing | None]:
     return packings
 
 
-def _nested(column: str | Column) -> Iterator[Column]:
+def nested(column: str | Column) -> Iterator[Column]:
+    """Yields a column and those that it stands over; nothing for a name."""
     while isinstance(column, Column):
         yield column
         column = column.of

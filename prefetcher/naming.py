@@ -8,9 +8,10 @@ from functools import partial
 from typing import Any
 
 from prefetcher.batch import flatten, not_numbers
-from prefetcher.columns.column import Column, Value
+from prefetcher.columns.column import Column, Packing, Value
 from prefetcher.columns.fields import written_field
 from prefetcher.columns.memory import InMemory
+from prefetcher.columns.packed import Unpacked
 from prefetcher.columns.ragged import TEXT, elements_of
 from prefetcher.columns.sparse import Sparse
 from prefetcher.config import DEFAULT_X, DEFAULT_Y, Settings
@@ -25,7 +26,7 @@ from prefetcher.hdf5.attributes import read_attributes
 from prefetcher.hdf5.dataset import Dataset
 from prefetcher.hdf5.describe import FileDescription
 from prefetcher.hdf5.shards import Shards
-from prefetcher.making import value_of
+from prefetcher.making import nested, value_of
 from prefetcher.messages.suggestions import listed, missing
 
 Rename = Callable[[str], str | Column]
@@ -90,6 +91,26 @@ def written(names: Any) -> Any:
     if isinstance(names, tuple):
         return [written(name) for name in names]
     return names if names is None else str(names)
+
+
+def read_packed(settings: Settings, shards: Shards) -> dict[str, Packing]:
+    """The datasets whose packed numbers reach batches as they are stored, and how to unpack them.
+
+    Args:
+        settings: With the names that `named` gives.
+        shards: The files.
+    """
+    unpacked, found = set[str](), dict[str, Packing]()
+    for _, leaf in leaves(settings):
+        if isinstance(leaf, InMemory):
+            continue
+        name = leaf if isinstance(leaf, str) else leaf.dataset
+        if any(isinstance(each, Unpacked) for each in nested(leaf)):
+            unpacked.add(name)
+        dataset = shards.dataset(name)
+        if dataset.packing and not dataset.packing.fault and not dataset.dtype.names:
+            found[name] = dataset.packing
+    return {name: packing for name, packing in found.items() if name not in unpacked}
 
 
 def _with_full_names(settings: Settings, shards: Shards, group: str) -> Settings:

@@ -36,7 +36,7 @@ from prefetcher.errors import DatasetError, ProcessError, RowsError, SettingsErr
 from prefetcher.feed import axis_advice, feed_of, mixing_advice, sharing_advice
 from prefetcher.making import value_of
 from prefetcher.monitor import Monitor, claimed, wait_scope
-from prefetcher.naming import PARTS, leaves, written
+from prefetcher.naming import PARTS, leaves, read_packed, written
 from prefetcher.order.plan import Plan
 from prefetcher.order.shard import Shard
 from prefetcher.pipeline.stats import Stats
@@ -64,8 +64,9 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
             ``{"left": "a.h5", "right": "b.h5"}`` and ``x=("left:images", "right:images")``.
         x: The inputs: the name of a dataset; a pattern such as "data/demo_*/images", which stands
             for those of all groups that match; a column, such as `Window`; an array with a value
-            for each sample, which is copied if it can be written to; or a tuple or dict of these. A file that was made by `prefetcher
-            convert` knows the names of its x and y, so they can be left out.
+            for each sample, which is copied if it can be written to; or a tuple or dict of these.
+            A file that was made by `prefetcher convert` knows the names of its x and y, so they
+            can be left out.
         y: The same for the targets; None for predicting.
         sample_weight: The same for sample weights; None for none.
         split: A group of the file, such as "train", that x, y and sample_weight are within; what
@@ -447,5 +448,9 @@ def _run_info(feed: Feed) -> dict[str, object]:
             "name": feed.shards.name,
             "bytes": feed.shards.size,
             "datasets": [f"{dataset} {dataset.way}" for dataset in feed.datasets],
+            "packed": [
+                {"name": name, "packing": str(packing)}
+                for name, packing in read_packed(feed.settings, feed.shards).items()
+            ],
         },
     }

@@ -51,7 +51,8 @@ def split(
             default, as is usual.
         seed: 0 to 2**64 - 1. The same seed gives the same rows on every machine.
         stratify: The classes: the name of a dataset of numbers or text, one for each row, or of a
-            field as in "events[label]", or an array of them, as long as the file has rows. None draws from all rows alike.
+            field as in "events[label]", or an array of them, as long as the file has rows. None
+            draws from all rows alike.
         rows: Splits these rows only, as `PrefetchSequence` takes them; each counts once.
         x: A dataset whose rows are counted. It is needed where the datasets have different
             lengths, and neither `stratify` nor the file itself names one.

@@ -105,6 +105,8 @@ def _of_log(log: Judged) -> Iterator[str]:
     yield f"{log.name}: {verdict.headline}"
     if verdict.main is not None and verdict.main.cause is not None:
         yield f"  because {verdict.main.why} (confidence: {verdict.main.confidence})"
+    for note in verdict.notes:
+        yield f"  note: {note}"
 
 
 def _of_group(group: Group) -> Iterator[str]:

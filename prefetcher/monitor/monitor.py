@@ -151,7 +151,9 @@ class Monitor:
             self.tell(sys.stderr)
 
     def tell(self, out: TextIO) -> None:
-        """Writes the verdict so far to `out`, as one line, if there is any; never raises.
+        """Writes the verdict so far to `out`, if there is any, in a line; never raises.
+
+        Behind it each note of the verdict has a line of its own.
 
         A log of more than 32 MB is left to ``prefetcher report``, which does nothing else.
         """
@@ -163,6 +165,7 @@ class Monitor:
             verdict = judge(read_log(self.path))
             if verdict.main is not None and verdict.main.level != "idle":
                 out.write(f"{visible(self.path.name)}: {verdict.headline}{self._of_all()}\n")
+                out.writelines(f"  note: {visible(note)}\n" for note in verdict.notes)
         except (PrefetchError, OSError, ValueError) as error:  # no reason for a training to end
             _logger.warning("no verdict on %s: %s", self.path.name, error)
 

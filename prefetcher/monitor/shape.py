@@ -143,7 +143,16 @@ _RUN: Final = _object(
             _object({}, dict.fromkeys(("affinity", "quota"), _or_null(_number(0, 1e6))))
         ),
         "gpu": _or_null(_list(_object({"name": _is_anything}))),
-        "file": _or_null(_object({}, {"bytes": _MAY_COUNT, "datasets": _or_null(_list(_is_text))})),
+        "file": _or_null(
+            _object(
+                {},
+                {
+                    "bytes": _MAY_COUNT,
+                    "datasets": _or_null(_list(_is_text)),
+                    "packed": _or_null(_list(_object({"name": _is_text, "packing": _is_text}))),
+                },
+            )
+        ),
         "unavailable": _or_null(_object({})),
     },
 )

@@ -191,6 +191,8 @@ def _found(report: Report) -> Iterator[tuple[str, object]]:
             yield "change", finding.advice
     if report.verdict.upper_bound:
         yield "bound", "TensorFlow asks ahead of training, which waited at most this long"
+    for note in report.verdict.notes:
+        yield "note", note
     timeline = report.timeline
     for t_s, data in timeline.decisions:
         threads = f"readers={data['readers']}, batchers={data['batchers']}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from prefetcher.verdict.causes import (
@@ -62,6 +62,8 @@ class Verdict:
     """The first pass, which may have to read from storage."""
     later: Finding | None
     """The passes after it, which may find the file in the page cache."""
+    notes: tuple[str, ...] = ()
+    """What is odd beside the pace: numbers that are packed and read as they are stored."""
 
     @property
     def main(self) -> Finding | None:
@@ -84,7 +86,17 @@ def judge(lines: Sequence[Line]) -> Verdict:
         _finding("later passes", later, machine) if later else None,
     )
     upper = run.get("wait_scope") == "upper_bound"
-    return Verdict(_headline(*findings, upper=upper), upper, *findings)
+    return Verdict(_headline(*findings, upper=upper), upper, *findings, tuple(_notes(run)))
+
+
+def _notes(run: Line) -> Iterator[str]:
+    """What explains an odd loss, not a slow pass."""
+    for packed in (run.get("file") or {}).get("packed") or ():
+        name, packing = packed["name"], packed["packing"]
+        yield (
+            f"{name} is packed ({packing}) and was read as it is stored: Unpacked({name!r}) gives "
+            "its values"
+        )
 
 
 def _finding(name: str, stretch: Stretch, machine: Machine) -> Finding:
