@@ -125,6 +125,19 @@ def test_rows_beyond_a_file_are_copies_of_its_ends(paths: list[Path]) -> None:
             assert (x[..., 0] == wanted).all()
 
 
+def test_the_first_batch_may_be_any_where_windows_begin_before_the_file(paths: list[Path]) -> None:
+    """What leads is read first, and then samples that stand before it: of fewer rows, at an end."""
+    column = Window("plain", 8, ahead=-6, pad="edge")
+    for first in range(3):
+        with PrefetchSequence(
+            paths[0], column, None, batch_size=2, shuffle=False, rows=(0, 6)
+        ) as s:
+            (x,) = s[first]
+            stands = np.array([2 * first, 2 * first + 1])
+            wanted = np.clip(stands[:, None] + np.arange(-6, 2), 0, N - 1)
+            assert (x[..., 0] == wanted).all()
+
+
 def test_arrays_lie_beside_their_samples(paths: list[Path]) -> None:
     """One value for each sample of the files, or for each that `rows` names."""
     every = row_numbers()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,13 +34,14 @@ class Chunk:
         wanted: Batches that will be taken out of it.
     """
 
-    def __init__(self, plan: ChunkPlan, lanes: Sequence[Lane], wanted: int) -> None:
+    def __init__(self, plan: ChunkPlan, lanes: Sequence[Lane[Any]], wanted: int) -> None:
         self.plan = plan
         self._lanes = lanes
         self._lock = threading.Lock()
         self._wanted = wanted
         self._leading_left = plan.leading
         self._left = plan.parts[-1].stop
+        self._laid: list[tuple[Lane[Any], Any]] | None = None
         self._holds: list[Hold] | None = None
 
     @property
@@ -50,8 +51,10 @@ class Chunk:
 
     def expect(self, source: RowSource) -> None:
         """Has the system fetch all of it, before the first part is read."""
-        for lane in self._lanes:
-            lane.expect(self.plan, source)
+        with self._lock:
+            laid_out = self._lay()
+        for lane, laid in laid_out:
+            lane.expect(laid, source)
 
     def read(self, part: Part, source: RowSource) -> Done:
         """Reads one part in every lane, and tells what is complete with it."""
@@ -84,25 +87,33 @@ class Chunk:
         with self._lock:
             self._wanted -= 1
             if not self._wanted:
-                self._holds = None
+                self._holds = self._laid = None
             return not self._wanted
 
     def _allocated(self) -> list[Hold]:
         """The buffers; taken by whoever comes first, so that a planned chunk holds no memory."""
         with self._lock:
             if self._holds is None:
-                self._holds = [lane.hold(self.plan, whole=True) for lane in self._lanes]
+                self._holds = [lane.hold(self.plan, laid, whole=True) for lane, laid in self._lay()]
             return self._holds
 
+    def _lay(self) -> list[tuple[Lane[Any], Any]]:
+        """Each lane, and what it needs for this chunk: worked out once. Holds the lock."""
+        if self._laid is None:
+            self._laid = [(lane, lane.lay(self.plan)) for lane in self._lanes]
+        return self._laid
 
-def read_batch(chunk: ChunkPlan, index: int, lanes: Sequence[Lane], source: RowSource) -> Arrays:
+
+def read_batch(
+    chunk: ChunkPlan, index: int, lanes: Sequence[Lane[Any]], source: RowSource
+) -> Arrays:
     """Reads one batch of a chunk on its own, each run of neighbouring rows at once."""
     slots = chunk.slots(index)
     turn = np.argsort(slots)
     rows = chunk.rows[slots[turn]]
     part = Part(0, len(rows), runs_of(rows))
     alone = replace(chunk, rows=rows, order=inverse(turn), parts=(part,), leading=0)
-    holds = [lane.hold(alone, whole=False) for lane in lanes]
+    holds = [lane.hold(alone, lane.lay(alone), whole=False) for lane in lanes]
     fill(holds, part, source)
     arrays: Arrays = {}
     for hold in holds:

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,8 +107,13 @@ class Hold(Protocol):
         """The arrays of one batch. Each batch may be asked for once."""
 
 
-class Lane(ABC):
+Laid = TypeVar("Laid")
+
+
+class Lane(ABC, Generic[Laid]):
     """One dataset's way through the pipeline, and its share of the buffers.
+
+    What a chunk needs of it is laid out once, by `lay`: that is what `Laid` stands for.
 
     Attributes:
         sample_bytes: Bytes that are read for one sample, on average.
@@ -117,11 +122,15 @@ class Lane(ABC):
     sample_bytes: int
 
     @abstractmethod
-    def expect(self, chunk: ChunkPlan, source: RowSource) -> None:
+    def lay(self, chunk: ChunkPlan) -> Laid:
+        """Which rows a chunk needs, and where they go; takes no memory for them."""
+
+    @abstractmethod
+    def expect(self, laid: Laid, source: RowSource) -> None:
         """Has the system fetch all that a chunk needs, before its first part is read."""
 
     @abstractmethod
-    def hold(self, chunk: ChunkPlan, *, whole: bool) -> Hold:
+    def hold(self, chunk: ChunkPlan, laid: Laid, *, whole: bool) -> Hold:
         """Takes the memory for a chunk; not `whole`, for one batch that is read on its own."""
 
     @abstractmethod

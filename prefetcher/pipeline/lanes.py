@@ -29,7 +29,7 @@ def lanes(
     chunks: int,
     batches: int,
     meter: Meter,
-) -> tuple[Lane, ...]:
+) -> tuple[Lane[Any], ...]:
     """The lanes of a pipeline. They take no memory before it is used.
 
     Args:
@@ -40,16 +40,20 @@ def lanes(
         batches: Batches that are outside of chunks at once.
         meter: Books what is allocated.
     """
-    of_files = (_kind(need)(need, plan, chunks, batches, meter) for need in needs)
+    of_files = (_lane(need, plan, chunks, batches, meter) for need in needs)
     known = (MemoryLane(column, array, plan.largest_batch) for column, array in values.items())
     return (*of_files, *known)
 
 
-def _kind(need: Need) -> type[GatheredLane | PlacedLane | WindowLane | SparseLane | ObjectLane]:
+def _lane(need: Need, plan: Plan, chunks: int, batches: int, meter: Meter) -> Lane[Any]:
+    if need.dataset.elements is not None:  # objects have no buffers that are used again
+        return ObjectLane(need, plan)
+    return _kind(need)(need, plan, chunks, batches, meter)
+
+
+def _kind(need: Need) -> type[GatheredLane | PlacedLane | WindowLane | SparseLane]:
     if need.elements is not None:
         return SparseLane
-    if need.dataset.elements is not None:
-        return ObjectLane
     if len(need.views) > 1 or need.views[0].span.length is not None:
         return WindowLane
     return PlacedLane if is_placed(need.dataset) else GatheredLane
@@ -60,7 +64,7 @@ def is_placed(dataset: Dataset) -> bool:
     return dataset.row_bytes >= _PLACED_ROW_BYTES
 
 
-class MemoryLane(Lane):
+class MemoryLane(Lane[None]):
     """An array that is in memory already."""
 
     sample_bytes = 0
@@ -70,12 +74,15 @@ class MemoryLane(Lane):
         self._batch_bytes = largest_batch * values[:1].nbytes
         self._values = values
 
-    def expect(self, chunk: ChunkPlan, source: RowSource) -> None:
+    def lay(self, chunk: ChunkPlan) -> None:
         """Nothing is read."""
 
-    def hold(self, chunk: ChunkPlan, *, whole: bool) -> Hold:
+    def expect(self, laid: None, source: RowSource) -> None:
+        """Nothing is read."""
+
+    def hold(self, chunk: ChunkPlan, laid: None, *, whole: bool) -> Hold:
         """Takes no memory."""
-        del whole
+        del laid, whole
         return _Known(self._column, self._values, chunk)
 
     def most_bytes(self, chunks: int, batches: int) -> int:

@@ -15,37 +15,36 @@ from prefetcher.columns.column import Span
 from prefetcher.hdf5.places import Wanted
 from prefetcher.order.chunk import ChunkPlan, Part
 from prefetcher.order.plan import Plan
-from prefetcher.pipeline.buffers import Meter
 from prefetcher.pipeline.lane import Arrays, Hold, Lane, Need, RowSource
 from prefetcher.pipeline.windows import Layout, laid_out, most_rows
 
 
-class ObjectLane(Lane):
+class ObjectLane(Lane[Layout]):
     """Rows of variable length, one or several of them for each sample.
 
     Args:
         need: The dataset and its views.
         plan: The order.
-        chunks: Not used, like the next two: objects have no buffers that are used again.
-        batches: Not used.
-        meter: Not used.
     """
 
-    def __init__(self, need: Need, plan: Plan, chunks: int, batches: int, meter: Meter) -> None:
-        del chunks, batches, meter
+    def __init__(self, need: Need, plan: Plan) -> None:
         self.need = need
         self.spans = [view.span for view in need.views]
         self._most = most_rows(plan, self.spans, need.files)
         self._batch_rows = plan.largest_batch * sum(span.rows for span in self.spans)
         self.sample_bytes = self._most * need.row_bytes // plan.largest_chunk
 
-    def expect(self, chunk: ChunkPlan, source: RowSource) -> None:
+    def lay(self, chunk: ChunkPlan) -> Layout:
+        """The rows of a chunk, each once."""
+        return laid_out(chunk, self.need.rows, self.spans)
+
+    def expect(self, laid: Layout, source: RowSource) -> None:
         """Nothing: HDF5 alone knows where they lie."""
 
-    def hold(self, chunk: ChunkPlan, *, whole: bool) -> Hold:
+    def hold(self, chunk: ChunkPlan, laid: Layout, *, whole: bool) -> Hold:
         """Takes no memory yet but for references."""
         del whole
-        return _Objects(self, chunk, laid_out(chunk, self.need.rows, self.spans))
+        return _Objects(self, chunk, laid)
 
     def most_bytes(self, chunks: int, batches: int) -> int:
         """For rows that are as long as the file's average, or as what is needed of each."""

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -19,10 +19,13 @@ from prefetcher.order.runs import Run, runs_of
 from prefetcher.pipeline.buffers import Meter, Pool
 from prefetcher.pipeline.lane import Arrays, Buffers, Bytes, Hold, Lane, Need, RowSource
 
+Runs = Mapping[int, list[Run]]
+"""The runs of rows of each part of a chunk, by the index at which the part begins."""
+
 _WORDS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
-class _RowLane(Lane):
+class _RowLane(Lane[Runs]):
     """Each sample is one row."""
 
     def __init__(self, need: Need, plan: Plan, keep: int, meter: Meter) -> None:
@@ -34,14 +37,14 @@ class _RowLane(Lane):
         self.sample_bytes = need.dataset.row_bytes
         self.batches = Buffers(view, need.dataset, plan.largest_batch, keep, meter)
 
-    def runs(self, chunk: ChunkPlan, part: Part) -> list[Run]:
-        """The runs of rows of a part."""
+    def lay(self, chunk: ChunkPlan) -> Runs:
         if self._rows.is_identity and not self._ahead:
-            return part.runs
-        return runs_of(self._rows.rows(chunk.rows[part.start : part.stop]) + self._ahead)
+            return {part.start: part.runs for part in chunk.parts}
+        rows = self._rows.rows(chunk.rows) + self._ahead
+        return {part.start: runs_of(rows[part.start : part.stop]) for part in chunk.parts}
 
-    def expect(self, chunk: ChunkPlan, source: RowSource) -> None:
-        source.expect(self.name, [run for part in chunk.parts for run in self.runs(chunk, part)])
+    def expect(self, laid: Runs, source: RowSource) -> None:
+        source.expect(self.name, [run for runs in laid.values() for run in runs])
 
     def most_bytes(self, chunks: int, batches: int) -> int:
         samples = chunks * self._plan.largest_chunk + (batches + 1) * self._plan.largest_batch
@@ -72,9 +75,9 @@ class GatheredLane(_RowLane):
         memory = self._chunks.take()[:nbytes] if whole else np.empty(nbytes, np.uint8)
         return memory.reshape(rows, self.sample_bytes)
 
-    def hold(self, chunk: ChunkPlan, *, whole: bool) -> Hold:
+    def hold(self, chunk: ChunkPlan, laid: Runs, *, whole: bool) -> Hold:
         """Takes the memory of all rows."""
-        return _Gathered(self, chunk, self.room(len(chunk.rows), whole=whole))
+        return _Gathered(self, chunk, laid, self.room(len(chunk.rows), whole=whole))
 
     def drop(self) -> None:
         """Lets the free buffers go."""
@@ -92,14 +95,15 @@ class _Held:
 class _Gathered(_Held):
     """Rows in reading order; batches are taken out of them."""
 
-    def __init__(self, lane: GatheredLane, chunk: ChunkPlan, rows: Bytes) -> None:
+    def __init__(self, lane: GatheredLane, chunk: ChunkPlan, runs: Runs, rows: Bytes) -> None:
         self._lane = lane
         self._chunk = chunk
+        self._runs = runs
         self._rows = rows
 
     def wanted(self, part: Part) -> Sequence[Wanted]:
         rows = self._rows[part.start : part.stop]
-        return [Wanted(self._lane.name, self._lane.runs(self._chunk, part), [rows])]
+        return [Wanted(self._lane.name, self._runs[part.start], [rows])]
 
     def batch(self, index: int) -> Arrays:
         slots, batches = self._chunk.slots(index), self._lane.batches
@@ -120,10 +124,10 @@ class PlacedLane(_RowLane):
         of_chunks = chunks * (plan.largest_chunk // plan.largest_batch)
         super().__init__(need, plan, of_chunks + batches, meter)
 
-    def hold(self, chunk: ChunkPlan, *, whole: bool) -> Hold:
+    def hold(self, chunk: ChunkPlan, laid: Runs, *, whole: bool) -> Hold:
         """Takes the memory of all batches."""
         del whole  # a batch on its own is a chunk of one batch
-        return _Placed(self, chunk)
+        return _Placed(self, chunk, laid)
 
     def batch_rows(self, rows: int) -> tuple[Bytes, list[Bytes]]:
         """A fresh batch buffer, and its rows (1, row_bytes) for as long as that is held."""
@@ -134,9 +138,10 @@ class PlacedLane(_RowLane):
 class _Placed(_Held):
     """A chunk as its batch buffers, whose rows are written to their places at once."""
 
-    def __init__(self, lane: PlacedLane, chunk: ChunkPlan) -> None:
+    def __init__(self, lane: PlacedLane, chunk: ChunkPlan, runs: Runs) -> None:
         self._lane = lane
         self._chunk = chunk
+        self._runs = runs
         rows, batch_size = len(chunk.rows), chunk.batch_size
         taken = [
             lane.batch_rows(min(batch_size, rows - start)) for start in range(0, rows, batch_size)
@@ -150,8 +155,7 @@ class _Placed(_Held):
             self._places = [places[slot] for slot in slots.tolist()]
 
     def wanted(self, part: Part) -> Sequence[Wanted]:
-        runs = self._lane.runs(self._chunk, part)
-        return [Wanted(self._lane.name, runs, self._destinations(part))]
+        return [Wanted(self._lane.name, self._runs[part.start], self._destinations(part))]
 
     def batch(self, index: int) -> Arrays:
         if index not in self._batches:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prefetcher.errors import CorruptError
 from prefetcher.hdf5.dataset import Csr
-from prefetcher.hdf5.elements import Elements
+from prefetcher.hdf5.elements import Between, Elements
 from prefetcher.hdf5.places import Wanted
 from prefetcher.order.chunk import ChunkPlan, Part
 from prefetcher.order.plan import Plan
@@ -28,7 +28,7 @@ _AT_ONCE = 1 << 20  # samples that are looked at together, so that little memory
 _LONG_ROW = 200  # elements: from here on a slice for each row is faster than one call for all
 
 
-class SparseLane(Lane):
+class SparseLane(Lane["Laid"]):
     """Sparse rows.
 
     Args:
@@ -60,20 +60,21 @@ class SparseLane(Lane):
         self.batches = [Buffers(view, need.dataset, most, batches, meter) for view in need.views]
         self._chunks = Pool(self._most * self._element_bytes, chunks, meter)
 
-    def layout(self, chunk: ChunkPlan) -> Layout:
-        """The rows of a chunk."""
-        return laid_out(chunk, self._rows, self._spans)
+    def lay(self, chunk: ChunkPlan) -> Laid:
+        """The rows of a chunk, each once, and where their elements lie."""
+        layout = laid_out(chunk, self._rows, self._spans)
+        rows = np.concatenate([np.arange(start, stop) for start, stop in layout.runs])
+        return Laid(layout, rows, self.elements.of(rows))
 
-    def expect(self, chunk: ChunkPlan, source: RowSource) -> None:
+    def expect(self, laid: Laid, source: RowSource) -> None:
         """Has the system fetch the elements of a chunk."""
-        found = self.elements.of(_rows_of(self.layout(chunk)))
-        runs = _runs(found.begin, found.stop)
+        runs = _runs(laid.found.begin, laid.found.stop)
         source.expect(self.csr.data.name, runs)
         source.expect(self.csr.indices.name, runs)
 
-    def hold(self, chunk: ChunkPlan, *, whole: bool) -> Hold:
+    def hold(self, chunk: ChunkPlan, laid: Laid, *, whole: bool) -> Hold:
         """Takes the memory of all elements."""
-        return _Held(self, chunk, whole=whole)
+        return _Held(self, chunk, laid, whole=whole)
 
     def room(self, count: int, *, whole: bool) -> Bytes:
         """Memory for so many elements of a chunk, or of a batch on its own."""
@@ -93,15 +94,27 @@ class SparseLane(Lane):
             each.pool.drop()
 
 
+class Laid(NamedTuple):
+    """The rows of a chunk, and their elements.
+
+    Attributes:
+        layout: Which rows.
+        rows: The same one by one, in the order of reading.
+        found: Where their elements lie.
+    """
+
+    layout: Layout
+    rows: Numbers
+    found: Between
+
+
 class _Held:
     """The elements of a chunk; batches are made dense out of them."""
 
-    def __init__(self, lane: SparseLane, chunk: ChunkPlan, *, whole: bool) -> None:
+    def __init__(self, lane: SparseLane, chunk: ChunkPlan, laid: Laid, *, whole: bool) -> None:
         self._lane = lane
         self._chunk = chunk
-        self._layout = lane.layout(chunk)
-        self._rows = _rows_of(self._layout)
-        self._found = lane.elements.of(self._rows)
+        self._layout, self._rows, self._found = laid
         counts = self._found.stop - self._found.begin
         self._ends = np.cumsum(counts)
         self._starts = self._ends - counts
@@ -252,12 +265,6 @@ def _largest(counts: Numbers, number: int) -> Numbers:
     if number < len(counts):
         counts = np.partition(counts, len(counts) - number)[len(counts) - number :]
     return counts
-
-
-def _rows_of(layout: Layout) -> Numbers:
-    """The rows that are held, in the order of reading."""
-    runs = [run for rows in layout.parts.values() for run in rows.runs]
-    return np.concatenate([np.arange(start, stop) for start, stop in runs])
 
 
 def _runs(begin: Numbers, stop: Numbers) -> Sequence[Run]:

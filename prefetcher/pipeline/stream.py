@@ -105,7 +105,7 @@ class Feed:
         owned = {id(array): array.nbytes for array in known if array.flags.owndata}
         return sum(owned.values())
 
-    def lanes(self, meter: Meter) -> tuple[Lane, ...]:
+    def lanes(self, meter: Meter) -> tuple[Lane[Any], ...]:
         """The way of each dataset through the pipeline; takes no memory yet."""
         chunks = self.settings.chunk_queue
         return lanes(self.needs, self.values, self.plan, chunks, self.loose_batches, meter)

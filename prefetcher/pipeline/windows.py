@@ -25,7 +25,7 @@ from prefetcher.pipeline.lane import Arrays, Buffers, Bytes, Hold, Lane, Need, R
 Numbers = NDArray[np.int64]
 
 
-class WindowLane(Lane):
+class WindowLane(Lane["Layout"]):
     """Windows, or several views of one dataset.
 
     Args:
@@ -47,18 +47,19 @@ class WindowLane(Lane):
         self.batches = [Buffers(view, dataset, most, batches, meter) for view in need.views]
         self._chunks = Pool(self._most * self._row_bytes, chunks, meter)
 
-    def expect(self, chunk: ChunkPlan, source: RowSource) -> None:
-        """Has the system fetch the rows of a chunk."""
-        layout = laid_out(chunk, self._rows, self._spans)
-        source.expect(self.name, [run for rows in layout.parts.values() for run in rows.runs])
+    def lay(self, chunk: ChunkPlan) -> Layout:
+        """The rows of all windows, each once."""
+        return laid_out(chunk, self._rows, self._spans)
 
-    def hold(self, chunk: ChunkPlan, *, whole: bool) -> Hold:
-        """Takes the memory of all rows, each once."""
-        layout = laid_out(chunk, self._rows, self._spans)
-        nbytes = layout.count * self._row_bytes
+    def expect(self, laid: Layout, source: RowSource) -> None:
+        """Has the system fetch the rows of a chunk."""
+        source.expect(self.name, laid.runs)
+
+    def hold(self, chunk: ChunkPlan, laid: Layout, *, whole: bool) -> Hold:
+        """Takes the memory of all rows."""
+        nbytes = laid.count * self._row_bytes
         memory = self._chunks.take()[:nbytes] if whole else np.empty(nbytes, np.uint8)
-        rows = memory.reshape(layout.count, self._row_bytes)
-        return _Windowed(self, chunk, layout, rows)
+        return _Windowed(self, chunk, laid, memory.reshape(laid.count, self._row_bytes))
 
     def most_bytes(self, chunks: int, batches: int) -> int:
         """The rows of chunks, and the windows of batches."""
@@ -136,6 +137,11 @@ class Layout:
     low: Numbers
     high: Numbers
 
+    @property
+    def runs(self) -> list[Run]:
+        """All that is read, in the order of reading."""
+        return [run for rows in self.parts.values() for run in rows.runs]
+
 
 def reach(spans: Sequence[Span]) -> tuple[int, int]:
     """The first row that a sample needs, and one past the last, from where it stands."""
@@ -155,7 +161,9 @@ def laid_out(chunk: ChunkPlan, rows: RowMap, spans: Sequence[Span]) -> Layout:
     last = np.clip(stands + end, low + 1, high)
     shared = np.empty_like(first)
     shared[0] = first[0]
-    shared[1:] = np.where(first[1:] >= first[:-1], last[:-1], first[1:])
+    # At a padded end, a sample that stands before another may begin at the same row.
+    onward = (first[1:] >= first[:-1]) & (last[1:] >= last[:-1])
+    shared[1:] = np.where(onward, last[:-1], first[1:])
     if chunk.leading and chunk.leading < len(first):
         shared[chunk.leading] = first[chunk.leading]
     start = np.maximum(first, shared)

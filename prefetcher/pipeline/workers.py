@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from prefetcher.batch import Batch, Recipe
 from prefetcher.clock import Clock, State
@@ -43,7 +43,7 @@ class Shared:
     """
 
     plan: Plan
-    lanes: Sequence[Lane]
+    lanes: Sequence[Lane[Any]]
     source: RowSource
     recipe: Recipe
     lead: Channel[Chunk]

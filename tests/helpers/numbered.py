@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +62,7 @@ def need(of: Dataset, *spans: Span) -> Need:
 
 def lanes_of(
     datasets: Sequence[Dataset], plan: Plan, chunks: int, batches: int, meter: Meter
-) -> tuple[Lane, ...]:
+) -> tuple[Lane[Any], ...]:
     """The lanes of datasets without columns."""
     return lanes([need(each) for each in datasets], {}, plan, chunks, batches, meter)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from helpers.numbered import NumberedRows, dataset, lanes_of
 from hypothesis import given
@@ -102,6 +104,32 @@ def test_all_of_a_chunk_is_expected_before_it_is_read() -> None:
     for name in ("small", "large"):
         rows = [row for of, run in source.expected if of == name for row in range(*run)]
         assert rows == chunk.plan.rows.tolist()
+
+
+def test_what_a_chunk_needs_is_laid_out_once_for_its_readers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By whoever comes first: who has the system fetch it, or who reads a part."""
+    plan = Plan(range(1000), 8, 320, 40, seed=1)
+    used = lanes_of(DATASETS, plan, 2, 4, Meter())
+    laid: list[str] = []
+    for lane in used:
+        real = lane.lay
+
+        def lay(chunk: Any, real: Any = real, lane: Any = lane) -> Any:
+            laid.append(lane.name)
+            return real(chunk)
+
+        monkeypatch.setattr(lane, "lay", lay)
+    for expects in (True, False):
+        laid.clear()
+        chunk = Chunk(plan.chunk(1), used, 4)
+        if expects:
+            chunk.expect(NumberedRows())
+        for part in chunk.plan.parts:
+            chunk.read(part, NumberedRows())
+        chunk.batch(0)
+        assert sorted(laid) == ["large", "small"]
 
 
 def test_a_planned_chunk_holds_no_memory_and_a_full_one_what_was_promised() -> None:

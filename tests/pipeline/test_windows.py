@@ -145,3 +145,21 @@ def test_memory_is_what_was_promised(samples: range) -> None:
     kept = [chunks[0].batch(index) for index in range(3)]
     assert 0 < meter.now <= lane.most_bytes(2, 3)
     del kept
+
+
+@pytest.mark.parametrize("numbers", [[0, 1, 2], [2, 0, 1], [5, 1, 4, 0, 3, 2], [2, 2, 0, 0]])
+@pytest.mark.parametrize("lead", [None, 0, "last"])
+def test_samples_that_go_back_at_an_end_that_is_padded(
+    numbers: list[int], lead: int | str | None
+) -> None:
+    """All of their windows begin at the first row, and each of these ends before the last did."""
+    spans = [Span(-6, 7, 1, pad=True), Span(0, pad=True)]
+    plan = Plan(np.array(numbers), 1, len(numbers), 1, shuffle=False)
+    case = Case(plan, RowMap([6], [6], [0], 1), spans, 1)
+    leading = len(numbers) - 1 if lead == "last" else lead
+    assert leading is None or isinstance(leading, int)
+    chunk = Chunk(plan.chunk(0, leading), [case.lane], len(numbers))
+    for part in chunk.plan.parts:
+        chunk.read(part, NumberedRows())
+    for index in range(len(numbers)) if lead != "last" else [len(numbers) - 1]:
+        check(case, chunk, index)
