@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -99,7 +100,7 @@ def proposed(shards: Shards) -> Proposal:
     """
     first, *others = shards.files
     described = _described(first)
-    seen = together((described.datasets, *(_described(other).datasets for other in others)))
+    seen = together(chain([described.datasets], (_described(other).datasets for other in others)))
     said = said_by(first.path, swmr=first.swmr)
     file = replace(described, datasets=seen.datasets)
     usable, lookup = replace(file, datasets=seen.usable), Shards(shards.files).dataset
