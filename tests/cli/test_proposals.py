@@ -181,8 +181,9 @@ def test_what_keeps_the_line_from_working_is_said(
     for number in range(2):
         with h5py.File(tmp_path / f"{number}.h5", "w") as file:
             file["t2m"] = np.zeros((9, 5), "i2")
-            file["t2m"].attrs["scale_factor"] = 0.01 * (1 + number)
+            if not number:
+                file["t2m"].attrs["scale_factor"] = 0.01
     assert main(["inspect", str(tmp_path / "*.h5")]) == 0
-    assert "The line below needs a change: x=Unpacked(t2m): t2m is packed in another way in" in (
+    assert "The line below needs a change: x=Unpacked(t2m): t2m is packed in 0.h5" in (
         capsys.readouterr().out
     )
