@@ -119,6 +119,8 @@ def _of_group(group: Group) -> Iterator[str]:
         yield f"  no log of {ranks_told(verdict.missing)}: the group may have lost more"
     if verdict.ended_early:
         yield f"  the log of {ranks_told(verdict.ended_early)} ends before the others do"
+    for note in dict.fromkeys(note for each in group.members for note in each.rank.verdict.notes):
+        yield f"  note: {note}"
 
 
 def _ranks(group: Group) -> Iterator[str]:

@@ -77,6 +77,18 @@ def test_every_form_of_the_report_has_it(
     assert json.loads(capsys.readouterr().out)["reports"][0]["verdict"]["notes"] == [SAYS]
 
 
+def test_ranks_of_one_run_say_it_once(packed_log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, *lines = map(json.loads, packed_log.read_text().splitlines())
+    packed_log.unlink()
+    for index in range(2):
+        own = [run | {"shard": {"index": index, "count": 2}, "run_id": str(index)}, *lines]
+        path = packed_log.with_name(f"run.rank{index}.jsonl")
+        path.write_text("".join(f"{json.dumps(line)}\n" for line in own))
+    assert main(["report", *map(str, sorted(packed_log.parent.glob("run.rank*")))]) == 0
+    told = capsys.readouterr().out
+    assert told.count(f"  note: {SAYS}\n") == 1
+
+
 def test_it_is_told_when_the_sequence_is_closed(packed_log: Path) -> None:
     out = io.StringIO()
     Monitor(packed_log).tell(out)
