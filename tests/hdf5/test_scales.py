@@ -7,8 +7,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from prefetcher.hdf5.axes import axes_of
 from prefetcher.hdf5.describe import describe
+from prefetcher.hdf5.scales import scales_of
 
 
 def test_dimension_scales_and_indices_of_pytables(tmp_path: Path) -> None:
@@ -20,11 +20,11 @@ def test_dimension_scales_and_indices_of_pytables(tmp_path: Path) -> None:
         file["soft"] = h5py.SoftLink("/hour")
         file["out"] = h5py.ExternalLink("b.h5", "/x")
         file["scalar"] = 1.0
-    found = axes_of(describe(tmp_path / "a.h5"))
+    found = scales_of(describe(tmp_path / "a.h5"))
     assert found == {"hour", "soft", "group/lat", "_i_events/energy/sortedLR"}
 
 
 def test_a_file_without_any(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["x"] = np.zeros(9)
-    assert axes_of(describe(tmp_path / "a.h5")) == frozenset()
+    assert scales_of(describe(tmp_path / "a.h5")) == frozenset()
