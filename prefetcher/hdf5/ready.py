@@ -145,6 +145,8 @@ class Opener:
         self._description = description
         self._later = later
         self.datasets = {name: description.dataset(name) for name in (*names, *later)}
+        if not later:
+            self.datasets = proofs.alike(self.datasets)
         self._scratch = scratch
         self._proofs, self._number = proofs, number
         self._identity = proofs.pinned(number) or description.identity
