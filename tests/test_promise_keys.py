@@ -59,12 +59,14 @@ def numbered(rows: int = N) -> tuple[Any, Any]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same 60 rows: x in four files and y in two, and both in one; "data" in either."""
+    """The same 60 rows: x in four files and y in two, "data" in either; and both in one, or in as
+    many files as there are edges of any."""
     folder = tmp_path_factory.mktemp("keys")
     x, y = numbered()
     cut(folder / "x", [7, 20, 41], images=x, data=x)
     cut(folder / "y", [33], labels=y, data=y, classes=(y % 10 == 0).astype("i4"))
     cut(folder / "one", [], images=x, labels=y)
+    cut(folder / "both", [7, 20, 33, 41], images=x, labels=y)
     return folder
 
 
@@ -82,10 +84,13 @@ def values(train: PrefetchSequence) -> list[float]:
     return found
 
 
-@pytest.mark.parametrize("shuffle", [True, False])
-def test_the_order_is_that_of_one_file(folder: Path, file: dict[str, str], shuffle: bool) -> None:
+@pytest.mark.parametrize(("shuffle", "alike"), [(True, "both"), (False, "both"), (False, "one")])
+def test_the_order_is_that_of_files_cut_at_all_edges(
+    folder: Path, file: dict[str, str], shuffle: bool, alike: str
+) -> None:
+    """Blocks are pieces of files; without shuffling it is the order of one file, too."""
     given: dict[str, Any] = SMALL | {"x": "images", "y": "labels", "shuffle": shuffle, "readers": 2}
-    with PrefetchSequence(folder / "one" / "part-0.h5", **given) as one:
+    with PrefetchSequence(f"{folder}/{alike}/part-*.h5", **given) as one:
         expected = [values(one), values(one)]
     with PrefetchSequence(file, **given) as two:
         assert [values(two), values(two)] == expected

@@ -53,6 +53,17 @@ class ContiguousWay:
         self.scratch_bytes = span_bytes(row_bytes)
         self._bridged_rows = len(_BRIDGED) // max(row_bytes, 1)
 
+    def __eq__(self, other: object) -> bool:
+        """Whether the rows lie at the same places, of whatever file."""
+        return isinstance(other, ContiguousWay) and self._where == other._where
+
+    def __hash__(self) -> int:
+        return hash(self._where)
+
+    @property
+    def _where(self) -> tuple[int, int, int]:
+        return self._offset, self._rows, self._row_bytes
+
     def read(self, access: Access, runs: Sequence[Run], places: Places) -> None:
         """Reads runs of rows straight to the next places: one copy in all."""
         with doing(State.READ):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import h5py
 import numpy as np
@@ -23,6 +23,11 @@ MOST_PROVED = 32 << 20
 """Room for 20,000 small files, or for the storage chunks of a file of terabytes."""
 PROVED_BYTES = 400
 """Of what is kept for a file beside its ways: its tables, roughly."""
+
+
+_SMALL_WAY = 400  # bytes
+_MOST_ALIKE = 1000
+_Known = TypeVar("_Known")
 
 
 class Probe(NamedTuple):
@@ -72,6 +77,8 @@ class Proofs:
         self._found: dict[int, Proven] = {}
         self._bytes = 0
         self._pinned: dict[int, Identity] = {}
+        self._ways: dict[FastWay, FastWay] = {}
+        self._alike: dict[tuple[object, ...], Any] = {}
 
     def __len__(self) -> int:
         """Files of which something is known."""
@@ -93,12 +100,33 @@ class Proofs:
         """Adds what was proved of a file."""
         with self._lock:
             known = self._found.pop(file, {})
-            self._found[file] = known | proven
+            self._found[file] = self._shared(known | proven)
             self._bytes += 0 if known else PROVED_BYTES
             again = {name: known[name] for name in known.keys() & proven.keys()}
             self._bytes += _size(proven) - _size(again)
             while self._bytes > self._most_bytes and len(self._found) > 1:
                 self._bytes -= PROVED_BYTES + _size(self._found.pop(next(iter(self._found))))
+
+    def alike(self, known: dict[str, _Known]) -> dict[str, _Known]:
+        """The same, or what another file gave that knows the very same: not to be changed.
+
+        Most files of a data set are laid out alike, and there may be very many.
+        """
+        key = tuple((name, id(value)) for name, value in known.items())
+        if len(self._alike) < _MOST_ALIKE:
+            known = self._alike.setdefault(key, known)
+        else:
+            known = self._alike.get(key, known)
+        return known
+
+    def _shared(self, proven: Proven) -> Proven:
+        """As `alike`, where that keeps no large way that was forgotten."""
+        if any(way is not None and way.kept_bytes > _SMALL_WAY for way in proven.values()):
+            return proven
+        if len(self._ways) < _MOST_ALIKE:
+            return self.alike({name: way and self._ways.setdefault(way, way)
+                               for name, way in proven.items()})  # fmt: skip
+        return proven
 
 
 def _size(proven: Proven) -> int:

@@ -125,6 +125,11 @@ class Opener:
         datasets: All of these.
     """
 
+    __slots__ = (
+        "_description", "_identity", "_later", "_number", "_path", "_place", "_proofs", "_scratch",
+        "datasets",
+    )  # fmt: skip
+
     def __init__(
         self,
         description: FileDescription,
@@ -138,8 +143,10 @@ class Opener:
         # It may be opened again when the process is in another folder.
         self._place = description.path.absolute()
         self._description = description
-        self._names = names
+        self._later = later
         self.datasets = {name: description.dataset(name) for name in (*names, *later)}
+        if not later:
+            self.datasets = proofs.alike(self.datasets)
         self._scratch = scratch
         self._proofs, self._number = proofs, number
         self._identity = proofs.pinned(number) or description.identity
@@ -169,8 +176,9 @@ class Opener:
             stored = LocalBytes(self._place, self._identity)
             undo.callback(stored.close)
             opened = OpenFile(stored, self._scratch, handle, {})
-            self._prove(opened, [name for name in self._names if name not in proven])
-            for name in self._names:
+            names = [name for name in self.datasets if name not in self._later]
+            self._prove(opened, [name for name in names if name not in proven])
+            for name in names:
                 opened.ways[name] = self._way(opened, name)
             if self.is_without_hdf5():
                 handle.close()  # HDF5 keeps much of a file in memory

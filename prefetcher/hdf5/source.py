@@ -77,6 +77,11 @@ class Source:
         DatasetError: a dataset cannot be cut into batches, or there is none of that name.
     """
 
+    # There may be many thousands.
+    __slots__ = (
+        "__weakref__", "_closed", "_datasets", "_file", "_name", "_retry", "scratch_bytes",
+    )  # fmt: skip
+
     def __init__(
         self,
         description: FileDescription,
@@ -94,7 +99,6 @@ class Source:
         self._retry = Retry(retries, stopping or threading.Event(), on_retry)
         known = Proofs() if proofs is None else proofs
         self._file = Opener(description, names, later, known, number, scratch or Scratch())
-        self._opening = partial(self._retry.opening, self._name, self._file.open)
         self._datasets = self._file.datasets
         self._closed = False
         opened = self._enter()
@@ -102,6 +106,9 @@ class Source:
         """The most memory, in bytes, that a reading thread holds beside the caller's arrays, for
         what is proved at once."""
         self._leave()
+
+    def _opened(self) -> OpenFile:
+        return self._retry.opening(self._name, self._file.open)
 
     def way_of(self, name: str) -> Way:
         """How a dataset is read: as it was described, unless the proof of that failed."""
@@ -232,7 +239,7 @@ class Source:
         """Opens the file, if it is not open, and keeps it so until `_leave`, whoever closes it."""
         if self._closed:
             raise ClosedError(f"{self._name} was closed: open a new source")
-        return OPEN_FILES.enter(self, self._opening)
+        return OPEN_FILES.enter(self, self._opened)
 
     def _leave(self) -> None:
         OPEN_FILES.leave(self)

@@ -253,6 +253,15 @@ def test_what_a_file_has_of_all_datasets_is_read_in_one_visit(
     assert (y.view(np.float32)[:, 0] == np.arange(N)).all()
 
 
+def test_files_that_are_laid_out_alike_share_what_is_known_of_them(tmp_path: Path) -> None:
+    shards = describe_all(write(tmp_path, "contiguous"))
+    with closing(ShardedSource(shards, ["x", "y"])) as source:
+        rows(source, 0, N)
+        assert len({id(each._datasets) for each in source._sources.values()}) == 1
+        assert len({id(shards.proofs.find(number)) for number in range(FILES)}) == 1
+        assert len(shards.proofs) == FILES
+
+
 def test_rows_in_any_order_go_to_their_places(tmp_path: Path) -> None:
     with closing(ShardedSource(describe_all(write(tmp_path, "gzip")), ["x", "y"])) as source:
         up, down = [(3, 8), (20, 24)], [(20, 24), (3, 8)]
