@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prefetcher.config import KeyedFiles
+from prefetcher.arguments import KeyedFiles
 from prefetcher.errors import PrefetchError
 from prefetcher.hdf5.dataset import Dataset
 from prefetcher.hdf5.sharded import ShardedSource

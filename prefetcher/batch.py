@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prefetcher.arguments import Names, Transform
 from prefetcher.clock import State, doing
 from prefetcher.columns.column import Column, RowValueError, View
 from prefetcher.columns.memory import InMemory
 from prefetcher.columns.varied import Varied
-from prefetcher.config import Names, Transform
 from prefetcher.errors import CorruptError, TransformError
 from prefetcher.messages.user_code import definition_of, line_of
 from prefetcher.order.plan import Place

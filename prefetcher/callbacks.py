@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import keras
 
-from prefetcher.config import flag
+from prefetcher.arguments import flag
 from prefetcher.monitor import Monitor
 from prefetcher.pipeline.stats import Stats
 

@@ -10,7 +10,7 @@ import sys
 import warnings
 from typing import Any, Final
 
-from prefetcher.config import AUTO, Share
+from prefetcher.arguments import AUTO, Share
 from prefetcher.errors import SettingsError
 from prefetcher.order.shard import Shard
 from prefetcher.pipeline.stream import Feed

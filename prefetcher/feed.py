@@ -16,7 +16,7 @@ from prefetcher.columns.axis import Axis
 from prefetcher.columns.column import Column, Span, View
 from prefetcher.columns.memory import InMemory
 from prefetcher.columns.rows import Row, Window
-from prefetcher.config import Settings, samples_of
+from prefetcher.config import Settings
 from prefetcher.errors import SettingsError
 from prefetcher.hdf5.axes import why_slow
 from prefetcher.hdf5.opened import check_descriptors
@@ -33,6 +33,7 @@ from prefetcher.order.shard import Shard
 from prefetcher.order.sizes import whole_chunk_size
 from prefetcher.pipeline.stream import Feed
 from prefetcher.planning import held_bytes, planned
+from prefetcher.selection import samples_of
 from prefetcher.sharding import shard_of
 from prefetcher.weights import drawn_by, weights_of
 

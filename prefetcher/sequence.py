@@ -15,22 +15,11 @@ from typing import Any, NoReturn, Self, SupportsIndex
 import keras
 import numpy as np
 
+from prefetcher.arguments import Groups, KeyedFiles, Names, Rows, Share, Threads, Transform, Weights
 from prefetcher.balance import warning as range_warning
 from prefetcher.batch import Batch
 from prefetcher.columns.memory import InMemory
-from prefetcher.config import (
-    DEFAULT_X,
-    DEFAULT_Y,
-    Groups,
-    KeyedFiles,
-    Names,
-    Rows,
-    Settings,
-    Share,
-    Threads,
-    Transform,
-    Weights,
-)
+from prefetcher.config import DEFAULT_X, DEFAULT_Y, Settings
 from prefetcher.distribution import check_of
 from prefetcher.errors import DatasetError, ProcessError, RowsError, SettingsError
 from prefetcher.feed import axis_advice, feed_of, mixing_advice, sharing_advice

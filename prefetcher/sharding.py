@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from prefetcher.config import AUTO, Share
+from prefetcher.arguments import AUTO, Share
 from prefetcher.errors import SettingsError
 from prefetcher.order.shard import WHOLE, Shard
 from prefetcher.tickets.callers import user_stacklevel

@@ -12,15 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from prefetcher.arguments import KeyedFiles, Rows
 from prefetcher.batch import flatten
 from prefetcher.columns.memory import check_unmasked
-from prefetcher.config import DEFAULT_X, KeyedFiles, Rows, Settings, samples_of
+from prefetcher.config import DEFAULT_X, Settings
 from prefetcher.errors import DatasetError, RowsError, SettingsError
 from prefetcher.hdf5.attributes import read_attributes
 from prefetcher.hdf5.describe import describe
 from prefetcher.hdf5.shards import Shards, describe_all
 from prefetcher.labels import CLASS_KINDS, Labels, each_text, labels_named, single, values_of
 from prefetcher.order.permutation import shuffled
+from prefetcher.selection import samples_of
 
 RowNumbers = NDArray[np.int64]
 

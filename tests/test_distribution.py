@@ -11,7 +11,7 @@ from helpers.models import counted
 from helpers.sequences import small
 
 from prefetcher import SettingsError, distribution
-from prefetcher.config import Share
+from prefetcher.arguments import Share
 from prefetcher.distribution import DistributionCheck
 from prefetcher.order.shard import Shard
 from prefetcher.sharding import Answer

@@ -14,12 +14,13 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from prefetcher.arguments import Files
 from prefetcher.batch import flatten
 from prefetcher.cli import axes, layout, output
 from prefetcher.cli.names import Choice, proposed
 from prefetcher.columns.column import Packing
 from prefetcher.columns.ragged import shown
-from prefetcher.config import Files, Settings
+from prefetcher.config import Settings
 from prefetcher.errors import PrefetchError
 from prefetcher.feed import feed_of, mixing_advice
 from prefetcher.filters.plugins import wanting

@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from prefetcher.arguments import Files
 from prefetcher.batch import flatten
 from prefetcher.cli.axes import along_last, columns_of
 from prefetcher.cli.columns import as_python, columns_for
@@ -17,7 +18,6 @@ from prefetcher.cli.leaves import Leaf, leaves_of, trains
 from prefetcher.cli.roles import guessed
 from prefetcher.columns.column import Column
 from prefetcher.columns.packed import Unpacked
-from prefetcher.config import Files
 from prefetcher.errors import PrefetchError
 from prefetcher.hdf5.attributes import Attributes, Names, read_attributes
 from prefetcher.hdf5.dataset import Dataset

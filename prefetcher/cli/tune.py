@@ -11,9 +11,10 @@ from typing import Final
 
 import psutil
 
+from prefetcher.arguments import Transform
 from prefetcher.cli import names, output
 from prefetcher.cli.tuned import Result, show
-from prefetcher.config import Settings, Transform
+from prefetcher.config import Settings
 from prefetcher.errors import SettingsError
 from prefetcher.feed import feed_of
 from prefetcher.hdf5.shards import describe_all

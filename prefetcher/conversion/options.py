@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from prefetcher.config import flag
+from prefetcher.arguments import flag
 from prefetcher.errors import SettingsError
 from prefetcher.hdf5.attributes import Names
 from prefetcher.messages.suggestions import did_you_mean

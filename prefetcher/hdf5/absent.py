@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import h5py
 
-from prefetcher.config import normal_path
+from prefetcher.arguments import normal_path
 from prefetcher.hdf5.links import Item, Refused, dataset_names, find, names_of
 from prefetcher.hdf5.looking import dataset_of
 from prefetcher.messages.suggestions import listed, missing

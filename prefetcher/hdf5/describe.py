@@ -12,8 +12,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from prefetcher.arguments import normal_path
 from prefetcher.columns.axis import along, parted
-from prefetcher.config import normal_path
 from prefetcher.errors import DatasetError, NoDatasetError
 from prefetcher.hdf5.absent import why_absent
 from prefetcher.hdf5.axes import turned

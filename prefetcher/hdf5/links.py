@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import h5py
 
-from prefetcher.config import normal_path
+from prefetcher.arguments import normal_path
 from prefetcher.errors import PrefetchError
 from prefetcher.hdf5.faults import RAISED, system_error
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from prefetcher.config import normal_path
+from prefetcher.arguments import normal_path
 from prefetcher.errors import CorruptError, FileError, FileMissingError
 from prefetcher.hdf5.dataset import Dataset
 from prefetcher.hdf5.describe import FileDescription, describe

@@ -7,7 +7,7 @@ import os
 from functools import partial
 from pathlib import Path
 
-from prefetcher.config import File, Files
+from prefetcher.arguments import File, Files
 from prefetcher.errors import FileMissingError, SettingsError
 from prefetcher.hdf5.describe import FileDescription, identify
 from prefetcher.hdf5.manifest import is_manifest, read_manifest

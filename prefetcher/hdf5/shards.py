@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import accumulate
 
-from prefetcher.config import Files, normal_path
+from prefetcher.arguments import Files, normal_path
 from prefetcher.errors import NoDatasetError, SettingsError
 from prefetcher.hdf5.dataset import Csr, Dataset
 from prefetcher.hdf5.describe import FileDescription

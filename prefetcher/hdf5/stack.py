@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from functools import partial
 
-from prefetcher.config import normal_path
+from prefetcher.arguments import normal_path
 from prefetcher.errors import DatasetError, SettingsError
 from prefetcher.hdf5.dataset import Dataset
 from prefetcher.hdf5.describe import FileDescription

@@ -12,7 +12,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Final, TextIO
 
-from prefetcher.config import flag
+from prefetcher.arguments import flag
 from prefetcher.errors import PrefetchError, ProcessError, SettingsError
 from prefetcher.messages.text import visible
 from prefetcher.monitor.log import LogFile

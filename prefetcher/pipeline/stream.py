@@ -21,10 +21,11 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from prefetcher.arguments import AUTO
 from prefetcher.batch import Batch, Recipe
 from prefetcher.clock import State
 from prefetcher.columns.memory import InMemory
-from prefetcher.config import AUTO, IDLE_SECONDS, Settings, Workers
+from prefetcher.config import IDLE_SECONDS, Settings, Workers
 from prefetcher.errors import ClosedError, ProcessError
 from prefetcher.hdf5.dataset import Dataset
 from prefetcher.hdf5.sharded import ShardedSource

@@ -16,8 +16,8 @@ from typing import Any
 
 import keras
 
+from prefetcher.arguments import flag
 from prefetcher.batch import Batch
-from prefetcher.config import flag
 from prefetcher.errors import SettingsError
 from prefetcher.resume.backup import Backup, checked
 from prefetcher.resume.schedule import Fit, next_fit
