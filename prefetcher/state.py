@@ -24,7 +24,7 @@ from prefetcher.order.plan import Plan
 from prefetcher.pipeline.stream import Feed
 from prefetcher.tickets.iteration import Rest
 
-VERSION = 3
+VERSION = 4
 """Of the JSON and of the order: a change to how the plan draws must raise it."""
 
 
