@@ -162,7 +162,8 @@ def test_one_storage_chunk_for_all_is_no_matter_of_the_order(samples: MakeSample
 def test_fewer_samples_than_a_batch_have_a_remedy_that_works(
     samples: MakeSamples, n: int, settings: dict[str, Any], told: str, remedy: dict[str, Any]
 ) -> None:
-    file, usual = samples(n), {"batch_size": 8, "shard": (1, 2)} | settings
+    file = samples(n)
+    usual: dict[str, Any] = {"batch_size": 8, "shard": (1, 2)} | settings
     with pytest.raises(SettingsError, match=told):
         prefetcher.PrefetchSequence(file, **usual)
     prefetcher.PrefetchSequence(file, **usual | remedy).close()
