@@ -165,6 +165,7 @@ def test_tf_config_without_a_task_says_nothing(
         '{"task": {"type": "worker", "index": 0}}',
         '{"cluster": {"worker": ["a", "b"]}, "task": {"type": "worker", "index": 2}}',
         '{"cluster": {"worker": ["a", "b"]}, "task": {"type": "helper", "index": 0}}',
+        pytest.param("[" * 100_000, id="nested too deeply"),
     ],
 )
 def test_a_damaged_tf_config_is_named(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,8 +280,9 @@ def test_the_log_says_who_was_believed(
 def test_jax_that_was_not_initialised_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sharding, "keras_backend", lambda: "jax")
     says(monkeypatch, RANK=1, WORLD_SIZE=2)
-    with pytest.raises(SettingsError, match=r'initialize\("host0:12355", 2, 1\)'):
+    with pytest.raises(SettingsError, match=r'initialize\("host0:12355", 2, 1\)') as told:
         shard_of("auto")
+    assert "or unset RANK and WORLD_SIZE if they are left over" in str(told.value)
     jax_says(monkeypatch, 1, 2)
     assert shard_of("auto") == Shard(1, 2)
 
