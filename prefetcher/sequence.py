@@ -389,9 +389,10 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
 
     def __repr__(self) -> str:
         plan = self.plan
+        share = f", share {plan.shard}" if plan.shard.count > 1 else ""
         return (
             f"<PrefetchSequence {self._feed.where}: {plan.num_samples} samples in "
-            f"{len(self)} batches of {plan.batch_size}>"
+            f"{len(self)} batches of {plan.batch_size}{share}>"
         )
 
     def _batches(self) -> Iterator[Batch]:

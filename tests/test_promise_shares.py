@@ -81,6 +81,13 @@ def test_a_share_has_that_share_of_the_memory(samples: MakeSamples) -> None:
         assert len(quarter) == len(whole)
 
 
+def test_a_share_says_that_it_is_one(samples: MakeSamples) -> None:
+    whole, share = sharing(samples(N), 1)[0], sharing(samples(N), 3)[2]
+    with whole, share:
+        assert repr(whole).endswith("203 samples in 17 batches of 12>")
+        assert repr(share).endswith("203 samples in 17 batches of 12, share 2 of 3>")
+
+
 def test_a_state_loads_in_any_number_of_processes(samples: MakeSamples) -> None:
     file = samples(N)
     with sharing(file, 1)[0] as alone, ExitStack() as stack:
