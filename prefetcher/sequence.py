@@ -42,6 +42,7 @@ from prefetcher.order.shard import Shard
 from prefetcher.pipeline.stats import Stats
 from prefetcher.pipeline.stream import Feed, Stream
 from prefetcher.remarks import Remarks
+from prefetcher.sharding import process_of
 from prefetcher.state import Identity
 from prefetcher.tickets.askers import Askers
 from prefetcher.tickets.tickets import Tickets
@@ -200,7 +201,7 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         self._askers = Askers(self._tickets)
         self._check_distribution = check_of(self._feed)
         self._remarks = Remarks(self._feed.where, shuffle=settings.shuffle)
-        self._monitor = claimed(monitor, self.plan.shard)
+        self._monitor = claimed(monitor, self.plan.shard, process_of(self.plan.shard))
         self._stream = Stream(self._feed, self._monitor, _run_info(self._feed))
         weakref.finalize(self, self._stream.abandon)
 

@@ -83,6 +83,20 @@ def detected() -> Answer:
     return Answer(", ".join(answer.by for answer in answers), answers[0].shard)
 
 
+def process_of(shard: Shard) -> Shard:
+    """Which of several processes this is, by its share or, where it reads all, by who knows.
+
+    Args:
+        shard: The share that it has.
+    """
+    if shard.count > 1:
+        return shard
+    try:
+        return detected().shard
+    except SettingsError:
+        return WHOLE  # they do not agree, and were not asked for a share
+
+
 def keras_distribution() -> Any:
     """Keras's current distribution, if it knows of processes, or None.
 

@@ -15,7 +15,7 @@ from helpers.processes import run_script
 
 from prefetcher import SettingsError, sharding
 from prefetcher.order.shard import Shard
-from prefetcher.sharding import Answer, detected, shard_of
+from prefetcher.sharding import Answer, detected, process_of, shard_of
 
 _LAUNCHERS = "RANK", "WORLD_SIZE", "KERAS_DISTRIBUTION_", "TF_CONFIG", "OMPI_", "PMI_", "SLURM_"
 
@@ -259,6 +259,15 @@ def test_a_distribution_of_ones_own_may_say_less(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr("keras.distribution.distribution", Own)
     assert shard_of(None) == shard_of("auto") == Shard(0, 1)
+
+
+def test_a_process_is_one_of_several_whatever_it_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert process_of(Shard()) == Shard()
+    says(monkeypatch, RANK=1, WORLD_SIZE=4)
+    assert process_of(Shard()) == Shard(1, 4)
+    assert process_of(Shard(0, 2)) == Shard(0, 2)
+    says(monkeypatch, PMI_RANK=0, PMI_SIZE=4)  # they do not agree
+    assert process_of(Shard()) == Shard()
 
 
 def test_the_log_says_who_was_believed(
