@@ -16,6 +16,7 @@ from prefetcher.order.plan import Place
 from prefetcher.pipeline.buffers import Meter
 from prefetcher.pipeline.stats import Counters, Stats
 from prefetcher.sequence import PrefetchSequence
+from prefetcher.sharding import process_of
 
 
 def replay(
@@ -41,7 +42,8 @@ def replay(
     """
     if batches < 1:
         raise SettingsError(f"batches={batches}: write 1 or more, more than a cache holds")
-    return Replay(sequence, batches, claimed(monitor, sequence.shard))
+    own = claimed(monitor, sequence.shard, process_of(sequence.shard))
+    return Replay(sequence, batches, own)
 
 
 class Replay(keras.utils.Sequence):  # type: ignore[misc]  # keras has no types

@@ -43,6 +43,7 @@ class DistributionCheck:
         batch_size: Samples in a batch of all processes together.
         last_rows: Rows that this process has of the last batch of a pass.
         where: The file and its datasets, for messages.
+        droppable: Whether there are batches besides a last one that is not full.
     """
 
     def __init__(
@@ -53,12 +54,14 @@ class DistributionCheck:
         batch_size: int,
         last_rows: int,
         where: str,
+        droppable: bool = True,
     ) -> None:
         self._given = given
         self._shard = shard
         self._batch_size = batch_size
         self._last_rows = last_rows
         self._where = where
+        self._droppable = droppable
         self._checked: Any = _NOT_ASKED
         self._told = False
 
@@ -118,10 +121,11 @@ class DistributionCheck:
                 f"share out to {devices} devices: write batch_size={more * together}"
             )
         if self._last_rows % devices:
+            dropping = ", or drop_remainder=True, which leaves it out" if self._droppable else ""
             raise SettingsError(
                 f"the last batch over {self._where} is {self._last_rows} rows a process, which "
                 f"Keras cannot share out to {devices} devices: write pad_to={together}, which "
-                "fills it up with rows of weight 0, or drop_remainder=True, which leaves it out"
+                f"fills it up with rows of weight 0{dropping}"
             )
 
     def _warn_if_alone(self) -> None:
@@ -148,6 +152,7 @@ def check_of(feed: Feed) -> DistributionCheck:
         batch_size=plan.batch_size,
         last_rows=filling.rows if filling else plan.own_rows(last),
         where=feed.where,
+        droppable=last > 0,
     )
 
 

@@ -28,6 +28,7 @@ from prefetcher.messages.repacking import convert_line
 from prefetcher.naming import leaves, named
 from prefetcher.needs import needs_of, row_text, standing
 from prefetcher.order.chunk import MOST_READERS
+from prefetcher.order.plan import Plan
 from prefetcher.order.samples import Samples
 from prefetcher.order.shard import Shard
 from prefetcher.order.sizes import whole_chunk_size
@@ -173,19 +174,25 @@ def sharing_advice(feed: Feed) -> str | None:
     plan = feed.plan
     if plan.shard.count == 1 or plan.decodings <= _DECODED_TWICE:
         return None
-    advice = "shuffle=True, with which each reads its own part of a chunk"
-    if plan.shuffle:
-        sizes = (times * plan.chunk_size for times in (plan.shard.count, 4 * plan.shard.count))
-        unit = plan.shard.count * plan.even_samples
-        whole = (whole_chunk_size(size, plan.batch_size, unit) for size in sizes)
-        better = (replace(plan, chunk_size=size) for size in whole)
-        found = next((each for each in better if each.decodings <= _DECODED_TWICE), None)
-        advice = f"chunk_size={found.chunk_size}" if found else "shorter storage chunks"
     return (
         f"{plan.shard.count} processes decode {feed.where} {plan.decodings:.2f} times in a pass "
         f"together, as storage chunks of {plan.samples_in_storage_chunk} samples lie in the shares "
-        f"of several. Better: {advice}"
+        f"of several. Better: {_sharing_better(plan)}"
     )
+
+
+def _sharing_better(plan: Plan) -> str:
+    """The settings with which little is decoded twice; else what the file should be like."""
+    unit = plan.shard.count * plan.even_samples
+    sizes = (times * plan.chunk_size for times in (plan.shard.count, 4 * plan.shard.count))
+    whole = [whole_chunk_size(size, plan.batch_size, unit) for size in sizes]
+    better = (replace(plan, shuffle=True, chunk_size=size) for size in [plan.chunk_size, *whole])
+    found = next((each for each in better if each.decodings <= _DECODED_TWICE), None)
+    if found is None:
+        return "shorter storage chunks"
+    size = "" if found.chunk_size == plan.chunk_size else f"chunk_size={found.chunk_size}"
+    shuffled = "" if plan.shuffle else "shuffle=True, with which each reads its own part of a chunk"
+    return " and ".join(filter(None, (size, shuffled)))
 
 
 def _remedy(feed: Feed) -> str:

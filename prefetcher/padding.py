@@ -51,6 +51,8 @@ def _each(part: Any, change: Callable[[Any], Any]) -> Any:
         return {key: _each(value, change) for key, value in part.items()}
     if isinstance(part, tuple | list):
         changed = [_each(value, change) for value in part]
+        if hasattr(part, "_fields"):  # a named tuple, which takes its values one by one
+            return type(part)(*changed)
         return changed if isinstance(part, list) else tuple(changed)
     return change(part)
 

@@ -40,9 +40,11 @@ def planned(
         SettingsError: The settings leave no batch, or none that can be shared.
     """
     if settings.drop_remainder and len(samples) < settings.batch_size:
+        largest = len(samples) - len(samples) % shard.count  # that the processes can share
+        remedy = f"Write batch_size={largest} or less, or leave" if largest else "Leave"
         raise SettingsError(
             f"drop_remainder=True leaves no batch: {len(samples)} samples do not fill one of "
-            f"{settings.batch_size}. Write batch_size={len(samples)} or less, or leave it out"
+            f"{settings.batch_size}. {remedy} it out"
         )
     _check_shares(settings, len(samples), shard.count)
     # The widest dataset sets the pace, so blocks follow its storage chunks.
@@ -81,10 +83,12 @@ def _check_shares(settings: Settings, samples: int, count: int) -> None:
             f"devices of all of them, such as pad_to={count}"
         )
     if pad_to is None and not settings.drop_remainder and samples % size % count:
+        left_out = "other samples out in each pass" if settings.shuffle else "it out"
+        dropping = f", or drop_remainder=True, which leaves {left_out}" if samples >= size else ""
         raise SettingsError(
             f"{samples} samples cannot be shared alike by {count} processes, as the last batch has "
-            f"{samples % size}: write pad_to={count}, which fills it up with samples of weight 0, "
-            "or drop_remainder=True, which leaves other samples out in each pass"
+            f"{samples % size}: write pad_to={count}, which fills it up with samples of weight 0"
+            f"{dropping}"
         )
 
 

@@ -31,6 +31,7 @@ from prefetcher.order.shard import Shard
 from prefetcher.pipeline.stats import Stats
 from prefetcher.pipeline.stream import Feed, Stream
 from prefetcher.remarks import Remarks
+from prefetcher.sharding import process_of
 from prefetcher.state import Identity
 from prefetcher.tickets.askers import Askers
 from prefetcher.tickets.tickets import Tickets
@@ -191,7 +192,7 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
         self._askers = Askers(self._tickets)
         self._check_distribution = check_of(self._feed)
         self._remarks = Remarks(self._feed.where, shuffle=settings.shuffle)
-        self._monitor = claimed(monitor, self.plan.shard)
+        self._monitor = claimed(monitor, self.plan.shard, process_of(self.plan.shard))
         self._stream = Stream(self._feed, self._monitor, _run_info(self._feed))
         weakref.finalize(self, self._stream.abandon)
 
@@ -380,9 +381,10 @@ class PrefetchSequence(keras.utils.Sequence):  # type: ignore[misc]  # keras has
 
     def __repr__(self) -> str:
         plan = self.plan
+        share = f", share {plan.shard}" if plan.shard.count > 1 else ""
         return (
             f"<PrefetchSequence {self._feed.where}: {plan.num_samples} samples in "
-            f"{len(self)} batches of {plan.batch_size}>"
+            f"{len(self)} batches of {plan.batch_size}{share}>"
         )
 
     def _batches(self) -> Iterator[Batch]:

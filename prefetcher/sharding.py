@@ -83,6 +83,20 @@ def detected() -> Answer:
     return Answer(", ".join(answer.by for answer in answers), answers[0].shard)
 
 
+def process_of(shard: Shard) -> Shard:
+    """Which of several processes this is, by its share or, where it reads all, by who knows.
+
+    Args:
+        shard: The share that it has.
+    """
+    if shard.count > 1:
+        return shard
+    try:
+        return detected().shard
+    except SettingsError:
+        return WHOLE  # they do not agree, and were not asked for a share
+
+
 def keras_distribution() -> Any:
     """Keras's current distribution, if it knows of processes, or None.
 
@@ -132,7 +146,8 @@ def _jax_is_alone(answer: Answer) -> SettingsError:
         "workers"
         if _RAY in answer.by
         else f'call keras.distribution.initialize("host0:12355", {count}, {index}), with the '
-        "address of process 0, before anything else of Keras"
+        f"address of process 0, before anything else of Keras; or unset {answer.by} if they are "
+        "left over from another launch"
     )
     return SettingsError(
         f'shard="auto": this process is {answer.shard} according to {answer.by}, but JAX was not '
@@ -220,7 +235,7 @@ def _tensorflow() -> Shard | None:
         before = list(sizes)[: list(sizes).index(task["type"])]
         index = int(task["index"]) + sum(sizes[kind] for kind in before)
         return _numbered(index, sum(sizes.values()))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise SettingsError(
             'shard="auto": TF_CONFIG does not say which of how many workers this process is: write '
             'it as {"cluster": {"worker": [...]}, "task": {"type": "worker", "index": 0}}, or '

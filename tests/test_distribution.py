@@ -232,3 +232,14 @@ def test_the_last_batch_is_that_which_is_handed_out(
         _ = sequence.num_batches
     with small(samples(31), pad_to=2) as sequence:
         assert sequence.num_batches == 8
+
+
+def test_a_last_batch_that_is_the_only_one_is_not_to_be_dropped(
+    samples: MakeSamples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`drop_remainder=True` would leave no batch, and be refused."""
+    keras_has(monkeypatch, processes=1, replicas=2)
+    for n, more in ((7, "$"), (15, ", or drop_remainder=True, which leaves it out$")):
+        refused = pytest.raises(SettingsError, match="write pad_to=2, .* weight 0" + more)
+        with small(samples(n), batch_size=8) as sequence, refused:
+            _ = sequence.num_batches

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -35,6 +35,19 @@ def test_structures_keep_their_shape() -> None:
     assert x["b"][1][0].shape == (4, 2)
     assert [len(each) for each in y] == [4, 4]
     assert weight.shape == (4,)
+
+
+class Pair(NamedTuple):
+    """What a transform may return."""
+
+    left: Any
+    right: Any
+
+
+def test_named_tuples_stay_what_they_are() -> None:
+    x, _, _ = padded((Pair(X, Y), Y), FILLING)
+    assert isinstance(x, Pair)
+    assert x.right.tolist() == [0, 1, 2, 0]
 
 
 def test_weights_of_its_own_are_multiplied() -> None:

@@ -81,6 +81,13 @@ def test_a_share_has_that_share_of_the_memory(samples: MakeSamples) -> None:
         assert len(quarter) == len(whole)
 
 
+def test_a_share_says_that_it_is_one(samples: MakeSamples) -> None:
+    whole, share = sharing(samples(N), 1)[0], sharing(samples(N), 3)[2]
+    with whole, share:
+        assert repr(whole).endswith("203 samples in 17 batches of 12>")
+        assert repr(share).endswith("203 samples in 17 batches of 12, share 2 of 3>")
+
+
 def test_a_state_loads_in_any_number_of_processes(samples: MakeSamples) -> None:
     file = samples(N)
     with sharing(file, 1)[0] as alone, ExitStack() as stack:
@@ -140,6 +147,33 @@ def test_storage_chunks_that_several_decode_are_told(samples: MakeSamples) -> No
     with pytest.warns(UserWarning, match="processes decode .* times in a pass together") as told:
         prefetcher.PrefetchSequence(file, batch_size=8, shard=(0, 8), shuffle=False).close()
     assert "shuffle=True" in str(told[0].message)
+
+
+def test_one_storage_chunk_for_all_is_no_matter_of_the_order(samples: MakeSamples) -> None:
+    """With shuffle=True all of them would decode it, too."""
+    file = samples(16, "gzip")
+    for shuffle in (True, False):
+        with pytest.warns(UserWarning, match="Better: shorter storage chunks$"):
+            prefetcher.PrefetchSequence(file, batch_size=8, shard=(0, 8), shuffle=shuffle).close()
+
+
+@pytest.mark.parametrize(
+    ("n", "settings", "told", "remedy"),
+    [
+        (5, {}, "of weight 0$", {"pad_to": 2}),  # drop_remainder=True would leave no batch
+        (5, {"drop_remainder": True}, "Write batch_size=4 or less", {"batch_size": 4}),
+        (1, {"drop_remainder": True}, "Leave it out", {"drop_remainder": False, "pad_to": 2}),
+        (9, {"shuffle": False}, "which leaves it out$", {"drop_remainder": True}),
+    ],
+)
+def test_fewer_samples_than_a_batch_have_a_remedy_that_works(
+    samples: MakeSamples, n: int, settings: dict[str, Any], told: str, remedy: dict[str, Any]
+) -> None:
+    file = samples(n)
+    usual: dict[str, Any] = {"batch_size": 8, "shard": (1, 2)} | settings
+    with pytest.raises(SettingsError, match=told):
+        prefetcher.PrefetchSequence(file, **usual)
+    prefetcher.PrefetchSequence(file, **usual | remedy).close()
 
 
 def test_a_model_trains_the_same_with_a_last_batch_that_is_filled_up(samples: MakeSamples) -> None:

@@ -267,3 +267,17 @@ def test_each_of_several_processes_has_a_log_of_its_own(
     assert settings[0]["batch_size"] == 32
     (group,) = shown_of(sorted(tmp_path.glob("run.*of2.jsonl"))).groups
     assert [member.rank.index for member in group.members] == [0, 1]
+
+
+def test_of_data_that_each_process_reads_whole_each_has_its_own_log(
+    samples: MakeSamples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for validation: else the lines of all processes would stand in one log."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for index in range(2):
+        monkeypatch.setenv("RANK", str(index))
+        with PrefetchSequence(samples(64), monitor=tmp_path / "val.jsonl", shard=(0, 1)) as seq:
+            list(seq)
+    runs = [read_log(tmp_path / f"val.{index}of2.jsonl") for index in range(2)]
+    assert [run[0]["shard"] for run in runs] == [{"index": 0, "count": 1}] * 2
+    assert sum(line["kind"] == "run" for run in runs for line in run) == 2

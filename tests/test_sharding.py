@@ -15,7 +15,7 @@ from helpers.processes import run_script
 
 from prefetcher import SettingsError, sharding
 from prefetcher.order.shard import Shard
-from prefetcher.sharding import Answer, detected, shard_of
+from prefetcher.sharding import Answer, detected, process_of, shard_of
 
 _LAUNCHERS = "RANK", "WORLD_SIZE", "KERAS_DISTRIBUTION_", "TF_CONFIG", "OMPI_", "PMI_", "SLURM_"
 
@@ -165,6 +165,7 @@ def test_tf_config_without_a_task_says_nothing(
         '{"task": {"type": "worker", "index": 0}}',
         '{"cluster": {"worker": ["a", "b"]}, "task": {"type": "worker", "index": 2}}',
         '{"cluster": {"worker": ["a", "b"]}, "task": {"type": "helper", "index": 0}}',
+        pytest.param("[" * 100_000, id="nested too deeply"),
     ],
 )
 def test_a_damaged_tf_config_is_named(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,6 +261,15 @@ def test_a_distribution_of_ones_own_may_say_less(monkeypatch: pytest.MonkeyPatch
     assert shard_of(None) == shard_of("auto") == Shard(0, 1)
 
 
+def test_a_process_is_one_of_several_whatever_it_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert process_of(Shard()) == Shard()
+    says(monkeypatch, RANK=1, WORLD_SIZE=4)
+    assert process_of(Shard()) == Shard(1, 4)
+    assert process_of(Shard(0, 2)) == Shard(0, 2)
+    says(monkeypatch, PMI_RANK=0, PMI_SIZE=4)  # they do not agree
+    assert process_of(Shard()) == Shard()
+
+
 def test_the_log_says_who_was_believed(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -279,8 +289,9 @@ def test_the_log_says_who_was_believed(
 def test_jax_that_was_not_initialised_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sharding, "keras_backend", lambda: "jax")
     says(monkeypatch, RANK=1, WORLD_SIZE=2)
-    with pytest.raises(SettingsError, match=r'initialize\("host0:12355", 2, 1\)'):
+    with pytest.raises(SettingsError, match=r'initialize\("host0:12355", 2, 1\)') as told:
         shard_of("auto")
+    assert "or unset RANK and WORLD_SIZE if they are left over" in str(told.value)
     jax_says(monkeypatch, 1, 2)
     assert shard_of("auto") == Shard(1, 2)
 

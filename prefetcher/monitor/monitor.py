@@ -56,7 +56,7 @@ class Monitor:
         self, path: str | os.PathLike[str], interval: float = 1.0, *, verdict: bool = True
     ) -> None:
         self.path = _checked_path(Path(path))
-        """The log; of a process that has a share of the data, its own from `claim` on."""
+        """The log; where there are several processes, this one's own from `claim` on."""
         self.interval: Final = _checked_interval(interval)
         self._run_id = uuid.uuid4().hex
         self._parts = 0
@@ -68,11 +68,13 @@ class Monitor:
         self._untold = flag("verdict", verdict)
         self._pid = os.getpid()
 
-    def claim(self, shard: Shard) -> None:
+    def claim(self, shard: Shard, process: Shard | None = None) -> None:
         """Makes this the monitor of one sequence, for good.
 
         Args:
-            shard: what share of the data the sequence has: `path` becomes the log of this share.
+            shard: what share of the data the sequence has.
+            process: which of several processes this is: `path` becomes its own log. None for that
+                of the share; others may read all of the data as well.
 
         Raises:
             SettingsError: It is another sequence's: the first to close would end the other's log.
@@ -89,7 +91,7 @@ class Monitor:
                 f"this Monitor of {self.path.name} belongs to another sequence: make one for each, "
                 "with a log of its own"
             )
-        self.path = _checked_path(log_of(self.path, shard))
+        self.path = _checked_path(log_of(self.path, process or shard))
         self._shard = shard
         self._claimed = True
 
@@ -194,13 +196,16 @@ class Monitor:
 
 
 def claimed(
-    monitor: Monitor | str | os.PathLike[str] | None, shard: Shard = WHOLE
+    monitor: Monitor | str | os.PathLike[str] | None,
+    shard: Shard = WHOLE,
+    process: Shard | None = None,
 ) -> Monitor | None:
     """The monitor, or one for that path, as the monitor of one sequence; None for none.
 
     Args:
         monitor: what the user gave.
         shard: what share of the data the sequence has; all of it by default.
+        process: which of several processes this is; as the share says by default.
 
     Raises:
         SettingsError: It is another sequence's already, it is no path, or no log can be there.
@@ -210,7 +215,7 @@ def claimed(
     if not isinstance(monitor, Monitor | str | os.PathLike):
         raise SettingsError(f"monitor={monitor!r}: write the path of its log, or a Monitor")
     monitor = monitor if isinstance(monitor, Monitor) else Monitor(monitor)
-    monitor.claim(shard)
+    monitor.claim(shard, process)
     return monitor
 
 

@@ -194,8 +194,10 @@ class Plan:
         if together == 1:
             return 1.0
         if not self.shuffle:
-            own = rows_at(self.samples, in_order(size, self.batch_size, self.shard))
-            return len(np.unique(own // self.align)) * count * together / size
+            shares = (Shard(index, count) for index in range(count))
+            slots = (in_order(size, self.batch_size, share) for share in shares)
+            chunks = (rows_at(self.samples, each) // self.align for each in slots)
+            return sum(len(np.unique(each)) for each in chunks) * together / size
         ends = np.arange(1, count + 1) * size
         cut = count if even == 1 else np.count_nonzero(ends % (count * even))
         return 1 + cut * together / size

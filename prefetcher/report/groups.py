@@ -13,9 +13,10 @@ from prefetcher.verdict.group import GroupVerdict, Rank, judge_group, rank_of
 from prefetcher.verdict.stretch import Line
 
 _OF_A_PROCESS: Final = (
-    "readers", "batchers", "chunk_queue", "batch_queue", "retries",
+    "readers", "batchers", "chunk_queue", "batch_queue", "retries", "transform",
 )  # fmt: skip
-"""Settings that may differ from rank to rank: they change the pace and not the data."""
+"""Settings that may differ from rank to rank, as a transform that was given the rank does: they
+change the pace and not which samples are read."""
 _SKEW_S: Final = 60.0  # by which the clocks of hosts may differ
 
 

@@ -134,6 +134,19 @@ def test_no_storage_chunk_is_decoded_by_two(count: int, align: int) -> None:
         assert len(each.chunk(0).rows) == size // count
 
 
+@given(shared())
+def test_all_tell_alike_what_they_decode_together(given: tuple[Plan, int]) -> None:
+    """Also in the order of the file, where one may need more storage chunks than another."""
+    plan, count = given
+    each = shares(plan, count)
+    assert len({share.decodings for share in each}) == 1
+    if not plan.shuffle and plan.num_chunks == 1 and not plan.drop_remainder:
+        decoded = sum(len(np.unique(share.chunk(0).rows // plan.align)) for share in each)
+        if plan.pad_to is None and plan.samples_in_storage_chunk > 1:
+            stored = len(plan.samples) / plan.samples_in_storage_chunk
+            assert each[0].decodings == pytest.approx(decoded / stored)
+
+
 @given(st.integers(0, 60), st.integers(1, 5), st.integers(1, 4))
 def test_in_order(size: int, count: int, times: int) -> None:
     batch_size = count * times

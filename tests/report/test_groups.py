@@ -63,6 +63,16 @@ def test_settings_of_a_process_and_addresses_of_functions_may_differ() -> None:
     assert names(ZERO, log(rank_log(1, 2, fine, settings=settings))) == TOGETHER
 
 
+def test_a_transform_may_know_its_rank() -> None:
+    settings = [
+        rank_log(index, 2, fine)[0]["settings"]
+        | {"transform": f"functools.partial(<function f at 0x{index}abc>, rank={index})"}
+        for index in range(2)
+    ]
+    logs = [log(rank_log(index, 2, fine, settings=settings[index])) for index in range(2)]
+    assert names(*logs) == TOGETHER
+
+
 @pytest.mark.parametrize(
     "other",
     [
