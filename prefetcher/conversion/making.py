@@ -201,11 +201,12 @@ def _some(reading: Reading, dataset: Dataset) -> NDArray[Any]:
 
 
 def _size(rows: NDArray[Any]) -> tuple[int, int] | None:
-    """Height and width of the first row that is not empty, if it is an encoded picture."""
-    first = next((each for each in _files(rows) if len(each)), None)
-    if first is not None and first.dtype.itemsize == 1:
-        with suppress(Exception):  # whatever a decoder makes of bytes that are no picture
-            return picture.size_of(BytesIO(first.tobytes()))
+    """Height and width of the first row that is an encoded picture: those before it may be
+    damaged, or empty."""
+    for each in _files(rows):
+        if len(each) and each.dtype.itemsize == 1:
+            with suppress(Exception):  # whatever a decoder makes of bytes that are no picture
+                return picture.size_of(BytesIO(each.tobytes()))
     return None
 
 

@@ -98,6 +98,15 @@ def test_damaged_pictures_are_told_or_left_out(
     assert [each["row"] for each in told] == [3, 40, 41]
 
 
+def test_a_damaged_first_picture_hides_no_others(ragged: Path, tmp_path: Path) -> None:
+    with h5py.File(ragged, "a") as file:
+        file["bytes"][0] = np.frombuffer(b"junk" * 30, np.uint8)
+    out = tmp_path / "out.h5"
+    assert convert(ragged, out, x="bytes", y="id", size=(4, 4), on_error="skip").skipped == 1
+    pictures, numbers = rows_of(out, "bytes", "id")
+    assert pictures[:, 0, 0, 0].tolist() == numbers.tolist() == list(range(1, N))
+
+
 @pytest.mark.parametrize("name", ["tokens", "chunked", "big", "empty"])
 def test_numbers_are_what_padded_gives(ragged: Path, tmp_path: Path, name: str) -> None:
     out = tmp_path / "out.h5"
@@ -112,6 +121,16 @@ def test_numbers_are_what_padded_gives(ragged: Path, tmp_path: Path, name: str) 
     assert read_attributes(out).x == name
     with prefetcher.PrefetchSequence(out, {"x": name, "mask": f"{name}_mask"}, "id") as train:
         assert sum(len(y) for _, y in train) == N
+
+
+def test_columns_may_be_numbered_by_uint64(tmp_path: Path) -> None:
+    dense = matrix(tmp_path / "a.h5ad")
+    with h5py.File(tmp_path / "a.h5ad", "a") as file:
+        numbers = file["X/indices"][:].astype("u8")
+        del file["X/indices"]
+        file["X/indices"] = numbers
+    convert(tmp_path / "a.h5ad", tmp_path / "out.h5", x="X")
+    assert (rows_of(tmp_path / "out.h5", "X")[0] == dense).all()
 
 
 def matrix(path: Path, kind: Any = np.float64, rows: int = 400, columns: int = 300) -> Any:
