@@ -16,7 +16,16 @@ from helpers.ragged import picture_of, tokens_of, write_ragged
 from PIL import Image
 
 import prefetcher
-from prefetcher import CorruptError, DatasetError, Padded, Picture, SettingsError, Sparse, convert
+from prefetcher import (
+    CorruptError,
+    DatasetError,
+    Padded,
+    Picture,
+    SettingsError,
+    Sparse,
+    Unpacked,
+    convert,
+)
 from prefetcher.cli import main
 from prefetcher.conversion import reading
 from prefetcher.errors import FileError
@@ -121,6 +130,33 @@ def test_numbers_are_what_padded_gives(ragged: Path, tmp_path: Path, name: str) 
     assert read_attributes(out).x == name
     with prefetcher.PrefetchSequence(out, {"x": name, "mask": f"{name}_mask"}, "id") as train:
         assert sum(len(y) for _, y in train) == N
+
+
+@pytest.mark.parametrize("shards", [None, 2])
+@pytest.mark.parametrize("split", [None, {"train": 0.5, "val": 0.5}])
+def test_packed_numbers_stay_packed(tmp_path: Path, shards: int | None, split: Any) -> None:
+    attributes = {
+        "scale_factor": np.float32(0.1), "add_offset": 3, "_FillValue": np.array([-1], "i2"),
+        "missing_value": np.array([7, 9], "i2"), "_Unsigned": "true",
+    }  # fmt: skip
+    with h5py.File(tmp_path / "a.nc", "w") as file:
+        file["t"], file["id"] = np.arange(-20, 20, dtype="i2"), np.arange(40)
+        file["t"].attrs.update(attributes)
+    converted = convert(
+        tmp_path / "a.nc", tmp_path / "o.h5", x="t", y="id", split=split, shards=shards
+    )
+    column = Unpacked("t")
+    with prefetcher.PrefetchSequence(tmp_path / "a.nc", column, None, shuffle=False) as whole:
+        expected = np.concatenate([x for (x,) in whole])
+    seen = 0
+    for path in converted.files:
+        for group in ("train", "val") if split and not shards else (None,):
+            with prefetcher.PrefetchSequence(path, column, "id", split=group) as train:
+                for x, rows in train:
+                    assert np.array_equal(x, expected[rows], equal_nan=True)
+                    seen += len(rows)
+    assert seen == 40
+    assert np.isnan(expected).sum() == 3
 
 
 def test_columns_may_be_numbered_by_uint64(tmp_path: Path) -> None:
