@@ -93,4 +93,13 @@ def _is_constant(array: Array) -> bool:
         if memory.flags.writeable:
             return False
         memory = memory.base
-    return True
+    return memory is None or _is_read_only(memory)
+
+
+def _is_read_only(owner: Any) -> bool:
+    """Whether the object that memory belongs to lets nobody write to it, as bytes do."""
+    try:
+        with memoryview(owner) as view:
+            return view.readonly
+    except TypeError:  # it does not say
+        return False
