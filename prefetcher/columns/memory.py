@@ -88,7 +88,7 @@ def check_unmasked(what: str, values: Any, remedy: str) -> None:
 
 def _is_constant(array: Array) -> bool:
     """Whether nothing writes to this memory: neither this array nor what it is a view of."""
-    memory: Array | None = array
+    memory: Any = array  # in the end whatever owns the memory, such as bytes or a file's mapping
     while isinstance(memory, np.ndarray):
         if memory.flags.writeable:
             return False
