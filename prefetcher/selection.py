@@ -72,8 +72,10 @@ def _named_rows(rows: Rows, numbered: _Numbered) -> range | NDArray[np.int64]:
     if isinstance(rows, tuple) and len(rows) == 2:
         start, stop = (whole_number("rows", bound) for bound in rows)
         return _checked_pair(range(start, stop), start, stop, numbered)
-    check_unmasked("rows", rows, "pass its compressed() to leave those out")
-    return _checked_indices(np.asarray(rows), numbered)
+    given = np.asarray(rows)
+    how = "filled(False)" if given.dtype == np.bool_ else "compressed()"
+    check_unmasked("rows", rows, f"pass its {how} to leave those out")
+    return _checked_indices(given, numbered)
 
 
 def _list_of_two(rows: list[Any]) -> SettingsError:

@@ -80,6 +80,7 @@ def masked(masks: int) -> Any:
         ({"sample_weight": masked(3)}, "sample_weight is a masked array"),
         ({"weights": masked(3)}, r"weights is a masked array, .*filled\(0\)"),
         ({"rows": masked(3)}, r"rows is a masked array, .*compressed\(\)"),
+        ({"rows": masked(3) >= 0}, r"rows is a masked array, .*filled\(False\)"),
     ],
 )
 def test_a_mask_is_not_lost_in_silence(path: Path, settings: dict[str, Any], says: str) -> None:

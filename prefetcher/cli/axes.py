@@ -73,7 +73,7 @@ def _along_last(group: Sequence[Dataset], *, matlab: bool) -> list[str]:
     if count == 1 or not any(each.rows == count for each in others):
         vectors = [each for each in others if _is_vector(each, count)]
         if vectors and count > 1:
-            return [each.name for each in vectors]
+            return [each.name for each in _ending_with(others, count)]
         return _with_last_axis(heaviest, others, matlab=matlab)
     return [each.name for each in others if count > 1 and _is_vector(each, count)]
 
@@ -86,12 +86,16 @@ def _with_last_axis(heaviest: Dataset, others: Sequence[Dataset], *, matlab: boo
     columns = [each for each in others if each.rows == count and (matlab or _is_target(each))]
     if not vectors and not columns:
         return []
-    beside = [
+    return [heaviest.name, *(each.name for each in _ending_with(others, count))]
+
+
+def _ending_with(group: Sequence[Dataset], count: int) -> list[Dataset]:
+    """Those with so many samples along their last axis, and along no first."""
+    return [
         each
-        for each in others
+        for each in group
         if len(each.shape) > 1 and each.shape[-1] == count and each.rows != count
     ]
-    return [heaviest.name, *(each.name for each in beside)]
 
 
 def _is_vector(dataset: Dataset, count: int) -> bool:

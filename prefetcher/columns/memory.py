@@ -88,9 +88,18 @@ def check_unmasked(what: str, values: Any, remedy: str) -> None:
 
 def _is_constant(array: Array) -> bool:
     """Whether nothing writes to this memory: neither this array nor what it is a view of."""
-    memory: Array | None = array
+    memory: Any = array  # in the end whatever owns the memory, such as bytes or a file's mapping
     while isinstance(memory, np.ndarray):
         if memory.flags.writeable:
             return False
         memory = memory.base
-    return True
+    return memory is None or _is_read_only(memory)
+
+
+def _is_read_only(owner: Any) -> bool:
+    """Whether the object that memory belongs to lets nobody write to it, as bytes do."""
+    try:
+        with memoryview(owner) as view:
+            return view.readonly
+    except TypeError:  # it does not say
+        return False

@@ -21,6 +21,7 @@ from prefetcher.conversion.reading import Reading, all_fit, decoded_again, read_
 from prefetcher.conversion.source import Field
 from prefetcher.errors import DatasetError, SettingsError
 from prefetcher.hdf5.dataset import Dataset
+from prefetcher.hdf5.packing import attributes_of
 from prefetcher.messages.wording import written
 from prefetcher.picture import Look
 
@@ -62,7 +63,8 @@ class AsRead:
             sparse = Stored(dataset.dtype, dataset.row_shape, sparse=True)
             value = Sparse(self.of).value(sparse)
             return Field(value.shape, value.dtype)
-        return Field(dataset.row_shape, dataset.dtype.newbyteorder("="))
+        dtype = dataset.dtype.newbyteorder("=")
+        return Field(dataset.row_shape, dtype, attributes_of(dataset.packing, dtype))
 
     def make(self, dataset: Dataset, rows: NDArray[Any]) -> tuple[NDArray[Any], Reasons]:
         """The rows."""
@@ -201,11 +203,11 @@ def _some(reading: Reading, dataset: Dataset) -> NDArray[Any]:
 
 
 def _size(rows: NDArray[Any]) -> tuple[int, int] | None:
-    """Height and width of the first row that is not empty, if it is an encoded picture."""
-    first = next((each for each in _files(rows) if len(each)), None)
-    if first is not None and first.dtype.itemsize == 1:
-        with suppress(Exception):  # whatever a decoder makes of bytes that are no picture
-            return picture.size_of(BytesIO(first.tobytes()))
+    """Height and width of the first row that is an encoded picture, behind damaged ones."""
+    for each in _files(rows):
+        if len(each) and each.dtype.itemsize == 1:
+            with suppress(Exception):  # whatever a decoder makes of bytes that are no picture
+                return picture.size_of(BytesIO(each.tobytes()))
     return None
 
 

@@ -134,7 +134,10 @@ def make_plan(source: Source, out: Path, options: Options) -> Plan:
     return Plan(
         about=source.about,
         portions=dealt,
-        layouts={name: Layout(*field, together, codec) for name, field in source.fields.items()},
+        layouts={
+            name: Layout(each.shape, each.dtype, together, codec)
+            for name, each in source.fields.items()
+        },
         codec=codec,
         why_codec=why,
         trials=trials,
@@ -203,7 +206,7 @@ def _fingerprint(source: Source, options: Options, codec: CodecName) -> str:
 
 def attributes(
     source: Source, plan: Plan, options: Options, groups: Sequence[str]
-) -> Iterator[tuple[str, dict[str, str]]]:
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """What a file with these groups says about itself, by group or dataset ("" is the file)."""
     about = {
         "prefetcher_version": version("prefetcher"),
@@ -216,6 +219,9 @@ def attributes(
         yield group, encode({"x": source.x, "y": source.y})
         for dataset, names in source.class_names.items():
             yield within(group, dataset), encode({"class_names": names})
+        for dataset, field in source.fields.items():
+            if field.packed:
+                yield within(group, dataset), field.packed
 
 
 def within(group: str, dataset: str) -> str:

@@ -205,7 +205,8 @@ class _Sparse:
         data = self._read(source, self._csr.data, runs, int(ends[-1]))
         self._check(indices, rows, ends)
         out = np.zeros((len(rows), self._columns), np.float32)
-        places = np.repeat(np.arange(len(rows)) * self._columns, counts) + indices
+        places = np.repeat(np.arange(len(rows)) * self._columns, counts)
+        places += indices.astype(np.int64)  # uint64 and int64 together are floats
         if bool((np.diff(places) > 0).all()):
             out.reshape(-1)[places] = data
         else:  # a column may come twice in a row

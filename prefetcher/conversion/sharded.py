@@ -46,7 +46,7 @@ class ShardTask:
     path: Path
     parts: tuple[tuple[RowNumbers, Part], ...]
     layouts: Mapping[str, Layout]
-    attributes: tuple[tuple[str, Mapping[str, str]], ...]
+    attributes: tuple[tuple[str, Mapping[str, Any]], ...]
     skip: bool
     """Whether rows that cannot be loaded are left out; else the file is given up."""
 

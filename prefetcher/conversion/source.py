@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -19,6 +20,8 @@ class Field(NamedTuple):
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    packed: Mapping[str, Any] = MappingProxyType({})
+    """Attributes that say how its numbers were packed: without them nobody can undo it."""
 
 
 class Failure(NamedTuple):

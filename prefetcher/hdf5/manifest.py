@@ -259,6 +259,7 @@ def shard_of(path: Path, *, mtime: bool = True, checksums: bool = False) -> Shar
 def _is_told(dataset: Dataset) -> bool:
     """Whether a manifest can tell all of it; else the file is asked, as without a manifest."""
     usable = dataset.shape and not dataset.refused and not dataset.missing_filter
+    usable = usable and dataset.packing is None  # attributes, which a manifest does not hold
     plain = dataset.dtype.names is None and not dataset.dtype.subdtype
     plain = plain and bool(dataset.dtype.itemsize) and not dataset.dtype.hasobject
     alike = plain and np.dtype(dataset.dtype.str) == dataset.dtype

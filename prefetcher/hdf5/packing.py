@@ -38,6 +38,31 @@ def packing_of(dataset: h5py.Dataset) -> Packing | None:
     return Packing((*scale, 1.0)[0], (*offset, 0.0)[0], (*fill, *missing), unsigned)
 
 
+def attributes_of(packing: Packing | None, dtype: np.dtype[Any]) -> dict[str, Any]:
+    """The attributes that say so, for a dataset of the same stored numbers."""
+    if packing is None or packing.fault:
+        return {}
+    fill, missing = packing.fills[:1], packing.fills[1:]
+    found: dict[str, Any] = {
+        _SCALE: () if packing.scale == 1 else np.float64(packing.scale),
+        _OFFSET: () if packing.offset == 0 else np.float64(packing.offset),
+        _FILL: _stored(fill, dtype)[0] if fill else (),
+        _MISSING: _stored(missing, dtype),
+    }
+    found = {name: value for name, value in found.items() if np.size(value)}
+    return found | ({"_Unsigned": "true"} if packing.unsigned else {})
+
+
+def _stored(numbers: tuple[float, ...], dtype: np.dtype[Any]) -> Any:
+    """Numbers of that dtype where it has them all, as NetCDF wants it."""
+    found = np.array(numbers)
+    if dtype.kind not in "iuf":
+        return found
+    with np.errstate(invalid="ignore", over="ignore"):
+        same = found.astype(dtype)
+    return same if np.array_equal(same, found, equal_nan=True) else found
+
+
 def _numbers(value: Any) -> tuple[float, ...]:
     """The numbers of an attribute; none where there is none."""
     numbers = np.ravel(() if value is None else value).tolist()

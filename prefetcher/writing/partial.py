@@ -146,7 +146,7 @@ class PartialFile:
             for name in self._grown if names is None else names:
                 self._grown[name].flush()
 
-    def set_attributes(self, place: str, attributes: Mapping[str, str]) -> None:
+    def set_attributes(self, place: str, attributes: Mapping[str, Any]) -> None:
         """Sets attributes of a group or dataset; "" is the file itself."""
         with self._errors_named():
             self._file[place or "/"].attrs.update(attributes)

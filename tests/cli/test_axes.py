@@ -42,6 +42,9 @@ def zeros(*shape: int) -> Any:
 CASES: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
     "matrix and vector": ({"X": zeros(7, N), "y": zeros(1, N)}, ["X", "y"], ["X", "y"]),
     "pictures and vector": ({"X": zeros(N, 3, 8, 8), "y": zeros(1, N)}, ["y"], ["y"]),
+    "pictures, matrix and vector": (
+        {"images": zeros(N, 3, 8, 8), "X": zeros(7, N), "y": zeros(1, N)}, ["X", "y"], ["X", "y"],
+    ),
     "matrices": ({"X": zeros(7, N), "Y": zeros(2, N), "y": zeros(1, N)}, [*"XYy"], [*"XYy"]),
     "a flat target": ({"X": zeros(7, N), "labels": zeros(N)}, ["X"], ["X"]),
     "a column": ({"X": zeros(7, N), "mean": zeros(N)}, ["X"], []),

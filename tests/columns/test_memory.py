@@ -51,6 +51,15 @@ def test_what_can_be_written_to_is_copied() -> None:
         assert known.array.tolist() == array.tolist()
 
 
+def test_memory_of_a_bytearray_is_copied() -> None:
+    owner = bytearray(16)
+    array = np.frombuffer(owner, np.int64)
+    array.flags.writeable = False
+    known = InMemory(array)
+    owner[:] = bytes([1]) * 16
+    assert known.array.tolist() == [0, 0]
+
+
 def test_what_nothing_can_write_to_is_not(tmp_path: Path) -> None:
     """Such as labels that are larger than memory."""
     np.save(tmp_path / "y.npy", np.arange(4))

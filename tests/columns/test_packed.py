@@ -266,6 +266,21 @@ def test_a_file_that_is_not_packed_beside_some_that_are(tmp_path: Path) -> None:
         small(pattern, Unpacked("t"), None)
 
 
+def test_a_manifest_leaves_them_to_the_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It does not hold attributes, and each file may have its own."""
+    pattern, _ = years(tmp_path)
+    assert main(["manifest", str(pattern), "--out", str(tmp_path / "t.json")]) == 0
+    capsys.readouterr()
+    with (
+        small(tmp_path / "t.json", Unpacked("t"), "id", shuffle=False) as told,
+        small(pattern, Unpacked("t"), "id", shuffle=False) as looked_up,
+    ):
+        for (x, _), (same, _) in zip(told, looked_up, strict=True):
+            np.testing.assert_array_equal(x, same)
+
+
 def test_a_model_is_trained_on_them(tmp_path: Path, model: Any) -> None:
     path = tmp_path / "a.nc"
     ids = np.repeat(np.arange(N)[:, None], WIDTH, axis=1)

@@ -16,7 +16,16 @@ from helpers.ragged import picture_of, tokens_of, write_ragged
 from PIL import Image
 
 import prefetcher
-from prefetcher import CorruptError, DatasetError, Padded, Picture, SettingsError, Sparse, convert
+from prefetcher import (
+    CorruptError,
+    DatasetError,
+    Padded,
+    Picture,
+    SettingsError,
+    Sparse,
+    Unpacked,
+    convert,
+)
 from prefetcher.cli import main
 from prefetcher.conversion import reading
 from prefetcher.errors import FileError
@@ -98,6 +107,15 @@ def test_damaged_pictures_are_told_or_left_out(
     assert [each["row"] for each in told] == [3, 40, 41]
 
 
+def test_a_damaged_first_picture_hides_no_others(ragged: Path, tmp_path: Path) -> None:
+    with h5py.File(ragged, "a") as file:
+        file["bytes"][0] = np.frombuffer(b"junk" * 30, np.uint8)
+    out = tmp_path / "out.h5"
+    assert convert(ragged, out, x="bytes", y="id", size=(4, 4), on_error="skip").skipped == 1
+    pictures, numbers = rows_of(out, "bytes", "id")
+    assert pictures[:, 0, 0, 0].tolist() == numbers.tolist() == list(range(1, N))
+
+
 @pytest.mark.parametrize("name", ["tokens", "chunked", "big", "empty"])
 def test_numbers_are_what_padded_gives(ragged: Path, tmp_path: Path, name: str) -> None:
     out = tmp_path / "out.h5"
@@ -112,6 +130,43 @@ def test_numbers_are_what_padded_gives(ragged: Path, tmp_path: Path, name: str) 
     assert read_attributes(out).x == name
     with prefetcher.PrefetchSequence(out, {"x": name, "mask": f"{name}_mask"}, "id") as train:
         assert sum(len(y) for _, y in train) == N
+
+
+@pytest.mark.parametrize("shards", [None, 2])
+@pytest.mark.parametrize("split", [None, {"train": 0.5, "val": 0.5}])
+def test_packed_numbers_stay_packed(tmp_path: Path, shards: int | None, split: Any) -> None:
+    attributes = {
+        "scale_factor": np.float32(0.1), "add_offset": 3, "_FillValue": np.array([-1], "i2"),
+        "missing_value": np.array([7, 9], "i2"), "_Unsigned": "true",
+    }  # fmt: skip
+    with h5py.File(tmp_path / "a.nc", "w") as file:
+        file["t"], file["id"] = np.arange(-20, 20, dtype="i2"), np.arange(40)
+        file["t"].attrs.update(attributes)
+    converted = convert(
+        tmp_path / "a.nc", tmp_path / "o.h5", x="t", y="id", split=split, shards=shards
+    )
+    column = Unpacked("t")
+    with prefetcher.PrefetchSequence(tmp_path / "a.nc", column, None, shuffle=False) as whole:
+        expected = np.concatenate([x for (x,) in whole])
+    seen = 0
+    for path in converted.files:
+        for group in ("train", "val") if split and not shards else (None,):
+            with prefetcher.PrefetchSequence(path, column, "id", split=group) as train:
+                for x, rows in train:
+                    assert np.array_equal(x, expected[rows], equal_nan=True)
+                    seen += len(rows)
+    assert seen == 40
+    assert np.isnan(expected).sum() == 3
+
+
+def test_columns_may_be_numbered_by_uint64(tmp_path: Path) -> None:
+    dense = matrix(tmp_path / "a.h5ad")
+    with h5py.File(tmp_path / "a.h5ad", "a") as file:
+        numbers = file["X/indices"][:].astype("u8")
+        del file["X/indices"]
+        file["X/indices"] = numbers
+    convert(tmp_path / "a.h5ad", tmp_path / "out.h5", x="X")
+    assert (rows_of(tmp_path / "out.h5", "X")[0] == dense).all()
 
 
 def matrix(path: Path, kind: Any = np.float64, rows: int = 400, columns: int = 300) -> Any:
