@@ -27,6 +27,8 @@ def packing_of(dataset: h5py.Dataset) -> Packing | None:
     dtype = dtype_of(dataset)
     if dtype.kind not in "iuf" and not dtype.names:  # attributes of records count for their fields
         return None
+    if not _has_attributes(dataset):
+        return None
     found = {name: _attribute(dataset, name) for name in (_SCALE, _OFFSET, _FILL, _MISSING)}
     unsigned = _is_unsigned(dataset)
     there = {name: value for name, value in found.items() if value is not None}
@@ -81,6 +83,16 @@ def _fault(name: str, value: Any) -> str:
     if not 1 <= array.size <= most:
         return f"{name} has {array.size} numbers, where {wanted} expected"
     return ""
+
+
+def _has_attributes(dataset: h5py.Dataset) -> bool:
+    """Asked once, as most datasets have none, and there may be thousands of files."""
+    try:
+        return bool(h5py.h5a.get_num_attrs(dataset.id))
+    except RAISED as error:
+        if system_error(error):
+            raise
+        return False
 
 
 def _is_unsigned(dataset: h5py.Dataset) -> bool:
