@@ -389,7 +389,7 @@ def _jpegs(file: h5py.File, count: int) -> None:
 
 PART = Part(
     "shapes",
-    "Data as it really lies: windows, groups, sparse rows, pictures, half",
+    "Data as it really lies, and what `convert` makes of it, each beside its rival",
     measure,
     tables,
 )

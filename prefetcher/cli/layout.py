@@ -61,14 +61,11 @@ def repackings(file: FileDescription, choice: Choice | None) -> list[Repacking]:
     found = []
     for group, inside in groups.items():
         chosen = choice if group == of_choice else guess(tuple(inside))
-        if chosen and any(map(_is_left, chosen.datasets)):
+        if chosen is None or any(map(_is_left, chosen.datasets)):
             continue
-        if chosen is None:
-            continue
-        slow, sparse = tuple(_slow(chosen)), _sparse(chosen)
-        if slow or sparse:
+        if slow := tuple(_slow(chosen)):
             command = _command(file, chosen, group if choice else "")
-            found.append(Repacking(slow, command, _ragged(chosen), sparse))
+            found.append(Repacking(slow, command, _ragged(chosen), _sparse(chosen)))
     return found
 
 
